@@ -1,0 +1,143 @@
+"""How much more than one forward pass it costs to score images with every detector that stored activations can feed.
+
+A ResNet-20 at 32 x 32 pixels. One repeat measures the plain forward pass, the shared pass that keeps everything, and
+each detector, one after the other, so that whatever else the machine does falls on all of them. Fitting is not counted.
+
+    python benchmarks/one_pass.py [--json] [--images 2000] [--repeats 5] [--threads 2]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from invaudit.data import ImageSet, generator
+from invaudit.models import InputSpec, Target, TrainingSettings, borrowed, build, collect, train
+from invaudit.ood.baselines import BASELINES, Detector, Fitting, NotApplicable
+from invaudit.runtime.environment import describe_environment
+
+LIMIT = 1.5
+BESIDE = ("KNN", "KNN@k=5", "NNGuide", "OpenMax", "RankFeat", "Gram", "MultiMahalanobis")
+"""Rows that do more than a few products with the activations; listed apart."""
+
+CLASSES, SIDE, BATCH = 10, 32, 128
+TRAIN, WITH_MAPS, HELD_OUT = 5_000, 1_000, 200
+
+
+def pictures(n: int, stage: str) -> ImageSet:
+    """Return n noisy copies of ten coarse patterns, one for each class."""
+    rng = generator(0, stage)
+    patterns = torch.rand(CLASSES, 3, 4, 4, generator=generator(0, "one-pass/patterns"))
+    labels = torch.arange(n) % CLASSES
+    images = torch.nn.functional.interpolate(patterns, size=(SIDE, SIDE))[labels]
+    images = (images + 0.2 * torch.randn(images.shape, generator=rng)).clamp(0, 1)
+    return ImageSet(stage, (images * 255).round().byte(), labels)
+
+
+def trained() -> Target:
+    """Return a ResNet-20 that knows the patterns."""
+    spec = InputSpec(3, SIDE, SIDE, (0.5,), (0.25,))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        target = Target(build("resnet20", spec, CLASSES), spec, CLASSES)
+    settings = TrainingSettings(epochs=3, batch_size=32, precision="float32")
+    train(target, pictures(WITH_MAPS, "one-pass/training"), settings, generator(0, "one-pass/weights"))
+    return target.eval()
+
+
+def detectors(target: Target) -> dict[str, Detector]:
+    """Return the fitted detectors that stored activations can feed."""
+    images = pictures(TRAIN, "one-pass/train")
+    first, held_out = images.subset(slice(WITH_MAPS)), pictures(HELD_OUT, "one-pass/fit")
+    fitting = Fitting(
+        target=target,
+        train=collect(target, images, keep_maps=False),
+        train_labels=images.labels,
+        maps=collect(target, first),
+        maps_labels=first.labels,
+        fit=collect(target, held_out),
+        fit_labels=held_out.labels,
+        rng=generator(0, "one-pass/draws"),
+    )
+    made = {}
+    for name, row in BASELINES.items():
+        if row.consumes != "images":
+            try:
+                made[name] = row.detector(fitting)
+            except NotApplicable as error:
+                print(f"{name}: {error}", file=sys.stderr)
+    return made
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the wall time of one call, in seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(n: int, repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of every repeat: ``forward``, ``collect`` and each detector."""
+    target = trained()
+    fitted = detectors(target)
+    images = pictures(n, "one-pass/test").floats()
+
+    def forward() -> None:
+        with borrowed(target), torch.no_grad():
+            for batch in images.split(BATCH):
+                target(batch)
+
+    found = collect(target, images, batch_size=BATCH)
+    seconds: dict[str, list[float]] = {"forward": [], "collect": [], **{name: [] for name in fitted}}
+    forward()
+    for _ in range(repeats):
+        seconds["forward"].append(timed(forward))
+        seconds["collect"].append(timed(lambda: collect(target, images, batch_size=BATCH)))
+        for name, detector in fitted.items():
+            seconds[name].append(timed(lambda detector=detector: detector.score(found)))
+    return seconds
+
+
+def summarise(seconds: dict[str, list[float]]) -> dict[str, float | dict[str, float]]:
+    """Return medians in multiples of the forward pass, and their sums."""
+    forward = statistics.median(seconds["forward"])
+    ratios = {name: statistics.median(values) / forward for name, values in seconds.items()}
+    shared = ratios.pop("collect")
+    del ratios["forward"]
+    quick = shared + sum(value for name, value in ratios.items() if name not in BESIDE)
+    return {
+        "forward_seconds": forward,
+        "collect": shared,
+        "ratio": quick,
+        "ratio_with_all": quick + sum(ratios[name] for name in BESIDE),
+        "detectors": ratios,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    result = summarise(measure(options.images, options.repeats))
+    sizes = {"images": options.images, "batch": BATCH, "train": TRAIN, "train_with_maps": WITH_MAPS}
+    about = {"limit": LIMIT, "beside": BESIDE, "repeats": options.repeats, "threads": options.threads, "sizes": sizes}
+    if options.json:
+        print(json.dumps(describe_environment(**about, **result), indent=2))
+        return
+    ratios = result.pop("detectors")
+    assert isinstance(ratios, dict)
+    for name, value in {**result, **dict(sorted(ratios.items(), key=lambda item: -item[1]))}.items():
+        print(f"{name:28s}{value:8.4f}{'  beside' if name in BESIDE else ''}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""``python -m invaudit``."""
+
+from invaudit.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""One job: train one network with one seed, pass every image through it once, score with every detector."""
+
+import importlib
+import io
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
+from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
+from invaudit.data import STATISTICS, ImageSet, generator, torchvision
+from invaudit.inversion import Inverter
+from invaudit.models import Activations, Target, collect, resolve_device, threads
+from invaudit.ood import (
+    BASELINES,
+    TUNABLE,
+    Fitting,
+    Joint,
+    NotApplicable,
+    Recipe,
+    Trained,
+    confidence,
+    counterfeits,
+    finite,
+    logit_scores,
+    new_target,
+    predictions,
+    train_network,
+    tuned,
+)
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.files import write_bytes
+from invaudit.runtime.runs import RunFolder
+from invaudit.stats import conformal_threshold, expected_calibration_error
+
+logger = logging.getLogger(__name__)
+PIXELS = "none"
+ALPHA = 0.05
+ID_TEST, CONTROL_SAME = "id-test", "control-same"
+
+
+def job_name(seed: int, network: str) -> str:
+    """Return the name of a job's record."""
+    return f"seed-{seed}-{network}"
+
+
+def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> None:
+    """Do one job and write its scores, then its record; network ``none`` stands for the pixel statistics."""
+    with threads(1):
+        sets = load_sets(settings, seed)
+        job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
+        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}.npz", npz(job.arrays))
+        RunFolder(folder).finish(job_name(seed, network), {**job.record, "sets": sets.record()})
+
+
+def npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return arrays as the bytes of an npz file, the same for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    return buffer.getvalue()
+
+
+class Job:
+    """What a job gathers: score arrays by ``DETECTOR::SET``, and a record of what became of each detector."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.record: dict[str, Any] = {"detectors": {}}
+
+    @contextmanager
+    def detector(self, name: str) -> Iterator[None]:
+        """Time what happens inside and note whether it worked; a failure is a row, not the end."""
+        start = time.perf_counter()
+        status, reason = "ok", ""
+        try:
+            yield
+        except NotApplicable as error:
+            status, reason = "not-applicable", str(error)
+        except Exception as error:
+            status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            logger.warning("%s failed", name, exc_info=True)
+        if status != "ok":
+            own = (f"{name}::", f"{name}/")  # scores of the detector, and of its parts
+            self.arrays = {key: value for key, value in self.arrays.items() if not key.startswith(own)}
+        self.record["detectors"][name] = {"status": status, "reason": reason, "seconds": time.perf_counter() - start}
+
+    def add(self, name: str, where: str, scores: Tensor | np.ndarray) -> None:
+        """Store the scores of one detector on one set."""
+        values = scores if isinstance(scores, np.ndarray) else finite(scores, name).cpu().numpy()
+        self.arrays[f"{name}::{where}"] = values
+
+
+def _pixels(sets: Sets) -> Job:
+    job = Job()
+    for name, statistic in STATISTICS.items():
+        with job.detector(f"pixel-{name}"):
+            for where, images in _scored(sets).items():
+                job.add(f"pixel-{name}", where, statistic(images.images))
+    return job
+
+
+def _scored(sets: Sets) -> dict[str, ImageSet]:
+    test = sets.splits.test
+    # The same images once more, under the name and with the labels of an OOD set: control-same.
+    same = replace(test, name=CONTROL_SAME, labels=torch.full_like(test.labels, -1))
+    return {ID_TEST: test, **sets.ood, CONTROL_SAME: same}
+
+
+def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder: Path) -> Job:
+    choices = settings.networks[network]
+    work = folder / "work" / f"{job_name(seed, network)}.pt"
+    target = _new(settings, seed, choices, sets)
+    made = _train(settings, seed, choices, sets, target, work) if choices.trained else None
+    job = Job()
+    train = _collect_train(target, sets.splits.train, settings.map_images)
+    held_out = {name: collect(target, getattr(sets.splits, name)) for name in ("fit", "calibrate")}
+    scored = {where: collect(target, images) for where, images in _scored(sets).items()}
+    joint = _own(job, target, train, sets, held_out["fit"], scored)
+    if choices.baselines:
+        outliers = collect(target, synthetic(sets, seed, settings.synthetic_images)) if choices.tuned else None
+        _baselines(job, settings, seed, target, train, sets, held_out["fit"], scored, outliers)
+    _describe(job, target, sets, scored[ID_TEST], joint, held_out["calibrate"], seed)
+    if made:
+        _attack(job, settings, seed, target, joint)
+        steps = made.steps + made.inversion_steps
+        job.record["cost"] = {"steps": steps, "seconds": made.seconds, "inversions": made.inversions}
+    if made and made.snapshots.epochs:
+        pictures = {"images": torch.stack(made.snapshots.images).numpy(), "epochs": np.array(made.snapshots.epochs)}
+        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-inversions.npz", npz(pictures))
+    work.unlink(missing_ok=True)
+    return job
+
+
+def _new(settings: OODBenchmark, seed: int, choices: Network, sets: Sets) -> Target:
+    # The same draws for every network of a seed: initial weights of all layers but the head.
+    data, rng = sets.splits.train, generator(seed, "network/weights")
+    target = new_target(settings.arch, data, data.classes, rng, garbage=choices.garbage is not None)
+    return target.to(resolve_device(settings.device)).eval()
+
+
+def _train(settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path) -> Trained:
+    # The same draws for every network of a seed: ID batches, shifts, dropout.
+    recipe = Recipe(training=settings.training, garbage=choices.garbage, inversion=settings.inversion)
+    rng = generator(seed, "network/training")
+    return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, checkpoint=work)
+
+
+def _collect_train(target: Target, data: ImageSet, map_images: int) -> tuple[Activations, Activations]:
+    """Return activations of all training images without maps, and of the first ones with maps; one pass."""
+    first = collect(target, data.subset(slice(0, map_images)))
+    if len(data) <= map_images:
+        return first.without_maps(), first
+    rest = collect(target, data.subset(slice(map_images, None)), keep_maps=False)
+    return Activations.cat([first.without_maps(), rest]), first
+
+
+def _own(
+    job: Job,
+    target: Target,
+    train: tuple[Activations, Activations],
+    sets: Sets,
+    held_out: Activations,
+    scored: dict[str, Activations],
+) -> Joint:
+    for name, detector in logit_scores(target.classes, garbage=target.has_garbage).items():
+        with job.detector(name):
+            for where, found in scored.items():
+                job.add(name, where, detector.score(found))
+    joint = Joint()
+    with job.detector("joint"):
+        joint.fit(train[0], sets.splits.train.labels, held_out=held_out, garbage=target.has_garbage)
+        for where, found in scored.items():
+            parts = joint.score_parts(found)
+            for part, scores in parts.items():
+                job.add(f"joint/{part}", where, scores)
+            job.add("joint", where, joint.combine(parts))
+    for part in joint.state:
+        job.record["detectors"][f"joint/{part}"] = job.record["detectors"]["joint"]
+    return joint
+
+
+def _baselines(
+    job: Job,
+    settings: OODBenchmark,
+    seed: int,
+    target: Target,
+    train: tuple[Activations, Activations],
+    sets: Sets,
+    held_out: Activations,
+    scored: dict[str, Activations],
+    outliers: Activations | None,
+) -> None:
+    classes = target.classes
+    labels = sets.splits.train.labels
+    plain = {where: found.classes_only(classes) for where, found in scored.items()}
+    base = Fitting(
+        target=target.first_outputs(classes),
+        train=train[0].classes_only(classes),
+        train_labels=labels,
+        maps=train[1].classes_only(classes),
+        maps_labels=labels[: len(train[1])],
+        fit=held_out.classes_only(classes),
+        fit_labels=sets.splits.fit.labels,
+        rng=torch.Generator(),
+    )
+    makers: dict[str, Callable[[Fitting], Any]] = {name: baseline.detector for name, baseline in BASELINES.items()}
+    if outliers is not None:
+        against = outliers.classes_only(classes)
+        makers |= {f"{name}@tuned": lambda fitting, name=name: tuned(name, fitting, against)[0] for name in TUNABLE}
+    makers |= {path: _own_detector(path) for path in settings.detectors}
+    for name, make in makers.items():
+        with job.detector(name):
+            detector = make(replace(base, rng=generator(seed, f"baseline/{name}")))
+            for where, found in plain.items():
+                job.add(name, where, detector.score(found))
+
+
+def _own_detector(path: str) -> Callable[[Fitting], Any]:
+    module, found, name = path.partition(":")
+    if not found:
+        raise SettingError(f"--detector {path!r}: expected package.module:Class")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise SettingError(f"--detector {path!r}: {error}") from error
+    return lambda fitting: kind().fit(fitting.train, fitting.train_labels)
+
+
+def _describe(
+    job: Job, target: Target, sets: Sets, test: Activations, joint: Joint, calibrate: Activations, seed: int
+) -> None:
+    labels = sets.splits.test.labels.numpy()
+    found = predictions(test.logits).numpy()
+    sure = confidence(test.logits).numpy()
+    job.arrays |= {
+        "labels": labels,
+        "predictions": found,
+        "confidence": sure,
+        "half": halves(len(labels), seed).numpy(),
+    }
+    job.record["classes"] = target.classes
+    job.record["calibration"] = {
+        "ece": expected_calibration_error(sure, found == labels),
+        "alpha": ALPHA,
+        "false_alarms": None,
+    }
+    if f"joint::{ID_TEST}" in job.arrays:
+        calibration = joint.score(calibrate).numpy()
+        job.arrays["joint-calibration"] = calibration
+        threshold = conformal_threshold(calibration, ALPHA)
+        job.record["calibration"]["false_alarms"] = float((job.arrays[f"joint::{ID_TEST}"] > threshold).mean())
+
+
+def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target, joint: Joint) -> None:
+    """Let a fresh generator of another kind try to make images that the network calls a class."""
+    rng = generator(seed, "attack")
+    attacker = Inverter(settings.attack, target, rng)
+    outcome = attacker.run(target).outcome
+    if outcome == "diverged":
+        job.record["resistance"] = {"n": 0, "resistance": None, "accepted": None, "outcome": outcome}
+        return
+    labels = torch.arange(settings.attack_images) % target.classes
+    images = attacker.sample(labels, rng)
+    found = collect(target, images, keep_maps=False)
+    job.arrays["attack-probability"] = found.logits.double().softmax(1)[:, : target.classes].max(1).values.numpy()
+    fooled = counterfeits(found.logits, target.classes)
+    resistance = 1 - float(fooled.double().mean())
+    record = {"n": len(images), "resistance": resistance, "accepted": None, "outcome": outcome}
+    if f"joint::{ID_TEST}" in job.arrays:
+        scores = joint.score(found).numpy()
+        job.arrays["joint-attack"] = scores
+        accepted = scores <= conformal_threshold(job.arrays["joint-calibration"], ALPHA)
+        record["accepted"] = float((accepted & fooled.numpy()).mean())
+    job.record["resistance"] = record
+
+
+def check_jobs(settings: OODBenchmark) -> None:
+    """Refuse a benchmark that could not run, before the first job: devices, data, detectors by path.
+
+    Raises:
+        InputError: What is wrong, and the remedy.
+    """
+    resolve_device(settings.device)
+    if any(network.baselines for network in settings.networks.values()):
+        torchvision()
+    for path in settings.detectors:
+        _own_detector(path)
+    sets = load_sets(settings, settings.seeds[0])
+    target = _new(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
+    for inversion in (settings.inversion, settings.attack):
+        Inverter(inversion, target, generator(0, "check"))

@@ -1,0 +1,78 @@
+"""Settings of an OOD benchmark: one YAML for each published table."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from invaudit.inversion import InversionSettings
+from invaudit.models import TrainingSettings
+from invaudit.ood import GarbageSettings
+from invaudit.runtime.settings import Settings
+
+OURS = ("full", "joint")
+"""Network and detector that every other row is compared with."""
+
+
+class OODSet(Settings):
+    """One OOD set: its name in tables, its DATA and its group."""
+
+    name: str
+    data: str
+    group: Literal["near", "far", "seen", "shift"]
+
+
+class Network(Settings):
+    """One network of the comparison; everything that is not named here is the same for all."""
+
+    garbage: GarbageSettings | None = None
+    trained: bool = True
+    baselines: bool = False
+    """Whether pytorch-ood's detectors run on it."""
+    tuned: bool = False
+    """Whether they also run tuned on synthetic outliers."""
+
+
+class OODBenchmark(Settings):
+    """A whole benchmark.
+
+    ``id: digits`` is the embedded benchmark: it brings its own splits, OOD sets and transform. Any other ``id`` is DATA
+    with a train and a test split.
+    """
+
+    name: str
+    id: str = "digits"
+    ood: tuple[OODSet, ...] = ()
+    side: int = Field(default=28, ge=8)
+    channels: Literal[1, 3] = 1
+    fit: int = Field(default=1_000, ge=30)
+    """Held-out ID images for scaling and joining of scores."""
+    calibrate: int = Field(default=1_000, ge=20)
+    """Held-out ID images for thresholds."""
+    arch: str = "cnn"
+    training: TrainingSettings
+    inversion: InversionSettings
+    networks: dict[str, Network] = Field(min_length=1)
+    attack: InversionSettings
+    """The fresh generator that measures resistance: of another seed, and where it says so of another kind."""
+    attack_images: int = Field(default=500, ge=1)
+    """Fresh inversions that measure resistance."""
+    map_images: int = Field(default=5_000, ge=1)
+    """Training images whose maps are kept, for detectors that fit on maps."""
+    synthetic_images: int = Field(default=40, ge=1)
+    """Images of each synthetic family that baselines are tuned on."""
+    detectors: tuple[str, ...] = ()
+    """Further detectors, ``package.module:Class``."""
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    draws: int = Field(default=1_000, ge=1)
+    """Bootstrap draws."""
+    device: str = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "OODBenchmark":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
+        if OURS[0] not in self.networks:
+            raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
+        if self.id != "digits" and not self.ood:
+            raise ValueError("ood is empty; name at least one OOD set")
+        return self

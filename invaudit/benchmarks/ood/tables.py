@@ -1,0 +1,307 @@
+"""Tables of a run, made from its stored scores and records alone."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from invaudit.benchmarks.ood.jobs import CONTROL_SAME, ID_TEST, PIXELS, job_name
+from invaudit.benchmarks.ood.settings import OURS, OODBenchmark
+from invaudit.report import is_baseline
+from invaudit.runtime.files import content_hash, read_json
+from invaudit.runtime.seeds import child
+from invaudit.stats import (
+    Draws,
+    SeedDraws,
+    auroc_interval,
+    bootstrap_auroc,
+    combine,
+    draws,
+    holm,
+    percentile_interval,
+    ranking,
+    resample_seeds,
+    two_sided_p,
+)
+
+CONTROL_SPLIT = "control-split"
+TRIVIAL = 0.98
+TABLE = (
+    "id_set", "seed", "network", "detector", "ood_set", "group", "trivial", "n_id", "n_ood", "auroc", "auroc_low",
+    "auroc_high", "aupr_in", "aupr_out", "fpr95", "fpr95_id", "id_accuracy", "seconds", "status", "reason",
+)  # fmt: skip
+SUMMARY = (
+    "id_set", "network", "detector", "ood_set", "group", "trivial", "n_sets", "seeds", "auroc", "auroc_sd", "aupr_in",
+    "aupr_out", "fpr95", "fpr95_id", "difference", "difference_low", "difference_high", "p_adjusted", "status",
+    "reason",
+)  # fmt: skip
+METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id")
+AGGREGATES = {
+    "mean-near": ("mean", ("near",)),
+    "mean-far": ("mean", ("far",)),
+    "worst-near": ("worst", ("near",)),
+    "worst": ("worst", ("near", "far")),
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Scores and record of one job."""
+
+    seed: int
+    network: str
+    record: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def pair(self, detector: str, ood_set: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the ID and OOD scores of one row, or None where the detector gave none."""
+        own = self.arrays.get(f"{detector}::{ID_TEST}")
+        if own is None:
+            return None
+        if ood_set == CONTROL_SPLIT:
+            half = self.half(len(own))
+            return own[~half], own[half]
+        other = self.arrays.get(f"{detector}::{ood_set}")
+        return None if other is None else (own, other)
+
+    def half(self, n: int) -> np.ndarray:
+        """Return which ID images play OOD in the control-split."""
+        return self.arrays["half"] if "half" in self.arrays else np.arange(n) % 2 == 1
+
+
+def read_jobs(folder: Path, settings: OODBenchmark) -> list[Stored]:
+    """Read the scores and records of all jobs of a run."""
+    jobs = []
+    for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
+        with np.load(folder / "scores" / f"seed-{seed}" / f"{network}.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        jobs.append(Stored(seed, network, read_json(folder / "records" / f"{job_name(seed, network)}.json"), arrays))
+    return jobs
+
+
+def make_table(jobs: list[Stored], id_set: str) -> pd.DataFrame:
+    """Return one row for each seed, network, detector and OOD set; columns ``TABLE``."""
+    trivial = {(job.seed, name): _is_trivial(job, name) for job in jobs if job.network == PIXELS for name in _sets(job)}
+    rows = [
+        {"id_set": id_set, "trivial": trivial.get((job.seed, ood_set), False), **_row(job, detector, ood_set, group)}
+        for job in jobs
+        for detector in job.record["detectors"]
+        for ood_set, group in _sets(job).items()
+    ]
+    return pd.DataFrame(rows, columns=list(TABLE)).astype({"n_id": "Int64", "n_ood": "Int64"})
+
+
+def _sets(job: Stored) -> dict[str, str]:
+    return {**job.record["sets"]["groups"], CONTROL_SAME: "control", CONTROL_SPLIT: "control"}
+
+
+def _row(job: Stored, detector: str, ood_set: str, group: str) -> dict[str, Any]:
+    about = job.record["detectors"][detector]
+    row = {"seed": job.seed, "network": job.network, "detector": detector, "ood_set": ood_set, "group": group}
+    missing = job.record["sets"]["missing"].get(ood_set)
+    if missing:
+        return {**row, "status": "skipped", "reason": missing}
+    pair = job.pair(detector, ood_set)
+    if pair is None:
+        return {**row, "status": about["status"], "reason": about["reason"]}
+    interval = auroc_interval(*pair)
+    accuracy = float(np.mean(job.arrays["predictions"] == job.arrays["labels"])) if "labels" in job.arrays else None
+    return {
+        **row,
+        **asdict(ranking(*pair)),
+        "n_id": len(pair[0]),
+        "n_ood": len(pair[1]),
+        "auroc_low": interval.low,
+        "auroc_high": interval.high,
+        "id_accuracy": accuracy,
+        "seconds": about["seconds"],
+        "status": "ok",
+        "reason": "",
+    }
+
+
+def _is_trivial(job: Stored, ood_set: str) -> bool:
+    pairs = [job.pair(detector, ood_set) for detector in job.record["detectors"]]
+    values = [ranking(*pair).auroc for pair in pairs if pair is not None]
+    return any(max(value, 1 - value) >= TRIVIAL for value in values)
+
+
+def make_summary(jobs: list[Stored], table: pd.DataFrame, settings: OODBenchmark) -> pd.DataFrame:
+    """Return one row for each network, detector and OOD set or aggregate over the seeds; columns ``SUMMARY``."""
+    paired = Paired(jobs, settings)
+    paired.resample(table)
+    rows = []
+    table = table.assign(order=pd.factorize(table["network"] + "\0" + table["detector"])[0])
+    for _, own in table.groupby("order", sort=False):
+        rows += [_summary_row(paired, pick(own, own["ood_set"] == name)) for name in own["ood_set"].unique()]
+        rows += [row for name in AGGREGATES if (row := _aggregate_row(paired, own, name))]
+    summary = pd.DataFrame(rows, columns=[*SUMMARY, "p"])
+    summary["p_adjusted"] = _adjusted(summary)
+    return summary.drop(columns="p")
+
+
+def _summary_row(paired: "Paired", rows: pd.DataFrame) -> dict[str, Any]:
+    first = rows.iloc[0]
+    row = {name: first[name] for name in ("id_set", "network", "detector", "ood_set", "group")}
+    row |= {"trivial": bool(rows["trivial"].any()), "n_sets": 1}
+    row |= _status(rows)
+    good = pick(rows, rows["status"] == "ok")
+    row["seeds"] = len(good)
+    if good.empty:
+        return row
+    row |= {metric: good[metric].mean() for metric in METRICS} | {"auroc_sd": good["auroc"].std(ddof=1)}
+    if first["group"] != "control":
+        row |= paired.difference(first["network"], first["detector"], [first["ood_set"]], "mean")
+    return row
+
+
+def _aggregate_row(paired: "Paired", own: pd.DataFrame, name: str) -> dict[str, Any] | None:
+    how, groups = AGGREGATES[name]
+    rows = pick(own, own["group"].isin(groups) & (own["status"] != "skipped"))
+    if rows.empty:
+        return None
+    first = rows.iloc[0]
+    row = {column: first[column] for column in ("id_set", "network", "detector")}
+    row |= {"ood_set": name, "group": groups[0] if len(groups) == 1 else "near and far", "trivial": False}
+    row |= _status(rows)
+    row["n_sets"] = rows["ood_set"].nunique()
+    # A seed counts only with all its sets: a mean over fewer sets would be another quantity.
+    good = pick(rows, rows["status"] == "ok")
+    whole = pick(good, good.groupby("seed")["ood_set"].transform("size") == row["n_sets"])
+    row["seeds"] = whole["seed"].nunique()
+    if whole.empty:
+        return row
+    by_seed = whole.groupby("seed")
+    row |= {metric: _over(by_seed[metric], how, rising=metric.startswith("au")).mean() for metric in METRICS}
+    row["auroc_sd"] = _over(by_seed["auroc"], how, rising=True).std(ddof=1)
+    return row | paired.difference(first["network"], first["detector"], list(rows["ood_set"].unique()), how)
+
+
+def _status(rows: pd.DataFrame) -> dict[str, str]:
+    bad = pick(rows, rows["status"] != "ok")
+    return {"status": "ok", "reason": ""} if bad.empty else dict(bad.iloc[0][["status", "reason"]])
+
+
+def pick(table: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """Return the rows of a table where the mask holds."""
+    return cast(pd.DataFrame, table[mask])
+
+
+def _over(values: Any, how: str, *, rising: bool) -> pd.Series:
+    if how == "mean":
+        return values.mean()
+    return values.min() if rising else values.max()
+
+
+class Paired:
+    """Differences to ours, over the same resamples of images for all detectors, ID images shared by all sets."""
+
+    def __init__(self, jobs: list[Stored], settings: OODBenchmark) -> None:
+        self.jobs = {(job.seed, job.network): job for job in jobs}
+        self.seeds = settings.seeds
+        self.draws = {seed: _draws(self.jobs[seed, OURS[0]].record["sets"], settings.draws) for seed in settings.seeds}
+        rng = np.random.default_rng(child(settings.seeds[0], "bootstrap/seeds"))
+        self.seed_draws: SeedDraws = resample_seeds(len(settings.seeds), rng, n_draws=settings.draws)
+        self.cache: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray] | None] = {}
+
+    def resample(self, table: pd.DataFrame) -> None:
+        """Fill the cache for every row that is compared, in threads: numpy works outside the interpreter's lock."""
+        compared = table.loc[table["group"] != "control", ["network", "detector", "ood_set"]].drop_duplicates()
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda key: self.aurocs(*key), compared.itertuples(index=False, name=None)))
+
+    def aurocs(self, network: str, detector: str, ood_set: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the AUROC of each seed (S,) and of each seed and resample (S, B), or None where a seed has none."""
+        key = (network, detector, ood_set)
+        if key not in self.cache:
+            self.cache[key] = self._aurocs(*key)
+        return self.cache[key]
+
+    def _aurocs(self, network: str, detector: str, ood_set: str) -> tuple[np.ndarray, np.ndarray] | None:
+        values, resampled = [], []
+        for seed in self.seeds:
+            pair = self.jobs[seed, network].pair(detector, ood_set)
+            if pair is None:
+                return None
+            counts = self.draws[seed]
+            values.append(ranking(*pair).auroc)
+            resampled.append(bootstrap_auroc(*pair, counts.id_counts, counts.ood_counts[ood_set]))
+        return np.array(values), np.stack(resampled)
+
+    def difference(self, network: str, detector: str, ood_sets: list[str], how: Any) -> dict[str, float]:
+        """Return the difference to ours with interval and p-value; nothing for ours, or where a seed has no score."""
+        if (network, detector) == OURS:
+            return {}
+        mine = [self.aurocs(*OURS, name) for name in ood_sets]
+        theirs = [self.aurocs(network, detector, name) for name in ood_sets]
+        if any(value is None for value in (*mine, *theirs)):
+            return {}
+
+        def joined(values: Any, which: int) -> np.ndarray:
+            return np.stack([value[which] for value in values], axis=1)
+
+        value = float(
+            np.mean(
+                combine(joined(theirs, 0)[..., None], over_sets=how)
+                - combine(joined(mine, 0)[..., None], over_sets=how)
+            )
+        )
+        resampled = combine(joined(theirs, 1), over_sets=how, seeds=self.seed_draws) - combine(
+            joined(mine, 1), over_sets=how, seeds=self.seed_draws
+        )
+        interval = percentile_interval(resampled, value=value, n=0, over=self.seed_draws.over)
+        return {
+            "difference": value,
+            "difference_low": interval.low,
+            "difference_high": interval.high,
+            "p": two_sided_p(resampled),
+        }
+
+
+def _draws(sets: dict[str, Any], n_draws: int) -> Draws:
+    """Return the resamples of one seed's images; seeds that share their images share their resamples."""
+    test = sets["splits"]["test"]
+    sizes = {name: about["count"] for name, about in sets["ood"].items()}
+    images = content_hash(test["hash"], *(sets["ood"][name]["hash"] for name in sorted(sizes)))
+    rng = np.random.default_rng(child(0, f"bootstrap/{images}"))
+    return draws(test["count"], sizes, rng, n_draws=n_draws)
+
+
+def _adjusted(summary: pd.DataFrame) -> pd.Series:
+    """Return Holm-adjusted p-values; a family is all baselines of one aggregate, or of all sets of one group."""
+    adjusted = pd.Series(np.nan, index=summary.index)
+    names = zip(summary["network"], summary["detector"], strict=True)
+    tested = pick(summary, summary["p"].notna() & np.array([is_baseline(*name) for name in names]))
+    family = tested["ood_set"].where(tested["ood_set"].isin(list(AGGREGATES)), tested["group"])
+    for _, part in tested.groupby(family):
+        adjusted[part.index] = holm(part["p"].to_numpy())
+    return adjusted
+
+
+def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
+    """Return ``cost``, ``calibration`` and ``resistance``."""
+    tables: dict[str, list[dict[str, Any]]] = {"cost": [], "calibration": [], "resistance": []}
+    for job in jobs:
+        head = {"id_set": id_set, "seed": job.seed, "network": job.network}
+        for name, rows in tables.items():
+            if name not in job.record:
+                continue
+            row = {**head, **job.record[name]}
+            if name == "calibration":
+                right = job.arrays["predictions"] == job.arrays["labels"]
+                row |= {"n": len(right), "id_accuracy": float(right.mean())}
+            rows.append(row)
+    columns = {
+        "cost": ["steps", "seconds", "inversions"],
+        "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms"],
+        "resistance": ["n", "resistance", "accepted", "outcome"],
+    }
+    return {
+        name: pd.DataFrame(rows, columns=["id_set", "seed", "network", *columns[name]]) for name, rows in tables.items()
+    }

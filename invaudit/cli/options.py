@@ -1,0 +1,109 @@
+"""Options that several commands share, and what they mean."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from invaudit.runtime import console
+from invaudit.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from invaudit.models import InputSpec, Target
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every long command."""
+
+    config: str | None = None
+    "Config file, or the name of a shipped one."
+    out: Path | None = None
+    "Folder for the results; by default a new one under runs/."
+    seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    "Seeds, e.g. --seeds 0 1 2."
+    device: str | None = None
+    "auto, cpu, cuda or cuda:K."
+    precision: str | None = None
+    "Precision of training: auto, float32 or bfloat16."
+    workers: int | None = None
+    "Jobs at a time; by default one for each core."
+    resume: Annotated[bool, Parameter(negative="")] = False
+    "Continue the run that --out holds."
+    json: Annotated[bool, Parameter(negative="")] = False
+    "Print one JSON object on stdout and nothing else."
+    quiet: Annotated[bool, Parameter(negative="")] = False
+    "No progress and no notices."
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
+    "Set any field of the config: --set key=value; may be repeated."
+
+    def start(self) -> None:
+        """Make the console as quiet as asked."""
+        console.configure(quiet=self.quiet or self.json)
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers {self.workers}: expected at least 1")
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder for the results; resuming needs its name."""
+        if self.out:
+            return self.out
+        if self.resume:
+            raise ConfigError("--resume needs --out: the folder of the run to continue")
+        return Path("runs") / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+
+    def seed(self) -> int:
+        """Return the one seed of a command that runs once."""
+        if self.seeds is not None and len(self.seeds) != 1:
+            raise ConfigError(f"--seeds {' '.join(map(str, self.seeds))}: this command takes one seed")
+        return self.seeds[0] if self.seeds else 0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Model:
+    """A trained classifier: the MODEL grammar."""
+
+    model: Path | None = None
+    "safetensors, or a torch checkpoint that holds weights alone. DATA must be images that it was not trained on."
+    arch: str | None = None
+    "invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable; for a new network a NAME of invaudit."
+    input: str | None = None
+    "What the model takes: CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28."
+    mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    "Mean per channel that the model subtracts from images in [0, 1]."
+    std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    "Standard deviation per channel that it divides by."
+
+    def load(self) -> "Target | None":
+        """Return the model, or None where none is named."""
+        if self.model is None:
+            return None
+        from invaudit.models import load_target
+
+        return load_target(self.model, arch=self.arch, spec=self.spec())
+
+    def spec(self) -> "InputSpec | None":
+        """Return the input spec that the options give, if any."""
+        if self.input is None:
+            if self.mean or self.std:
+                raise ConfigError("--mean and --std say how the model normalises what --input names; give --input too")
+            return None
+        from invaudit.models import InputSpec
+
+        sizes = self.input.split("x")
+        if len(sizes) != 3 or not all(size.isdigit() and int(size) for size in sizes):
+            raise ConfigError(f"--input {self.input!r}: expected CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28")
+        mean, std = self.mean or (0.0,), self.std or (1.0,)
+        if min(std) <= 0:
+            raise ConfigError(f"--std {' '.join(map(str, std))}: expected values above 0")
+        channels, height, width = map(int, sizes)
+        return InputSpec(channels, height, width, mean, std)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    print(json.dumps({"schema": 1, **value}, indent=2, sort_keys=True, allow_nan=False))

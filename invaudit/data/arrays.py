@@ -1,0 +1,172 @@
+"""Arrays into image sets, and .npz files read without trusting what they say about themselves."""
+
+import lzma
+import re
+import zipfile
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invaudit.data.images import ImageSet
+from invaudit.runtime.errors import DataError, MissingDataError
+
+LIMIT_BYTES = 8 * 2**30
+"""Largest uncompressed size that is read from one file or folder."""
+
+_ONLY = "all"
+_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+
+
+def image_tensor(values: NDArray[Any], source: str) -> Tensor:
+    """Bring an array of images to (N, C, H, W) uint8.
+
+    Args:
+        values: (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); uint8, or float in [0, 1] (rounded to 8 bits).
+        source: What the array is called in an error.
+
+    Returns:
+        The images; grey ones have one channel.
+
+    Raises:
+        DataError: Another shape, type or range, or no images.
+    """
+    if values.ndim == 3:
+        values = values[:, None]
+    elif values.ndim == 4 and values.shape[3] in (1, 3):
+        values = values.transpose(0, 3, 1, 2)
+    elif values.ndim != 4 or values.shape[1] not in (1, 3):
+        expected = "expected (N, H, W), (N, H, W, 1 or 3) or (N, 1 or 3, H, W); reshape it or drop other channels"
+        raise DataError(f"{source} has shape {values.shape}, {expected}")
+    if not values.size:
+        raise DataError(f"{source} is empty (shape {values.shape}), expected at least one image")
+    if values.dtype.kind == "f":
+        values = _eight_bits(values, source)
+    elif values.dtype != np.uint8:
+        raise DataError(f"{source} has type {values.dtype}, expected uint8 or float in [0, 1]; convert it")
+    return torch.from_numpy(np.array(values, order="C"))
+
+
+def label_tensor(values: NDArray[Any], count: int, source: str) -> Tensor:
+    """Bring an array of labels to (N,) int64.
+
+    Args:
+        values: (N,) or (N, 1) whole numbers.
+        count: Number of images, N.
+        source: What the array is called in an error.
+
+    Raises:
+        DataError: Another shape, type or number.
+    """
+    flat = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if flat.ndim != 1 or flat.dtype.kind not in "iu":
+        got = f"{source} has shape {values.shape} and type {values.dtype}"
+        raise DataError(f"{got}, expected (N,) or (N, 1) whole numbers: one class for each image")
+    if len(flat) != count:
+        raise DataError(f"{source} holds {len(flat)} labels for {count} images, expected one for each; mend the file")
+    return torch.from_numpy(flat.astype(np.int64))
+
+
+def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
+    """Read one split of an .npz file; no object is unpickled and no size is believed before it is checked.
+
+    Args:
+        path: File with ``SPLIT_images`` and ``SPLIT_labels``, or ``images`` and ``labels``; without labels every
+            label is -1.
+        split: Name of the split; None is ``test`` where there is one, else the only one.
+        name: Name of the set.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: The file is damaged, too large or malformed, or has no such split.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"there is no file {path}; check the path, or set INVAUDIT_DATA and give a name")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = {member[:-4] for member in archive.namelist() if member.endswith(".npy")}
+            split = choose_split({_split_of(key) for key in keys} - {None}, split, str(path))
+            prefix = "" if split == _ONLY and "images" in keys else f"{split}_"
+            wanted = [key for key in (f"{prefix}images", f"{prefix}labels") if key in keys]
+            _check_sizes(archive, wanted, path)
+            arrays = [_read(archive, key) for key in wanted]
+    except _DAMAGE as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); it is damaged or not an .npz file: fetch it again"
+        ) from error
+    images = image_tensor(arrays[0], f"{wanted[0]} of {path}")
+    if len(arrays) == 1:
+        return ImageSet(name, images, torch.full((len(images),), -1))
+    return ImageSet(name, images, label_tensor(arrays[1], len(images), f"{wanted[1]} of {path}"))
+
+
+def choose_split(splits: set[str | None] | set[str], split: str | None, source: str) -> str:
+    """Return the split that is asked for, or ``test``, or the only one there is.
+
+    Raises:
+        DataError: There is no such split, or several and none is ``test``.
+    """
+    there = sorted(str(name) for name in splits)
+    if not there:
+        raise DataError(
+            f"{source} holds no images, expected arrays SPLIT_images and SPLIT_labels, or images and labels"
+        )
+    if split is None:
+        split = "test" if "test" in there else there[0] if len(there) == 1 else ""
+    if split not in there:
+        got = f"has no split {split!r}" if split else "has several splits and none is called 'test'"
+        raise DataError(f"{source} {got}, expected one of: {', '.join(there)}; write :SPLIT after the name")
+    return split
+
+
+def _split_of(key: str) -> str | None:
+    if key == "images":
+        return _ONLY
+    match = re.fullmatch(r"(.+)_images", key)
+    return match[1] if match else None
+
+
+def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:
+    """Refuse arrays that are too large, or whose header promises another size than the archive's directory."""
+    total = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
+    if total > LIMIT_BYTES:
+        size = f"{total / 2**30:.1f} GiB, expected at most {LIMIT_BYTES / 2**30:g} GiB"
+        raise DataError(f"{path} unpacks to {size}; split it into smaller files")
+    for key in keys:
+        with archive.open(f"{key}.npy") as file:
+            shape, dtype = _header(file)
+            promised = file.tell() + prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise DataError(f"{key} of {path} holds Python objects, expected numbers; save it as uint8 or int64")
+        held = archive.getinfo(f"{key}.npy").file_size
+        if promised != held:
+            raise DataError(
+                f"{key} of {path} promises {promised} bytes and holds {held}; it is damaged: fetch it again"
+            )
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"unknown .npy version {version}")
+    shape, _, dtype = readers[version](file)
+    return shape, dtype
+
+
+def _read(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    with archive.open(f"{key}.npy") as file:
+        return npy.read_array(file, allow_pickle=False)
+
+
+def _eight_bits(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):
+        raise DataError(f"{source} has values from {low:g} to {high:g}, expected floats in [0, 1]; rescale it")
+    return np.rint(values * 255).astype(np.uint8)

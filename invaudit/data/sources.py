@@ -1,0 +1,144 @@
+"""The DATA grammar: one line of text that names a set of images, for every command.
+
+NAME[:SPLIT][@a:b]        digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
+PATH.npz[:SPLIT][@a:b]    arrays SPLIT_images and SPLIT_labels, or images and labels
+PATH/[@a:b]               image files in class folders, or all in one folder
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from invaudit.data import vision
+from invaudit.data.arrays import choose_split, read_npz
+from invaudit.data.digits import digits
+from invaudit.data.folders import read_folder
+from invaudit.data.images import ImageSet
+from invaudit.runtime.errors import DataError, MissingDataError
+
+BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}
+"""Name -> set that needs no file; each has one split, called ``all``."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a DATA text asks for, without its slice.
+
+    Args:
+        base: Name, .npz file or folder.
+        split: Name of the split, if one is given.
+        root: Folder in which names are looked for, if there is one.
+        download: Whether torchvision may fetch what is not there.
+    """
+
+    base: str
+    split: str | None
+    root: Path | None
+    download: bool
+
+
+def load(text: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+    """Load the images that a DATA text names.
+
+    Args:
+        text: See the grammar above. Without SPLIT: ``test`` where there is one, else the only one.
+        root: Folder in which names are looked for; None is the environment variable INVAUDIT_DATA.
+        download: Whether torchvision may fetch a set that is not there.
+
+    Returns:
+        The images, named after the set; label -1 where there are no labels.
+
+    Raises:
+        MissingDataError: There is no such name, file or folder.
+        DataError: The text or what it names is malformed, or the slice reaches past the end.
+    """
+    base, split, cut = _parsed(text)
+    variable = os.environ.get("INVAUDIT_DATA")
+    root = root or (Path(variable) if variable else None)
+    images = SOURCES[_kind(base, root)](Request(base, split, root, download))
+    return _sliced(images, cut, text) if cut else images
+
+
+def _parsed(text: str) -> tuple[str, str | None, str | None]:
+    """Take a DATA text apart; a colon or an @ inside a path stays there."""
+    head, at, cut = text.rpartition("@")
+    if not at or "/" in cut or ".npz" in cut:
+        head, cut = text, None
+    base, colon, split = head.rpartition(":")
+    if not colon or "/" in split or "\\" in split or ".npz" in split:
+        base, split = head, None
+    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*", cut)):
+        raise DataError(f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT] or PATH/, then [@a:b]")
+    return base, split, cut
+
+
+def _kind(base: str, root: Path | None) -> str:
+    if base.endswith(".npz"):
+        return "npz"
+    if "/" in base or os.sep in base:
+        return "folder"
+    if base in BUILTIN:
+        return "builtin"
+    there = root is not None and (root / f"{base}.npz").is_file()
+    return "npz" if there or not vision.known(base) else "torchvision"
+
+
+def _sliced(images: ImageSet, cut: str, text: str) -> ImageSet:
+    first, last = cut.split(":")
+    start, stop = int(first or 0), int(last or len(images))
+    if stop > len(images):
+        raise DataError(f"{text!r} reaches past the end: {images.name} has {len(images)} images; lower the slice")
+    if start >= stop:
+        raise DataError(f"{text!r} selects no image, expected @a:b with a < b <= {len(images)}")
+    return images.subset(slice(start, stop))
+
+
+def _builtin(request: Request) -> ImageSet:
+    choose_split({"all"}, request.split, request.base)
+    return BUILTIN[request.base]()
+
+
+def _npz(request: Request) -> ImageSet:
+    if request.base.endswith(".npz"):
+        return read_npz(Path(request.base), request.split, Path(request.base).stem)
+    path = None if request.root is None else request.root / f"{request.base}.npz"
+    if path is None or not path.is_file():
+        raise MissingDataError(_unknown(request))
+    return read_npz(path, request.split, request.base)
+
+
+def _folder(request: Request) -> ImageSet:
+    if request.split is not None:
+        got = f"{request.base} is a folder and has no split {request.split!r}"
+        raise DataError(f"{got}; write PATH/ alone, or the folder of that split")
+    return read_folder(Path(request.base), Path(request.base).resolve().name)
+
+
+def _torchvision(request: Request) -> ImageSet:
+    if request.root is None:
+        remedy = "set it to the folder that holds your data sets (--download fetches into it)"
+        raise MissingDataError(f"data set {request.base!r} is not there: INVAUDIT_DATA is not set; {remedy}")
+    return vision.read_torchvision(request.base, request.split, request.root, download=request.download)
+
+
+def _unknown(request: Request) -> str:
+    files = sorted(request.root.glob("*.npz")) if request.root else []
+    names = [*BUILTIN, *(file.stem for file in files), *vision.NAMES]
+    close = difflib.get_close_matches(request.base.lower(), [name.lower() for name in names], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if Path(request.base).is_dir():
+        hint = f"; for the folder write {request.base + '/'!r}"
+    where = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
+    return f"no data set is called {request.base!r}: {where}, and torchvision has none of that name{hint}"
+
+
+SOURCES: dict[str, Callable[[Request], ImageSet]] = {
+    "builtin": _builtin,
+    "npz": _npz,
+    "folder": _folder,
+    "torchvision": _torchvision,
+}
+"""Kind of data source -> reader."""

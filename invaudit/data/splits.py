@@ -1,0 +1,143 @@
+"""Splits of the ID images: stratified by class, recorded, and without one image in two of them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invaudit.data.images import ImageSet
+from invaudit.runtime.errors import DataError, SettingError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four parts of the ID images.
+
+    Args:
+        train: What networks are trained on, and detectors fitted.
+        fit: Held out: scaling and joining of scores.
+        calibrate: Held out: thresholds.
+        test: Held out: the numbers of the table.
+    """
+
+    train: ImageSet
+    fit: ImageSet
+    calibrate: ImageSet
+    test: ImageSet
+
+    def sets(self) -> dict[str, ImageSet]:
+        """Return the parts by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def record(self) -> dict[str, Any]:
+        """Return what identifies the splits: for each part its size, its size by class and its content hash."""
+        return {
+            name: {
+                "count": len(part),
+                "by_class": torch.bincount(part.labels.clamp(min=0), minlength=part.classes).tolist(),
+                "hash": part.hash,
+            }
+            for name, part in self.sets().items()
+        }
+
+
+def split(
+    images: ImageSet, sizes: Mapping[str, int | float], rng: torch.Generator, test: ImageSet | None = None
+) -> Splits:
+    """Split images at random, with the same mix of classes in each part.
+
+    Images that are equal byte for byte go to one part together, so a part may differ from its size by the number of
+    such copies. What the sizes leave over is not used.
+
+    Args:
+        images: The images to split.
+        sizes: Size of ``train``, ``fit`` and ``calibrate``, and of ``test`` unless ``test`` is given: whole numbers are
+            counts, fractions are shares of all images.
+        rng: Generator of the draw.
+        test: A test set of its own.
+
+    Raises:
+        SettingError: The names or sizes do not fit.
+        DataError: An image of ``test`` is also among ``images``.
+    """
+    counts = _counts(sizes, len(images), {"train", "fit", "calibrate"} | ({"test"} if test is None else set()))
+    groups = _groups(images)
+    order, starts = _stratified_order(images.labels, groups, rng)
+    parts: dict[str, ImageSet] = {}
+    edge = 0
+    for name, count in counts.items():
+        inside = order[(starts >= edge) & (starts < edge + count)]
+        if not len(inside):
+            raise SettingError(f"split {name} is empty: too many of the {len(images)} images are copies; enlarge it")
+        parts[name] = images.subset(inside.sort().values)
+        edge += count
+    if test is not None:
+        parts["test"] = test
+        refuse_duplicates(parts)
+    return Splits(**parts)
+
+
+def refuse_duplicates(sets: dict[str, ImageSet]) -> None:
+    """Refuse sets that share an image, compared byte for byte; copies within one set are allowed.
+
+    Raises:
+        DataError: Two sets share an image; the first such pair is named.
+    """
+    seen: dict[bytes, tuple[str, int]] = {}
+    for name, images in sets.items():
+        for index, digest in enumerate(image_hashes(images)):
+            other, first = seen.setdefault(digest, (name, index))
+            if other != name:
+                got = f"image {index} of {name} is the same as image {first} of {other}"
+                raise DataError(f"{got}, expected every image in one set only; remove it from one of them")
+
+
+def image_hashes(images: ImageSet) -> list[bytes]:
+    """Return the SHA-256 of each image's bytes."""
+    return [hashlib.sha256(image.tobytes()).digest() for image in images.images.cpu().contiguous().numpy()]
+
+
+def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> dict[str, int]:
+    if set(sizes) != names:
+        raise SettingError(f"sizes are given for {', '.join(sorted(sizes))}, expected {', '.join(sorted(names))}")
+    ends: list[float] = [0.0]
+    for size in sizes.values():
+        ends.append(ends[-1] + (size if isinstance(size, int) else size * total))
+    # Rounding the running ends, not each share, lets shares that add up to 1 use every image.
+    edges = [round(end) for end in ends]
+    counts = {name: after - before for name, before, after in zip(sizes, edges, edges[1:], strict=False)}
+    if min(counts.values()) < 1 or edges[-1] > total:
+        raise SettingError(
+            f"sizes give {counts} of {total} images, expected at least 1 each and no more than there are"
+        )
+    return counts
+
+
+def _groups(images: ImageSet) -> Tensor:
+    """Return for each image the index of its first copy."""
+    first: dict[bytes, int] = {}
+    return torch.tensor([first.setdefault(digest, index) for index, digest in enumerate(image_hashes(images))])
+
+
+def _stratified_order(labels: Tensor, groups: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return an order whose every stretch has the mix of classes of the whole, and where each image's group starts.
+
+    Each class is shuffled and spread evenly over [0, 1); copies take the place of the first one.
+    """
+    place = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        shuffled = members[torch.randperm(len(members), generator=rng)]
+        offset = torch.rand((), generator=rng, dtype=torch.float64)
+        place[shuffled] = (torch.arange(len(members), dtype=torch.float64) + offset) / len(members)
+    place = place[groups]
+    order = torch.from_numpy(np.lexsort((groups.numpy(), place.numpy())))
+    grouped = groups[order]
+    new = torch.ones(len(order), dtype=torch.bool)
+    new[1:] = grouped[1:] != grouped[:-1]
+    starts = torch.arange(len(order))[new][new.cumsum(0) - 1]
+    return order, starts

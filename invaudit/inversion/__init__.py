@@ -1,0 +1,39 @@
+"""The inversion engine: a conditioned generator trained so that a frozen target gives the outputs that are wanted.
+
+Condition modes, generators and objectives are one mapping each; ``invert`` runs once, ``Inverter`` stays warm.
+"""
+
+from typing import TYPE_CHECKING
+
+from invaudit.runtime.lazy import attach
+
+if TYPE_CHECKING:
+    from invaudit.inversion.conditions import MODES, Condition, condition_from, sample_condition
+    from invaudit.inversion.diagnostics import Diagnosis, diagnose
+    from invaudit.inversion.engine import Inverter, invert
+    from invaudit.inversion.generators import GENERATORS, Generator, build_generator
+    from invaudit.inversion.objectives import OBJECTIVES, Step
+    from invaudit.inversion.results import Evaluation, Inversion
+    from invaudit.inversion.settings import InversionSettings
+
+__getattr__, __all__ = attach(
+    __name__,
+    {
+        "Condition": "conditions",
+        "Diagnosis": "diagnostics",
+        "Evaluation": "results",
+        "GENERATORS": "generators",
+        "Generator": "generators",
+        "Inversion": "results",
+        "InversionSettings": "settings",
+        "Inverter": "engine",
+        "MODES": "conditions",
+        "OBJECTIVES": "objectives",
+        "Step": "objectives",
+        "build_generator": "generators",
+        "condition_from": "conditions",
+        "diagnose": "diagnostics",
+        "invert": "engine",
+        "sample_condition": "conditions",
+    },
+)

@@ -1,0 +1,90 @@
+"""Settings of an inversion: every open choice of the papers by name, with the reason for its default."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from invaudit.inversion.conditions import MODES
+from invaudit.inversion.generators import GENERATORS
+from invaudit.inversion.objectives import OBJECTIVES
+from invaudit.runtime.settings import Settings
+
+
+class InversionSettings(Settings):
+    """How a generator is trained against a target."""
+
+    mode: str = "vector-matrix"
+    """Condition mode, a key of ``MODES``; the one that all later papers use."""
+
+    generator: str = "upsample"
+    """A key of ``GENERATORS``; the light one, which costs less than the target."""
+
+    weights: dict[str, float] = Field(
+        default={"kl": 1.0, "cross-entropy": 4.0, "cosine": 2.0, "orthogonality": 0.1, "batch-norm": 3.0}
+    )
+    """Weight of each objective; what is not named has none. No paper prints its weights. These give an inversion
+    accuracy over 0.95 in every class with inversions that differ: cross-entropy over KL, so that the class comes first;
+    batch-norm for the contrast and the strokes of training images. A target without batch norm skips it, which is said.
+    """
+
+    steps: int = Field(default=500, ge=1)
+    """Optimiser steps."""
+
+    batch_size: int = Field(default=64, ge=2)
+    """Images of a step."""
+
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Of Adam."""
+
+    betas: tuple[float, float] = (0.5, 0.99)
+    """Of Adam; a low first one, as is usual for generators."""
+
+    noise: int = Field(default=64, ge=1)
+    """Length of a noise vector."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of channels dropped while the generator is trained; never when it is sampled."""
+
+    hot: bool = False
+    """Ask for one-hot distributions in the soft modes too: surer images, nearer to counterfeits."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """T of c = softmax(v / T)."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the training steps; sampling is float32."""
+
+    eval_every: int = Field(default=100, ge=1)
+    """Steps between two evaluations, which also write the checkpoint."""
+
+    eval_images: int = Field(default=40, ge=2)
+    """Fresh inversions of each class that an evaluation makes."""
+
+    wanted_accuracy: float = Field(default=0.95, gt=0, le=1)
+    """Inversion accuracy in every class from which an inversion counts as converged."""
+
+    least_spread: float = Field(default=0.02, ge=0)
+    """Spread (RMS distance of a class's inversions to their mean, in [0, 1]) under which they count as copies."""
+
+    @field_validator("mode", "generator")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        known: Mapping[str, object] = MODES if info.field_name == "mode" else GENERATORS
+        if value not in known:
+            raise ValueError(f"unknown {info.field_name} {value!r}; known: {', '.join(known)}")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _weighable(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = [name for name in value if name not in OBJECTIVES]
+        if unknown:
+            raise ValueError(f"unknown objective {unknown[0]!r}; known: {', '.join(OBJECTIVES)}")
+        wrong = [name for name, weight in value.items() if not 0 <= weight < math.inf]
+        if wrong:
+            raise ValueError(f"weight of {wrong[0]} is {value[wrong[0]]:g}, expected a finite number >= 0")
+        if not any(value.get(name) for name in ("kl", "cross-entropy")):
+            raise ValueError("neither kl nor cross-entropy has a weight, so nothing asks for a class; give one of them")
+        return value

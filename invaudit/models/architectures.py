@@ -1,0 +1,171 @@
+"""Architectures, all of one form: blocks, then a pool to features, then a linear head."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invaudit.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    from invaudit.models.target import InputSpec
+
+
+class Classifier(nn.Module):
+    """``head(pool(blocks(x)))``: logits (B, K) of normalised images (B, C, H, W).
+
+    Args:
+        blocks: Parts whose outputs are maps (or hidden activations).
+        pool: From the last block's output to features (B, D).
+        head: Linear layer from features to logits.
+    """
+
+    def __init__(self, blocks: list[nn.Module], pool: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.blocks, self.pool, self.head = nn.Sequential(*blocks), pool, head
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (B, K)."""
+        return self.head(self.pool(self.blocks(inputs)))
+
+
+def cnn(
+    spec: "InputSpec",
+    outputs: int,
+    *,
+    widths: tuple[int, int, int] = (64, 128, 256),
+    hidden: int = 128,
+    dropout: float = 0.25,
+) -> Classifier:
+    """Build the papers' classifier: convolution, batch norm, leaky ReLU, dropout, fully connected.
+
+    Source: the family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their
+    size in the first block, so that any side from 8 up works.
+    """
+    blocks: list[nn.Module] = []
+    before, side = spec.channels, min(spec.height, spec.width)
+    for index, width in enumerate(widths):
+        halve = index == 1 or (index == 0 and side >= 16)
+        convolution = nn.Conv2d(before, width, 4, 2, 1) if halve else nn.Conv2d(before, width, 3, 1, 1)
+        blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.LeakyReLU(0.2)))
+        before = width
+    pool = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(_width(blocks, spec), hidden), nn.ReLU())
+    return Classifier(blocks, pool, nn.Linear(hidden, outputs))
+
+
+def small_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+    """Build the papers' classifier in a size for images of 8 x 8."""
+    return cnn(spec, outputs, widths=(32, 64, 64), hidden=64)
+
+
+def plain_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+    """Build two strided convolutions and two linear layers with ReLU, without normalisation."""
+    blocks: list[nn.Module] = [
+        nn.Sequential(nn.Conv2d(spec.channels, 16, 4, 2, 1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU()),
+    ]
+    pool = nn.Sequential(nn.Flatten(), nn.Linear(_width(blocks, spec), 100), nn.ReLU())
+    return Classifier(blocks, pool, nn.Linear(100, outputs))
+
+
+def mlp(spec: "InputSpec", outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
+    """Build a fully connected network with ReLU; ``mlp-300-100`` names one with these hidden widths."""
+    widths = (spec.channels * spec.height * spec.width, *hidden)
+    blocks: list[nn.Module] = [
+        nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()) for before, after in pairwise(widths)
+    ]
+    return Classifier(blocks, nn.Identity(), nn.Linear(widths[-1], outputs))
+
+
+class _Residual(nn.Module):
+    def __init__(self, before: int, after: int, stride: int, *, projected: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.stride, self.padding = stride, (after - before) // 2
+        changes = stride != 1 or before != after
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            if changes and projected
+            else None
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        passed = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(inputs)))))
+        if self.shortcut is not None:
+            kept = self.shortcut(inputs)
+        else:
+            kept = functional.pad(
+                inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding)
+            )
+        return functional.relu(passed + kept)
+
+
+class _GlobalPool(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
+def _resnet(spec: "InputSpec", outputs: int, widths: tuple[int, ...], depth: int, *, projected: bool) -> Classifier:
+    stem = nn.Sequential(nn.Conv2d(spec.channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    blocks: list[nn.Module] = [stem]
+    for index, width in enumerate(widths):
+        before = widths[max(index - 1, 0)]
+        stride = 1 if index == 0 else 2
+        parts = [
+            _Residual(before if i == 0 else width, width, stride if i == 0 else 1, projected=projected)
+            for i in range(depth)
+        ]
+        blocks.append(nn.Sequential(*parts))
+    return Classifier(blocks, _GlobalPool(), nn.Linear(widths[-1], outputs))
+
+
+def resnet18(spec: "InputSpec", outputs: int) -> Classifier:
+    """Build ResNet-18 for small images: 3 x 3 stem, no max-pool (He et al. 2016, the usual CIFAR form)."""
+    return _resnet(spec, outputs, (64, 128, 256, 512), 2, projected=True)
+
+
+def resnet20(spec: "InputSpec", outputs: int) -> Classifier:
+    """Build CIFAR ResNet-20 with parameter-free shortcuts (He et al. 2016, section 4.2, option A)."""
+    return _resnet(spec, outputs, (16, 32, 64), 3, projected=False)
+
+
+ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
+    "cnn": cnn,
+    "small-cnn": small_cnn,
+    "plain-cnn": plain_cnn,
+    "mlp": mlp,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+}
+
+
+def build(name: str, spec: "InputSpec", outputs: int) -> Classifier:
+    """Build an architecture by name.
+
+    Args:
+        name: A key of ``ARCHITECTURES``, or ``mlp-WIDTH-WIDTH...``.
+        spec: What it takes.
+        outputs: Number of logits.
+
+    Raises:
+        ModelError: Unknown name; the message lists the known ones.
+    """
+    family, *widths = name.split("-") if name.startswith("mlp-") else [name]
+    if family not in ARCHITECTURES or not all(width.isdigit() and int(width) for width in widths):
+        raise ModelError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH...")
+    options = {"hidden": tuple(int(width) for width in widths)} if widths else {}
+    return ARCHITECTURES[family](spec, outputs, **options)
+
+
+def _width(blocks: list[nn.Module], spec: "InputSpec") -> int:
+    network = nn.Sequential(*blocks).eval()
+    with torch.no_grad():
+        width = network(torch.zeros(1, *spec.shape)).numel()
+    network.train()
+    return width

@@ -1,0 +1,191 @@
+"""Model files: the MODEL grammar, read without executing anything."""
+
+import importlib
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from invaudit.models.architectures import build
+from invaudit.models.target import InputSpec, Target
+from invaudit.runtime.errors import MissingExtraError, ModelError
+from invaudit.runtime.files import write_bytes
+
+SCHEMA = 1
+
+
+def save_target(target: Target, path: Path) -> None:
+    """Write a target as safetensors: weights, and architecture, input spec and classes as text.
+
+    Raises:
+        ModelError: The target has no architecture name, so nobody could load it again.
+    """
+    if target.arch is None:
+        raise ModelError(
+            "a wrapped module has no architecture name and cannot be saved; build it with load_target and --arch"
+        )
+    about = {
+        "schema": SCHEMA,
+        "arch": target.arch,
+        "classes": target.classes,
+        "outputs": target.outputs,
+        "head": target.layers.head,
+        "spec": {name: getattr(target.spec, name) for name in InputSpec.__dataclass_fields__},
+    }
+    weights = {name: value.detach().cpu().contiguous() for name, value in target.module.state_dict().items()}
+    write_bytes(path, save(weights, {"invaudit": json.dumps(about, sort_keys=True)}))
+
+
+def load_target(
+    path: str | Path, *, arch: str | None = None, spec: InputSpec | None = None, classes: int | None = None
+) -> Target:
+    """Load a trained classifier.
+
+    Args:
+        path: safetensors, or a torch checkpoint with weights alone.
+        arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it.
+        spec: What it takes; files of ours know it.
+        classes: Number of ID classes; by default all outputs.
+
+    Raises:
+        ModelError: Missing or damaged file, a file that would execute code, unknown architecture, weights that do not
+            fit.
+        MissingExtraError: timm is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist")
+    weights, about = _read(path)
+    if about:
+        own = InputSpec(**about["spec"] | {name: tuple(about["spec"][name]) for name in ("mean", "std")})
+        if spec not in (None, own):
+            raise ModelError(f"{path} says that it takes {own}, the options say {spec}; leave the options out")
+        arch, spec, classes = arch or about["arch"], own, classes or about["classes"]
+    if arch is None or spec is None:
+        raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
+    broken = [name for name, value in weights.items() if not value.float().isfinite().all()]
+    if broken:
+        raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
+    problems: list[ModelError] = []
+    for outputs in [about["outputs"]] if about else _outputs(weights, path):
+        module = _build(arch, spec, outputs)
+        if about:
+            _widen(module, about["head"], outputs)
+        try:
+            module.load_state_dict(_fit_names(weights, module, path, arch))
+            return Target(module, spec, classes or outputs, arch=arch).eval()
+        except ModelError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _widen(module: nn.Module, name: str, outputs: int) -> None:
+    """Give the head as many outputs as the file has: a callable that takes no arguments knows no garbage class."""
+    head = module.get_submodule(name)
+    if isinstance(head, nn.Linear) and head.out_features != outputs:
+        module.set_submodule(name, nn.Linear(head.in_features, outputs, bias=head.bias is not None))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict | None]:
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("invaudit", "null"))
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except SafetensorError:
+        pass
+    try:
+        with warnings.catch_warnings():
+            # torch warns of a foreign pickle before it refuses it; the error says it once.
+            warnings.simplefilter("ignore", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than weights and would have to execute code to be read; refused. "
+            "Save its weights where you trust it: torch.save(model.state_dict(), 'weights.pth')"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{path} is neither a safetensors file nor a torch checkpoint, or it is damaged") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ModelError(f"{path} holds no state dict of tensors")
+    return {name.removeprefix("module."): value for name, value in found.items()}, None
+
+
+def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
+    """Return what may be the number of outputs: the head is mostly the last matrix, but safetensors sort by name."""
+    matrices = [value for value in weights.values() if value.ndim == 2]
+    if not matrices:
+        raise ModelError(f"{path}: no linear layer among its weights")
+    return list(dict.fromkeys(value.shape[0] for value in reversed(matrices)))
+
+
+def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
+    family, found, name = arch.partition(":")
+    if not found:
+        raise ModelError(
+            f"--arch {arch!r}: expected invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable"
+        )
+    if family == "invaudit":
+        return build(name, spec, outputs)
+    if family == "timm":
+        return _timm(name, spec, outputs)
+    if family == "torchvision":
+        return _torchvision(name, outputs)
+    try:
+        made = getattr(importlib.import_module(family), name)()
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise ModelError(
+            f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"--arch {arch!r} gave {type(made).__name__}, expected a torch.nn.Module")
+    return made
+
+
+def _torchvision(name: str, outputs: int) -> nn.Module:
+    from invaudit.data import torchvision
+
+    models = torchvision().models
+    if name not in models.list_models():
+        raise ModelError(f"torchvision has no model {name!r}")
+    return models.get_model(name, weights=None, num_classes=outputs)
+
+
+def _timm(name: str, spec: InputSpec, outputs: int) -> nn.Module:
+    try:
+        import timm  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtraError('a timm model needs timm; run: pip install "invaudit[timm]"') from error
+    try:
+        return timm.create_model(name, pretrained=False, num_classes=outputs, in_chans=spec.channels)
+    except RuntimeError as error:
+        raise ModelError(f"timm has no model {name!r}") from error
+
+
+def _fit_names(weights: dict[str, Tensor], module: nn.Module, path: Path, arch: str) -> dict[str, Tensor]:
+    own = module.state_dict()
+    if set(weights) == set(own) and all(weights[name].shape == own[name].shape for name in own):
+        return weights
+    # Other names for the same layers: same order and same shapes. Counters of batch norm hold no weights.
+    counters = "num_batches_tracked"
+    given = [(name, value) for name, value in weights.items() if not name.endswith(counters)]
+    wanted = [(name, value) for name, value in own.items() if not name.endswith(counters)]
+    for (name, value), (own_name, own_value) in zip(given, wanted, strict=False):
+        if value.shape != own_value.shape:
+            raise ModelError(
+                f"{path} does not fit {arch}: {name!r} has shape {tuple(value.shape)}, "
+                f"{own_name!r} takes {tuple(own_value.shape)}"
+            )
+    if len(given) != len(wanted):
+        raise ModelError(
+            f"{path} does not fit {arch}: it holds {len(given)} tensors, the architecture has {len(wanted)}"
+        )
+    matched = {own_name: value for (own_name, _), (_, value) in zip(wanted, given, strict=True)}
+    return {**{name: value for name, value in own.items() if name.endswith(counters)}, **matched}

@@ -1,0 +1,219 @@
+"""The cycle train - invert - exclude - retrain (arXiv 2505.23448, 2512.00229)."""
+
+import logging
+import time
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invaudit.data import ImageSet, Transform
+from invaudit.inversion import Inverter
+from invaudit.models import InputSpec, Outliers, Target, borrowed, build, collect, resolve_precision, seeded, train
+from invaudit.ood.garbage import Garbage
+from invaudit.ood.recipes import GarbageSettings, Recipe
+from invaudit.ood.scores import uncertainty
+from invaudit.runtime.errors import SettingError
+
+logger = logging.getLogger(__name__)
+SHOWN = 4
+"""Inversions of each class that a snapshot keeps."""
+
+
+@dataclass
+class Snapshots:
+    """Inversions over the cycles, for people to look at: ``images`` (classes, k, C, H, W) uint8 of each epoch."""
+
+    epochs: list[int] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
+        return {"epochs": list(self.epochs), "images": list(self.images)}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take the state of a checkpoint."""
+        self.epochs, self.images = list(state["epochs"]), list(state["images"])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what it cost.
+
+    Attributes:
+        target: The network, in eval mode.
+        steps: Optimiser steps of the classifier.
+        inversion_steps: Optimiser steps of the generator.
+        inversions: Images put into the garbage class by exclusion.
+        seconds: Wall time.
+        snapshots: Inversions over the cycles.
+    """
+
+    target: Target
+    steps: int
+    inversion_steps: int
+    inversions: int
+    seconds: float
+    snapshots: Snapshots
+
+
+class Cycle:
+    """Inverts the network after an epoch and excludes what comes out: a state that training carries along."""
+
+    def __init__(
+        self, target: Target, recipe: Recipe, garbage: Garbage, held_out: ImageSet, rng: torch.Generator
+    ) -> None:
+        self.target, self.recipe, self.garbage, self.held_out, self.rng = target, recipe, garbage, held_out, rng
+        self.inverter = self._new()
+        self.cycles = self.steps = self.excluded = 0
+        self.snapshots = Snapshots()
+
+    def __call__(self, epoch: int) -> None:
+        """Run one cycle after ``epoch`` epochs where one is due; the last epoch has nothing to train after it."""
+        settings = _garbage(self.recipe)
+        if epoch % settings.every or epoch >= self.recipe.training.epochs:
+            return
+        if settings.renew_every and self.cycles and self.cycles % settings.renew_every == 0:
+            self.inverter = self._new()
+        inversion = self.inverter.run(self.target)
+        self.steps += self.recipe.inversion.steps
+        self.cycles += 1
+        if inversion.outcome == "diverged":
+            logger.warning(
+                "epoch %d: %s; this cycle adds nothing, the next one starts a new generator", epoch, inversion.message
+            )
+            self.inverter = self._new()
+            return
+        classes = self.target.classes
+        labels = torch.arange(classes).repeat(-(-settings.per_cycle // classes))[: settings.per_cycle]
+        images = self.inverter.sample(labels, self.rng)
+        if each := min(SHOWN, settings.per_cycle // classes):
+            shown = [self.garbage.quantise(images[labels == label][:each].cpu()) for label in range(classes)]
+            self.snapshots.epochs.append(epoch)
+            self.snapshots.images.append(torch.stack(shown))
+        if settings.exclude == "uncertain":
+            images = images[self._uncertain(images)]
+        self.excluded += len(images)
+        self.garbage.remember(images)
+
+    def _uncertain(self, images: Tensor) -> Tensor:
+        classes = self.target.classes
+        threshold = uncertainty(collect(self.target, self.held_out, keep_maps=False).logits, classes).quantile(0.95)
+        with borrowed(self.target), torch.no_grad():
+            return uncertainty(self.target(images.to(self.target.device)).cpu(), classes) > threshold
+
+    def _new(self) -> Inverter:
+        return Inverter(self.recipe.inversion, self.target, self.rng)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
+        return {
+            "inverter": self.inverter.state_dict(),
+            "garbage": self.garbage.state_dict(),
+            "snapshots": self.snapshots.state_dict(),
+            "counts": [self.cycles, self.steps, self.excluded],
+            "rng": self.rng.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take the state of a checkpoint."""
+        self.inverter.load_state_dict(state["inverter"])
+        self.garbage.load_state_dict(state["garbage"])
+        self.snapshots.load_state_dict(state["snapshots"])
+        self.cycles, self.steps, self.excluded = state["counts"]
+        self.rng.set_state(state["rng"])
+
+
+def new_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
+    """Return an untrained network of ours for these images, normalised by the mean and std of their pixels.
+
+    Args:
+        arch: Name of an architecture.
+        data: Training images.
+        classes: Number of ID classes.
+        rng: Source of the initial weights.
+        garbage: Whether to add the garbage class.
+    """
+    pixels = data.images.double().div(255).transpose(0, 1).flatten(1)
+    mean, std = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
+    spec = InputSpec(*data.images.shape[1:], mean=tuple(mean), std=tuple(std))
+    with seeded(rng):
+        module = build(arch, spec, classes + garbage)
+    return Target(module, spec, classes, arch=f"invaudit:{arch}")
+
+
+def with_garbage(target: Target) -> Target:
+    """Return a copy of a trained n-class network with a garbage class whose logit starts at the mean of the others."""
+    if target.has_garbage:
+        return deepcopy(target)
+    old = target.head
+    head = nn.Linear(old.in_features, target.classes + 1, bias=old.bias is not None, device=target.device)
+    with torch.no_grad():
+        head.weight.copy_(torch.cat([old.weight, old.weight.mean(0, keepdim=True)]))
+        if old.bias is not None:
+            head.bias.copy_(torch.cat([old.bias, old.bias.mean(0, keepdim=True)]))
+    module = deepcopy(target.module)
+    module.set_submodule(target.layers.head, head)
+    return Target(module, target.spec, target.classes, layers=target.layers, arch=target.arch)
+
+
+def train_network(
+    target: Target,
+    data: ImageSet,
+    recipe: Recipe,
+    rng: torch.Generator,
+    *,
+    held_out: ImageSet,
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Train a network in place by a recipe: plainly, or with the garbage cycle.
+
+    Args:
+        target: The network; with ``recipe.garbage`` it has a garbage class.
+        data: ID training images.
+        recipe: How.
+        rng: Source of everything random; garbage and cycle draw from children of it, so that the ID batches of all
+            networks of one seed are the same.
+        held_out: ID images that are not trained on (for selective exclusion).
+        checkpoint: File to continue from.
+
+    Raises:
+        SettingError: The recipe has garbage and the network has no garbage class, or the other way round.
+    """
+    if (recipe.garbage is not None) != target.has_garbage:
+        raise SettingError(
+            "a recipe with garbage needs a network with a garbage class, and one without needs one without"
+        )
+    start = time.perf_counter()
+    outliers = cycle = None
+    own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
+    if recipe.garbage:
+        transform = data.transform or Transform(data.images.shape[2], data.images.shape[1])
+        garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise)
+        slots = round(recipe.garbage.slots * recipe.training.batch_size)
+        outliers = Outliers(garbage.draw, slots, recipe.garbage.weight)
+        cycle = Cycle(target, recipe, garbage, held_out, own)
+    history = train(
+        target,
+        data,
+        recipe.training,
+        rng,
+        precision=resolve_precision(recipe.training.precision, target.device),
+        outliers=outliers,
+        after_epoch=cycle if recipe.garbage and recipe.garbage.inversions else None,
+        state={"cycle": cycle} if cycle else None,
+        checkpoint=checkpoint,
+    )
+    seconds = time.perf_counter() - start
+    if cycle is None:
+        return Trained(target, history.steps, 0, 0, seconds, Snapshots())
+    return Trained(target, history.steps, cycle.steps, cycle.excluded, seconds, cycle.snapshots)
+
+
+def _garbage(recipe: Recipe) -> GarbageSettings:
+    if recipe.garbage is None:
+        raise SettingError("the recipe has no garbage class")
+    return recipe.garbage

@@ -1,0 +1,220 @@
+"""A classifier with its OOD detector: fitted, calibrated, saved and loaded as one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from invaudit.data import ImageSet, Splits, split
+from invaudit.models import Activations, Target, accuracy, collect, load_target, save_target
+from invaudit.ood.cycle import new_target, train_network, with_garbage
+from invaudit.ood.joint import FEWEST, Joint
+from invaudit.ood.recipes import Recipe
+from invaudit.ood.scores import predictions
+from invaudit.runtime.errors import DataError, ModelError
+from invaudit.runtime.files import read_json, write_bytes, write_json
+from invaudit.stats import conformal_p_values, conformal_threshold
+
+SIZES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
+ALPHA = 0.05
+FEWEST_PER_CLASS = 10
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class GuardedClassifier:
+    """A target, its fitted detector, and the sorted scores of ID images that nothing else has used.
+
+    Attributes:
+        target: The classifier.
+        joint: The fitted detector.
+        calibration: (n,) float64, ascending.
+        about: How it was made: plain values for the JSON beside the weights.
+    """
+
+    target: Target
+    joint: Joint
+    calibration: Tensor
+    about: dict[str, Any]
+
+    def activations(self, images: Tensor | ImageSet) -> Activations:
+        """Return what the target gives for images (N, C, H, W) float32 in [0, 1]."""
+        return collect(self.target, images, keep_maps=False)
+
+    def score(self, images: Tensor | ImageSet) -> Tensor:
+        """Return OOD scores (N,) float64 of images (N, C, H, W) in [0, 1]; higher = more OOD."""
+        return self.joint.score(self.activations(images))
+
+    def p_values(self, scores: Tensor) -> Tensor:
+        """Return the conformal p-value of each score: small = stranger than the calibration images."""
+        return torch.from_numpy(conformal_p_values(scores.numpy(), self.calibration.numpy()))
+
+    def threshold(self, alpha: float) -> float:
+        """Return the score above which an image is rejected at a false-alarm rate of at most alpha on average.
+
+        Raises:
+            SettingError: alpha is below 1 / (n + 1).
+        """
+        return conformal_threshold(self.calibration.numpy(), alpha)
+
+    def accept(self, images: Tensor | ImageSet, alpha: float = 0.05) -> Tensor:
+        """Return which images are accepted as ID, (N,) bool, when at most a share alpha of ID images is rejected.
+
+        The share holds on average over calibration sets and for images like those of calibration.
+        """
+        return self.score(images) <= self.threshold(alpha)
+
+    def predict(self, images: Tensor | ImageSet) -> Tensor:
+        """Return the most likely ID class of each image, (N,) int64."""
+        return self.activations(images).logits[:, : self.target.classes].argmax(1)
+
+    def save(self, folder: Path) -> None:
+        """Write ``network.safetensors``, ``detector.safetensors`` and ``guard.json`` into a folder.
+
+        Raises:
+            ModelError: The network has no architecture name.
+        """
+        save_target(self.target, folder / "network.safetensors")
+        state = {**self.joint.state_dict(), "calibration": self.calibration}
+        write_bytes(folder / "detector.safetensors", save({name: value.contiguous() for name, value in state.items()}))
+        write_json(folder / "guard.json", {"schema": SCHEMA, "target_hash": self.target.hash, **self.about})
+
+    @staticmethod
+    def load(folder: Path) -> "GuardedClassifier":
+        """Read what ``save`` wrote; its scores are identical.
+
+        Raises:
+            ModelError: A file is missing or damaged, or network and detector do not belong together.
+        """
+        folder = Path(folder)
+        if not (folder / "guard.json").is_file():
+            raise ModelError(f"{folder} holds no guarded classifier (guard.json); make one with: invaudit ood fit")
+        try:
+            about = read_json(folder / "guard.json")
+        except ValueError as error:
+            raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again") from error
+        target = load_target(folder / "network.safetensors")
+        if about.get("schema") != SCHEMA or about.get("target_hash") != target.hash:
+            raise ModelError(
+                f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"
+            )
+        try:
+            with safe_open(folder / "detector.safetensors", "pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            calibration = state.pop("calibration")
+        except (SafetensorError, OSError, KeyError) as error:
+            raise ModelError(f"{folder / 'detector.safetensors'} is missing or damaged; fit it again") from error
+        rest = {name: value for name, value in about.items() if name not in ("schema", "target_hash")}
+        return GuardedClassifier(target, Joint().load_state_dict(state), calibration, rest)
+
+
+def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -> GuardedClassifier:
+    """Fit and calibrate the detector of a trained network, as it is.
+
+    Args:
+        target: The network, with or without a garbage class.
+        splits: ``train`` for statistics, ``fit`` for scaling, ``calibrate`` for the threshold.
+        about: Further plain values to keep.
+    """
+    train = collect(target, splits.train, keep_maps=False)
+    fit = collect(target, splits.fit, keep_maps=False)
+    joint = Joint().fit(train, splits.train.labels, held_out=fit, garbage=target.has_garbage)
+    calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
+    guarded = GuardedClassifier(target, joint, calibration, {"splits": splits.record(), **(about or {})})
+    # A garbage prediction on an ID image is an error, so all outputs count here.
+    right = accuracy(predictions(guarded.activations(splits.test).logits), splits.test.labels)
+    held_out = {"n": len(splits.test), "id_accuracy": right}
+    if len(calibration) >= 1 / ALPHA - 1:
+        held_out["false_alarms_at_5_percent"] = 1 - float(guarded.accept(splits.test, ALPHA).double().mean())
+    guarded.about["held_out"] = held_out
+    return guarded
+
+
+def fit(
+    train: ImageSet,
+    recipe: Recipe,
+    rng: torch.Generator,
+    *,
+    start: Target | None = None,
+    as_it_is: bool = False,
+    arch: str = "cnn",
+    device: torch.device | None = None,
+    checkpoint: Path | None = None,
+) -> GuardedClassifier:
+    """Make a guarded classifier: split the images, train by the cycle, fit and calibrate the detector.
+
+    Args:
+        train: ID images with labels 0 to n - 1; ones that ``start`` was not trained on, or scale and threshold are
+            too optimistic.
+        recipe: How to train.
+        rng: Source of everything random.
+        start: A trained network to start from; a garbage class is added where the recipe has one.
+        as_it_is: Do not train ``start``.
+        arch: Architecture of a new network.
+        device: Where to train; by default where ``start`` is, or the CPU.
+        checkpoint: File to continue from.
+
+    Returns:
+        The classifier; ``about["held_out"]`` has its accuracy and false alarms on ID images that nothing has used.
+
+    Raises:
+        DataError: Labels that are no classes, or too few images for the splits.
+        ModelError: ``start`` does not classify the images: wrong preprocessing or other classes.
+    """
+    splits = split(check(train, start, as_it_is=as_it_is), SIZES, rng)
+    if start is None:
+        target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.garbage is not None)
+    else:
+        target = with_garbage(start) if recipe.garbage and not as_it_is else start
+    target = target.to(device or target.device)
+    steps = 0
+    if not as_it_is:
+        steps = train_network(target, splits.train, recipe, rng, held_out=splits.fit, checkpoint=checkpoint).steps
+    about = {
+        "recipe": None if as_it_is else recipe.model_dump(mode="json"),
+        "data": {"name": train.name, "hash": train.hash, "classes": train.classes},
+        "steps": steps,
+    }
+    return guard(target.eval(), splits, about)
+
+
+def check(train: ImageSet, start: Target | None, *, as_it_is: bool) -> ImageSet:
+    """Return the images if a guarded classifier can be made of them; what ``fit`` checks before long work.
+
+    Raises:
+        DataError: Labels that are no classes, or too few images.
+        ModelError: No network to take as it is, another number of classes, or accuracy at chance.
+    """
+    counts = torch.bincount(train.labels.clamp_min(0), minlength=2)
+    if int(train.labels.min()) < 0 or (counts < FEWEST_PER_CLASS).any():
+        raise DataError(
+            f"{train.name}: labels must be classes 0 to n - 1 with at least {FEWEST_PER_CLASS} images each, "
+            f"got the counts {counts.tolist()}"
+        )
+    if len(train) * SIZES["fit"] < FEWEST:
+        raise DataError(
+            f"{train.name} has {len(train)} images, which leaves {int(len(train) * SIZES['fit'])} to scale the "
+            f"detector, expected at least {FEWEST}; give {round(FEWEST / SIZES['fit'])} or more"
+        )
+    if start is None:
+        if as_it_is:
+            raise ModelError("there is no network to take as it is; give one as start")
+        return train
+    if start.classes != train.classes:
+        raise ModelError(
+            f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
+        )
+    some = train.subset(torch.linspace(0, len(train) - 1, min(1_000, len(train))).long())
+    found = collect(start, some, keep_maps=False).logits[:, : start.classes].argmax(1)
+    share = accuracy(found, some.labels)
+    chance = 1 / start.classes
+    if share < chance + 3 * (chance * (1 - chance) / len(found)) ** 0.5:
+        raise ModelError(
+            f"the model gets {share:.1%} of {train.name} right, no better than chance: "
+            "wrong --input, --mean, --std or class order"
+        )
+    return train

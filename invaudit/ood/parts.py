@@ -1,0 +1,153 @@
+"""The parts of ``joint``: each a pair of functions, fit on training activations and scored on any.
+
+``fit(train, labels) -> state`` gives a dict of tensors, ``score(state, activations) -> (N,)`` rises with outlierness.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invaudit.models import Activations
+from invaudit.ood.scores import garbage_odds
+
+State = dict[str, Tensor]
+NEIGHBOUR = 5
+BANK = 6_000
+_CHUNK = 1_024
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the joined score."""
+
+    fit: Callable[[Activations, Tensor], State]
+    score: Callable[[State, Activations], Tensor]
+    needs_garbage: bool = False
+
+
+def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
+    """Fit one Gaussian for each class to standardised vectors (N, D).
+
+    The covariance of a class is 0.9 of its own, 0.1 of the tied one, and a ridge of 0.01 of the mean variance, so that
+    classes with fewer images than dimensions are served too.
+    """
+    vectors = vectors.double()
+    scale = vectors.std(0, correction=0)
+    # A channel that never moves on ID images carries no information there and would divide by zero.
+    scale = torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
+    vectors = vectors / scale
+    classes = labels.unique()
+    means = torch.stack([vectors[labels == label].mean(0) for label in classes])
+    centred = vectors - means[torch.searchsorted(classes, labels)]
+    tied = centred.T @ centred / len(vectors)
+    ridge = 0.01 * tied.trace() / len(tied) * torch.eye(len(tied), dtype=tied.dtype)
+    factors, logdets = [], []
+    for label in classes:
+        own = centred[labels == label]
+        factor = torch.linalg.cholesky(0.9 * own.T @ own / len(own) + 0.1 * tied + ridge)
+        factors.append(torch.linalg.inv(factor))
+        logdets.append(2 * factor.diagonal().log().sum())
+    return {"scale": scale, "means": means, "whitening": torch.stack(factors), "logdet": torch.stack(logdets)}
+
+
+def gaussian_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the smallest squared Mahalanobis distance plus log-determinant over the classes, (N,)."""
+    vectors = vectors.double() / state["scale"]
+    distances = [
+        ((vectors - mean) @ whitening.T).square().sum(1) + logdet
+        for mean, whitening, logdet in zip(state["means"], state["whitening"], state["logdet"], strict=True)
+    ]
+    return torch.stack(distances).min(0).values
+
+
+def kth_distances(queries: Tensor, bank: Tensor, k: int) -> Tensor:
+    """Return the distances of queries (N, D) to their ``k`` nearest of bank (M, D), ascending, (N, k)."""
+    found = [torch.cdist(part, bank).topk(k, largest=False).values for part in queries.split(_CHUNK)]
+    return torch.cat(found)
+
+
+def neighbour_state(vectors: Tensor) -> State:
+    """Keep up to 6,000 L2-normalised training vectors, evenly spaced over the set."""
+    return {"bank": _normalised(_thinned(vectors))}
+
+
+def neighbour_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the distance to the fifth nearest training vector on the sphere, (N,).
+
+    Source: KNN, arXiv 2204.06507, at a small k.
+    """
+    k = min(NEIGHBOUR, len(state["bank"]))
+    return kth_distances(_normalised(vectors), state["bank"], k)[:, -1]
+
+
+def density_state(vectors: Tensor, labels: Tensor) -> State:
+    """Whiten by the within-class covariance and keep the bank and each bank vector's own fifth-neighbour distance."""
+    vectors = vectors.double()
+    mean, scale = vectors.mean(0), vectors.std(0, correction=0)
+    scale = torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
+    standard = (vectors - mean) / scale
+    centred = standard.clone()
+    for label in labels.unique():
+        centred[labels == label] -= standard[labels == label].mean(0)
+    values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
+    whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).sqrt()
+    bank = _thinned(standard @ whitening)
+    k = min(NEIGHBOUR + 1, len(bank))
+    return {
+        "mean": mean,
+        "scale": scale,
+        "whitening": whitening,
+        "bank": bank,
+        "own": kth_distances(bank, bank, k)[:, -1],
+    }
+
+
+def density_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the fifth-neighbour distance over the mean of that distance at the five neighbours, (N,).
+
+    Source: a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
+    """
+    queries = ((vectors.double() - state["mean"]) / state["scale"]) @ state["whitening"]
+    scores = []
+    for part in queries.split(_CHUNK):
+        near = torch.cdist(part, state["bank"]).topk(min(NEIGHBOUR, len(state["bank"])), largest=False)
+        scores.append(near.values[:, -1] / state["own"][near.indices].mean(1).clamp_min(1e-12))
+    return torch.cat(scores)
+
+
+def _normalised(vectors: Tensor) -> Tensor:
+    vectors = vectors.double()
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def _thinned(vectors: Tensor) -> Tensor:
+    if len(vectors) <= BANK:
+        return vectors
+    return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
+
+
+PARTS: dict[str, Part] = {
+    "garbage": Part(
+        lambda train, _labels: {"classes": torch.tensor(train.logits.shape[1] - 1)},
+        lambda state, found: garbage_odds(found.logits, int(state["classes"])),
+        needs_garbage=True,
+    ),
+    "density": Part(
+        lambda train, labels: density_state(train.moments[-1], labels),
+        lambda state, found: density_score(state, found.moments[-1]),
+    ),
+    "neighbours": Part(
+        lambda train, _labels: neighbour_state(train.features),
+        lambda state, found: neighbour_score(state, found.features),
+    ),
+    "gaussian-first": Part(
+        lambda train, labels: gaussian_state(train.moments[0], labels),
+        lambda state, found: gaussian_score(state, found.moments[0]),
+    ),
+    "gaussian-last": Part(
+        lambda train, labels: gaussian_state(train.moments[-1], labels),
+        lambda state, found: gaussian_score(state, found.moments[-1]),
+    ),
+}

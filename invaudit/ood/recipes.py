@@ -1,0 +1,80 @@
+"""Recipes: every open choice of the garbage cycle as a named setting, with the reason for its default."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from invaudit.data import NOISES
+from invaudit.inversion import InversionSettings
+from invaudit.models import TrainingSettings
+from invaudit.runtime.settings import Settings
+
+
+class GarbageSettings(Settings):
+    """What the garbage class is fed with, and how.
+
+    The papers leave these open (arXiv 2505.23448, 2512.00229); shares are of the garbage images of one step.
+    """
+
+    slots: float = Field(default=0.5, gt=0)
+    """Garbage images per ID image of a batch. Trials used 64 for 128; more costs steps and ID accuracy."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of a garbage image in the weighted cross-entropy. 1 with half the slots keeps garbage below the ID classes
+    together, so that ID accuracy does not pay."""
+
+    noise: float = Field(default=1.0, ge=0)
+    """Share of fresh noise (uniform, Gaussian, salt, bumps). Fresh, since a fixed set is learnt by heart."""
+
+    derived: float = Field(default=0.0, ge=0)
+    """Share of derived outliers, made from the ID images of the same batch."""
+
+    inversions: float = Field(default=0.0, ge=0)
+    """Share of inversions; noise stands in before the first cycle."""
+
+    noise_kinds: tuple[str, ...] = ()
+    """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
+
+    memory: int = Field(default=3_000, ge=1)
+    """Inversions that are kept, the oldest leave first: without a cap they would starve fresh ones."""
+
+    per_cycle: int = Field(default=1_000, ge=1)
+    """Inversions that a cycle adds, the same number for each class."""
+
+    every: int = Field(default=1, ge=1)
+    """Epochs between two cycles; the papers invert after every epoch."""
+
+    exclude: Literal["all", "uncertain"] = "all"
+    """Which inversions go to garbage: all (arXiv 2505.23448), or those whose UE is above the 95 % quantile of held-out
+    ID images (arXiv 2512.00229). All by default: while the generator makes counterfeits, the confident ones are the
+    hole to close."""
+
+    renew_every: int = Field(default=0, ge=0)
+    """Cycles after which a new generator starts (0: one generator kept warm, which costs fewer steps)."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "GarbageSettings":
+        total = self.noise + self.derived + self.inversions
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares noise, derived and inversions sum to {total:g}, expected 1")
+        if unknown := set(self.noise_kinds) - set(NOISES):
+            raise ValueError(f"unknown noise {min(unknown)!r}; known: {', '.join(NOISES)}")
+        return self
+
+
+class Recipe(Settings):
+    """How one network is trained: the classifier, the garbage, the inversion."""
+
+    training: TrainingSettings = TrainingSettings()
+    garbage: GarbageSettings | None = None
+    inversion: InversionSettings = InversionSettings(steps=50, batch_size=64)
+    """Inversion of one cycle: short, since the generator is kept warm and the classifier moves on."""
+
+
+class FitSettings(Settings):
+    """What ``invaudit ood fit`` does: a recipe, and where to start."""
+
+    arch: str = "cnn"
+    recipe: Recipe = Recipe(garbage=GarbageSettings())
+    seed: int = 0
+    device: str = "auto"

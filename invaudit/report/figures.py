@@ -1,0 +1,299 @@
+"""Figures of a run, as matplotlib Figures without global state; equal input gives equal bytes."""
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from invaudit.report.records import Row, as_rows
+from invaudit.report.tables import (
+    GROUPS,
+    LEVELS,
+    OURS,
+    Key,
+    by_detector,
+    is_trivial,
+    key_of,
+    measured,
+    ranked_baselines,
+)
+from invaudit.runtime.errors import ShapeError
+from invaudit.runtime.files import write_bytes
+
+P = ParamSpec("P")
+
+Mark = tuple[str, str]
+# Okabe and Ito's palette: told apart by colour-blind readers, and in grey by their markers.
+OURS_MARK: Mark = ("#0072B2", "o")
+MARKS: dict[str, Mark] = {"near": ("#D55E00", "s"), "far": ("#009E73", "D")}
+GREY, INK = "#9AA3AD", "#222B36"
+DPI, WIDTH = 160, 10.8
+CELL_PIXELS, GAP_PIXELS = 96, 8
+MAX_CYCLES, MAX_CLASSES = 8, 20
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    # Names come from outside: a dollar sign is no mathematics.
+    "text.parse_math": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+}
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, without date or software in it."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, atomically."""
+    write_bytes(path, png(figure))
+
+
+@_styled
+def headline(summary: pd.DataFrame) -> Figure:
+    """Draw AUROC of ours and of the best baseline of each group on its sets, and their difference.
+
+    Left: AUROC with sd over seeds, the other baselines as ticks, the weakest perhaps off the axis.
+    Right: difference to ours with 95 % interval. A set without a result keeps an empty line.
+
+    Args:
+        summary: ``summary.csv`` of one run.
+    """
+    rows = as_rows(summary)
+    lines = _lines(rows)
+    ranked = {group: [key_of(row) for row in ranked_baselines(rows, group)] for group in GROUPS}
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.36 * len(lines)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    lowest = 100.0
+    for name, (y, group) in lines.items():
+        found = by_detector(measured(rows), name)
+        ticks = [100 * found[key]["auroc"] for key in ranked[group][1:] if key in found]
+        left.plot(ticks, [y] * len(ticks), "|", color=GREY, markersize=9, markeredgewidth=0.8, zorder=1)
+        if OURS in found:
+            lowest = min(lowest, _level_dot(left, found[OURS], y - 0.1, OURS_MARK))
+        for row in (found[key] for key in ranked[group][:1] if key in found):
+            lowest = min(lowest, _level_dot(left, row, y + 0.1, MARKS[group]))
+            _difference_dot(right, row, y, MARKS[group])
+    start, end = left.get_xlim()
+    left.set_xlim(max(start, 2 * lowest - 101), max(min(end, 100.6), lowest + 1))
+    _label_headline(left, right, lines, {row["ood_set"] for row in rows if is_trivial(row)})
+    _add_legend(figure, left, ranked)
+    return figure
+
+
+def _lines(rows: list[Row]) -> dict[str, tuple[float, str]]:
+    """Return height and group of each set's line: per group its mean, then its sets."""
+    lines, y = {}, 0.0
+    for group in GROUPS:
+        sets = dict.fromkeys(row["ood_set"] for row in rows if row["group"] == group)
+        sets = [name for name in sets if name not in LEVELS]
+        for name in [f"mean-{group}", *sets] if sets else []:
+            lines[name] = (y, group)
+            y += 1.0
+        y += 0.5
+    return lines
+
+
+def _level_dot(axes: Axes, row: Row, y: float, mark: Mark) -> float:
+    mean, spread = 100 * row["auroc"], 100 * (row["auroc_sd"] or 0)
+    _dot(axes, mean, (mean - spread, mean + spread), y, mark)
+    return mean - spread
+
+
+def _difference_dot(axes: Axes, row: Row, y: float, mark: Mark) -> None:
+    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
+    if value is not None:
+        interval = (value, value) if low is None or high is None else (low, high)
+        _dot(axes, 100 * value, (100 * interval[0], 100 * interval[1]), y, mark)
+
+
+def _dot(axes: Axes, value: float, interval: tuple[float, float], y: float, mark: Mark) -> None:
+    colour, marker = mark
+    axes.plot(interval, [y, y], color=colour, linewidth=1.6, zorder=2)
+    white = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+    axes.plot([value], [y], marker, color=colour, markersize=6, zorder=3, clip_on=False, **white)
+
+
+def _label_headline(left: Axes, right: Axes, lines: dict[str, tuple[float, str]], trivial: set[str]) -> None:
+    means = {f"mean-{group}": f"{group}, mean" for group in GROUPS}
+    labels = [means.get(name, f"{name} (trivial)" if name in trivial else name) for name in lines]
+    left.set_yticks([y for y, _ in lines.values()], labels)
+    for tick, name in zip(left.get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("bold" if name in means else "normal")
+    for axes in (left, right):
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x", color="#E6E9ED", linewidth=0.8)
+        axes.set_axisbelow(True)
+        for y in (lines[name][0] for name in means if name in lines):
+            axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
+    left.invert_yaxis()
+    left.set_xlabel("AUROC (%), bar: ± sd over seeds")
+    right.axvline(0, color=OURS_MARK[0], linewidth=1.4)
+    right.set_xlabel("difference to ours (points), bar: 95 % interval")
+
+
+def _add_legend(figure: Figure, axes: Axes, ranked: Mapping[str, list[Key]]) -> None:
+    marks = [(OURS_MARK, "ours")]
+    for group, keys in ranked.items():
+        marks += [(MARKS[group], f"best baseline, {group}: {detector} on {network}") for network, detector in keys[:1]]
+    for (colour, marker), label in [*marks, ((GREY, "|"), "other baselines")]:
+        axes.plot([], [], marker, color=colour, markersize=7, label=label)
+    figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2)
+
+
+@_styled
+def histograms(id_scores: np.ndarray, ood_scores: Mapping[str, np.ndarray], *, bins: int = 40) -> Figure:
+    """Draw the scores of each OOD set over those of the ID test set.
+
+    The axis shows where ID lies and what is near it; the outermost bins hold all that lies beyond. The line leaves
+    95 % of ID to its left.
+
+    Args:
+        id_scores: (N,) float64.
+        ood_scores: Scores (M,) by title of the panel.
+        bins: Number of bins.
+    """
+    everything = np.concatenate([id_scores, *ood_scores.values()])
+    low, high = np.quantile(id_scores, [0.005, 0.995])
+    low, high = max(everything.min(), 1.5 * low - 0.5 * high), min(everything.max(), 2.5 * high - 1.5 * low)
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    rows = math.ceil(len(ood_scores) / 4)
+    columns = math.ceil(len(ood_scores) / rows)
+    figure = Figure(figsize=(WIDTH, 0.7 + 1.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    for axes, (title, scores) in zip(panels.flat, ood_scores.items(), strict=False):
+        for values, colour, label in ((id_scores, GREY, "ID test"), (scores, OURS_MARK[0], "OOD")):
+            clipped, weights = np.clip(values, edges[0], edges[-1]), np.full(len(values), 1 / len(values))
+            axes.hist(clipped, edges, weights=weights, color=colour, alpha=0.6, label=label)
+        axes.axvline(float(np.quantile(id_scores, 0.95)), color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
+        axes.set_title(title)
+        axes.set_yticks([])
+        axes.tick_params(labelbottom=True)
+        axes.spines["left"].set_visible(False)
+    for axes in panels.flat[len(ood_scores) :]:
+        axes.set_axis_off()
+    figure.supxlabel("score (higher = more OOD); height: share of images", fontsize=9)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
+@_styled
+def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
+    """Draw what the network takes for each class, over the cycles of its training.
+
+    At most eight cycles, evenly spread, and the first twenty classes.
+
+    Args:
+        images: (cycles, classes, k, C, H, W) uint8, C 1 or 3; the first of each k is drawn.
+        epochs: (cycles,) epoch of each cycle.
+
+    Raises:
+        ShapeError: Another shape or type.
+    """
+    if images.ndim != 6 or len(epochs) != len(images):
+        raise ShapeError(
+            f"images has shape {images.shape} with {len(epochs)} epochs, "
+            "expected (cycles, classes, k, C, H, W) and one epoch per cycle"
+        )
+    shown = np.unique(np.linspace(0, len(images) - 1, min(MAX_CYCLES, len(images))).round().astype(int))
+    classes = [f"class {label}" for label in range(min(MAX_CLASSES, images.shape[1]))]
+    return _mosaic(images[shown, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in shown], classes)
+
+
+@_styled
+def gallery(images: np.ndarray, titles: Sequence[str]) -> Figure:
+    """Draw k images of each class, one row per class.
+
+    Args:
+        images: (classes, k, C, H, W) uint8, C 1 or 3.
+        titles: One title per class.
+
+    Raises:
+        ShapeError: Another shape or type, or not one title per class.
+    """
+    return _mosaic(images, titles)
+
+
+@_styled
+def resistance(rows: pd.DataFrame) -> Figure:
+    """Draw the resistance of each network: bar = mean over seeds, dots = seeds.
+
+    Args:
+        rows: ``resistance.csv`` of one run.
+    """
+    networks: dict[str, list[float]] = {}
+    for row in as_rows(rows):
+        shown = [] if row["resistance"] is None else [100 * row["resistance"]]
+        networks.setdefault(row["network"], []).extend(shown)
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(networks)), layout="constrained")
+    axes = figure.subplots()
+    for y, (network, values) in enumerate(networks.items()):
+        colour = OURS_MARK[0] if network == OURS[0] else GREY
+        if values:
+            axes.barh(y, sum(values) / len(values), height=0.6, color=colour, alpha=0.75)
+            axes.plot(values, [y] * len(values), "o", color=INK, markersize=3, clip_on=False)
+    axes.set_yticks(range(len(networks)), list(networks))
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("resistance (%)")
+    return figure
+
+
+def _mosaic(images: np.ndarray, titles: Sequence[str], columns: Sequence[str] = ()) -> Figure:
+    """Draw images (rows, columns, C, H, W) on a grid, with titles of the rows and perhaps of the columns."""
+    if images.ndim != 5 or images.dtype != np.uint8 or images.shape[2] not in (1, 3) or 0 in images.shape:
+        raise ShapeError(
+            f"images is {images.dtype} of shape {images.shape}, expected uint8 (rows, columns, C, H, W) with C 1 or 3"
+        )
+    if len(titles) != len(images):
+        raise ShapeError(f"got {len(titles)} titles for {len(images)} rows, expected one per row")
+    n_rows, n_columns, channels, height, width = images.shape
+    # Whole pixels are repeated, so that small images stay sharp and square.
+    zoom = max(1, CELL_PIXELS // max(height, width))
+    large = np.repeat(images, 3 // channels, axis=2).repeat(zoom, axis=3).repeat(zoom, axis=4)
+    side_y, side_x = zoom * height, zoom * width
+    pad = ((0, 0), (0, 0), (0, 0), (0, GAP_PIXELS), (0, GAP_PIXELS))
+    sheet = np.pad(large, pad, constant_values=255).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(n_rows * (side_y + GAP_PIXELS), n_columns * (side_x + GAP_PIXELS), 3)
+    sheet = sheet[:-GAP_PIXELS, :-GAP_PIXELS]
+    figure = Figure(figsize=(1.1 + sheet.shape[1] / DPI, 0.6 + sheet.shape[0] / DPI), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(sheet, interpolation="nearest")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    axes.set_xticks(np.arange(len(columns)) * (side_x + GAP_PIXELS) + side_x / 2, columns)
+    axes.set_yticks(np.arange(n_rows) * (side_y + GAP_PIXELS) + side_y / 2, titles)
+    return figure

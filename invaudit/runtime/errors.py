@@ -1,0 +1,60 @@
+"""Every error that invaudit raises on purpose.
+
+    InvauditError
+    ├── InputError            bad input: the command exits with 2 and one message
+    │   ├── ConfigError       a config file or an option
+    │   ├── DataError         images or labels
+    │   │   └── MissingDataError   a data set that is not there (a benchmark skips its row)
+    │   ├── ModelError        a model file or an architecture
+    │   ├── ShapeError        an array of the wrong shape
+    │   ├── SettingError      a value outside its range
+    │   ├── MissingExtraError an optional package that is not installed
+    │   └── RunFolderError    the output folder
+    └── ControlError          a control of a benchmark failed: its numbers cannot be trusted
+
+A message says what was got, what was expected and what to do.
+"""
+
+
+class InvauditError(Exception):
+    """Root of all errors of invaudit."""
+
+
+class InputError(InvauditError):
+    """Bad input: the caller can mend it."""
+
+
+class ConfigError(InputError):
+    """A config file or a command line option is wrong."""
+
+
+class DataError(InputError):
+    """Images or labels are wrong."""
+
+
+class MissingDataError(DataError):
+    """A data set is not where it was looked for."""
+
+
+class ModelError(InputError):
+    """A model file or an architecture is wrong."""
+
+
+class ShapeError(InputError):
+    """An array has the wrong shape."""
+
+
+class SettingError(InputError):
+    """A value lies outside its range."""
+
+
+class MissingExtraError(InputError):
+    """An optional package is not installed."""
+
+
+class RunFolderError(InputError):
+    """The output folder cannot be used."""
+
+
+class ControlError(InvauditError):
+    """A control of a benchmark failed."""

@@ -1,0 +1,106 @@
+"""The folder of one run: locked, resumable, written atomically."""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from invaudit.runtime.environment import describe_environment
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import content_hash, read_json, write_json, write_text
+from invaudit.runtime.settings import Settings, dump_config
+
+
+class RunFolder:
+    """The output of one run; DESIGN of the files: ``config.yaml``, ``environment.json``, ``records/``, ``scores/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: Path, settings: Settings, *, resume: bool = False, inputs: tuple[str, ...] = (), **environment: Any
+    ) -> Iterator["RunFolder"]:
+        """Create or resume the folder of a run and hold its lock.
+
+        Args:
+            path: The folder.
+            settings: Resolved settings; resuming with others is refused.
+            resume: Continue a run that the folder holds.
+            inputs: Content hashes of what the settings do not name; resuming with others is refused too.
+            environment: Extra facts for ``environment.json``.
+
+        Raises:
+            RunFolderError: Another run holds the folder, it holds another config, or it cannot be written.
+        """
+        path = path.resolve()
+        config = path / "config.yaml"
+        identity = content_hash(json.dumps(settings.model_dump(mode="json"), sort_keys=True), *inputs)
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file, expected a folder; choose another --out")
+        if config.exists() and not resume:
+            raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
+        if not config.exists() and path.is_dir() and any(file.name != ".lock" for file in path.iterdir()):
+            raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
+        with _locked(path):
+            run = cls(path)
+            if config.exists():
+                known = read_json(path / "records" / "run.json")["config_hash"]
+                if known != identity:
+                    raise RunFolderError(
+                        f"{path} was made with other settings or inputs (see {config}); "
+                        "use the same ones or choose another --out"
+                    )
+            else:
+                write_json(path / "records" / "run.json", {"config_hash": identity, "schema": 1})
+                write_json(path / "environment.json", describe_environment(**environment))
+                write_text(config, dump_config(settings))
+            with _logged(path / "log.txt"):
+                yield run
+
+    def record(self, name: str) -> Any | None:
+        """Return the record of a finished job, or None."""
+        path = self.path / "records" / f"{name}.json"
+        return read_json(path) if path.is_file() else None
+
+    def finish(self, name: str, record: Any) -> None:
+        """Write the record of a finished job; do it after all of its other files."""
+        write_json(self.path / "records" / f"{name}.json", record)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise RunFolderError(f"cannot write to {path}: {error.strerror}; choose another --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunFolderError(f"another run is writing to {path}; wait for it or choose another --out") from error
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("invaudit")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+        handler.close()

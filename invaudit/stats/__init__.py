@@ -1,0 +1,47 @@
+"""Numbers from scores: rank metrics, intervals, tests, calibration and conformal thresholds.
+
+Everything here takes and gives numpy arrays, needs numpy and scipy only, and knows nothing of images or networks.
+"""
+
+from invaudit.stats.bootstrap import (
+    Draws,
+    SeedDraws,
+    bootstrap_auroc,
+    combine,
+    draws,
+    percentile_interval,
+    resample_seeds,
+    two_sided_p,
+)
+from invaudit.stats.calibration import expected_calibration_error
+from invaudit.stats.conformal import conformal_p_values, conformal_threshold
+from invaudit.stats.delong import auroc_interval
+from invaudit.stats.estimate import Estimate
+from invaudit.stats.multiple import holm
+from invaudit.stats.nulls import control_half_width, null_standard_error
+from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
+
+__all__ = [
+    "Draws",
+    "Estimate",
+    "Ranking",
+    "SeedDraws",
+    "aupr",
+    "auroc",
+    "auroc_interval",
+    "bootstrap_auroc",
+    "combine",
+    "conformal_p_values",
+    "conformal_threshold",
+    "control_half_width",
+    "draws",
+    "expected_calibration_error",
+    "fpr95",
+    "fpr95_id",
+    "holm",
+    "null_standard_error",
+    "percentile_interval",
+    "ranking",
+    "resample_seeds",
+    "two_sided_p",
+]

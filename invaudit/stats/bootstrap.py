@@ -1,0 +1,243 @@
+"""Resampling of images and of seeds, with the same draws for every detector.
+
+A draw is a count per image, so one table of counts serves all detectors, and the AUROC of a resample is a weighted
+AUROC that needs no new sort. What compares two detectors subtracts their draws one by one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.stats.checks import at_least_one, finite_array
+from invaudit.stats.estimate import Estimate
+
+MIN_SEEDS = 5
+EXACT = 2**24  # up to here float32 holds every integer
+CHUNK = 2**18  # weights handled at a time: a few megabytes, so that they stay in the cache
+
+Over = Literal["images", "images and seeds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """How often each resample holds each image.
+
+    Attributes:
+        id_counts: (B, n_id) uint8; the ID resample b goes with the OOD resample b of every set.
+        ood_counts: OOD set -> (B, n_ood) uint8.
+    """
+
+    id_counts: NDArray[np.uint8]
+    ood_counts: dict[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedDraws:
+    """How much each resample weighs each seed.
+
+    Attributes:
+        weights: (B, S); each row sums to 1, single weights may be negative.
+        over: What the resampling speaks of.
+    """
+
+    weights: NDArray[np.float64]
+    over: Over
+
+
+def draws(n_id: int, n_ood_by_set: Mapping[str, int], rng: np.random.Generator, *, n_draws: int = 1000) -> Draws:
+    """Draw resamples of the images, ID and each OOD set apart, each of its own size and with replacement.
+
+    Args:
+        n_id: Number of ID images.
+        n_ood_by_set: OOD set -> number of its images; the order makes no difference.
+        rng: Source of the draws.
+        n_draws: Number of resamples B. Their number limits p-values: see `two_sided_p`.
+
+    Returns:
+        The counts: one byte per image and resample, since no image is drawn more than 255 times.
+
+    Raises:
+        SettingError: A count below 1.
+    """
+    at_least_one(n_draws, "n_draws")
+    sizes = {"n_id": n_id} | {f"n_ood of {name}": n_ood_by_set[name] for name in sorted(n_ood_by_set)}
+    id_counts, *ood_counts = (_multinomial(at_least_one(n, name), n_draws, rng) for name, n in sizes.items())
+    return Draws(id_counts, dict(zip(sorted(n_ood_by_set), ood_counts, strict=True)))
+
+
+def _multinomial(n: int, n_draws: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Counts of n draws from n images, (n_draws, n); many times quicker than one binomial per image."""
+    counts = np.empty((n_draws, n), dtype=np.uint8)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(n, size=n), minlength=n)
+    return counts
+
+
+def bootstrap_auroc(
+    id_scores: ArrayLike, ood_scores: ArrayLike, id_counts: NDArray, ood_counts: NDArray
+) -> NDArray[np.float64]:
+    """Return the AUROC of each resample, ties counted half: O(B n) after one sort; for few images a matrix product.
+
+    Args:
+        id_scores: (n_id,) scores of ID images, higher = more OOD.
+        ood_scores: (n_ood,) scores of OOD images.
+        id_counts: (B, n_id) weights >= 0 of the ID images, each row of positive sum.
+        ood_counts: (B, n_ood) the same for OOD.
+
+    Returns:
+        (B,) AUROC in [0, 1]; exact for counts.
+
+    Raises:
+        ShapeError: Scores empty, or counts that do not fit them or one another.
+        SettingError: A score is NaN or infinite, a weight negative or NaN, or a row without weight.
+    """
+    id_scores, ood_scores = finite_array(id_scores, "id_scores"), finite_array(ood_scores, "ood_scores")
+    _check_counts(id_counts, ood_counts, len(id_scores), len(ood_scores))
+    if 2 * len(id_scores) * len(ood_scores) < EXACT:
+        return _small_auroc(id_scores, ood_scores, id_counts, ood_counts)
+    order = np.argsort(id_scores)
+    id_sorted = id_scores[order]
+    lower, upper = np.searchsorted(id_sorted, ood_scores, "left"), np.searchsorted(id_sorted, ood_scores, "right")
+    aurocs = np.empty(len(id_counts))
+    step = max(1, CHUNK // (len(id_scores) + len(ood_scores)))
+    for start in range(0, len(aurocs), step):
+        rows = slice(start, start + step)
+        below = np.zeros((len(aurocs[rows]), len(id_scores) + 1))
+        np.cumsum(id_counts[rows].take(order, axis=1), axis=1, out=below[:, 1:])
+        won_twice = np.einsum("bj,bj->b", ood_counts[rows], below.take(lower, axis=1) + below.take(upper, axis=1))
+        aurocs[rows] = won_twice / (2 * below[:, -1] * ood_counts[rows].sum(axis=1))
+    return aurocs
+
+
+def _small_auroc(
+    id_scores: NDArray, ood_scores: NDArray, id_counts: NDArray, ood_counts: NDArray
+) -> NDArray[np.float64]:
+    """Return what ``bootstrap_auroc`` returns; every sum is a multiple of one half that float32 holds exactly."""
+    wins = (np.sign(ood_scores - id_scores[:, None]) / 2 + 0.5).astype(np.float32)
+    won = np.empty(len(id_counts))
+    step = max(1, CHUNK // (2 * sum(wins.shape)))
+    for start in range(0, len(won), step):
+        rows = slice(start, start + step)
+        below = id_counts[rows].astype(np.float32) @ wins
+        won[rows] = np.einsum("bj,bj->b", below, ood_counts[rows].astype(np.float32))
+    return won / (id_counts.sum(axis=1, dtype=np.float64) * ood_counts.sum(axis=1, dtype=np.float64))
+
+
+def _check_counts(id_counts: NDArray, ood_counts: NDArray, n_id: int, n_ood: int) -> None:
+    for name, counts, n in (("id_counts", id_counts, n_id), ("ood_counts", ood_counts, n_ood)):
+        if counts.ndim != 2 or counts.shape[1] != n or len(counts) != len(id_counts):
+            raise ShapeError(
+                f"{name} has shape {counts.shape}, expected (B, {n}) with B = {len(id_counts)}; "
+                "pass the counts that were drawn for these images"
+            )
+        if not (counts.min(initial=0) >= 0 and (counts.sum(axis=1) > 0).all()):
+            raise SettingError(f"{name} holds a negative weight or an empty row; pass weights >= 0 of positive sum")
+
+
+def resample_seeds(n_seeds: int, rng: np.random.Generator, *, n_draws: int = 1000) -> SeedDraws:
+    """Draw weights of the seeds, so that a weighted mean over seeds varies as far as training anew would move it.
+
+    From 5 seeds on the weights are 1 / S + (z - mean(z)) / sqrt(S c), z normal and c chi-square with S - 1 degrees of
+    freedom: the weighted mean of values x is then mean(x) + sd(x) / sqrt(S) * t, with Student's t, so that intervals
+    and p-values for normal x are exactly those of the t-test. Drawing whole seeds with replacement would call 16 % of
+    null differences significant at 5 %, and 7 % at 0.2 %, with 5 seeds. With fewer seeds each weighs 1 / S.
+
+    Args:
+        n_seeds: Number of seeds S.
+        rng: Source of the draws.
+        n_draws: Number of resamples B, as many as of the images.
+
+    Returns:
+        The weights, and what the result speaks of: images only, below 5 seeds.
+
+    Raises:
+        SettingError: A count below 1.
+
+    Source: multiplier (weighted) bootstrap, van der Vaart and Wellner 1996, chapter 3.6, with Student multipliers.
+    """
+    at_least_one(n_seeds, "n_seeds")
+    at_least_one(n_draws, "n_draws")
+    if n_seeds < MIN_SEEDS:
+        return SeedDraws(np.full((n_draws, n_seeds), 1 / n_seeds), "images")
+    normal = rng.standard_normal((n_draws, n_seeds))
+    spread = np.sqrt(n_seeds * rng.chisquare(n_seeds - 1, (n_draws, 1)))
+    return SeedDraws(1 / n_seeds + (normal - normal.mean(axis=1, keepdims=True)) / spread, "images and seeds")
+
+
+def combine(
+    values: ArrayLike, *, over_sets: Literal["mean", "worst"] = "mean", seeds: SeedDraws | None = None
+) -> NDArray[np.float64]:
+    """Return the mean over seeds of the mean, or of the smallest, over OOD sets, per resample.
+
+    Args:
+        values: (S, K, B) of each seed, OOD set and resample; B = 1 for the values as observed.
+        over_sets: "mean", or "worst" for the smallest value over sets, found anew in each seed and resample.
+        seeds: Weights of the seeds for each resample; equal without them.
+
+    Returns:
+        (B,) combined values.
+
+    Raises:
+        ShapeError: Not three-dimensional, empty, or weights of another shape than (B, S).
+        SettingError: A value is NaN or infinite, or ``over_sets`` is another word.
+    """
+    array = finite_array(values, "values", ndim=3)
+    if over_sets not in ("mean", "worst"):
+        raise SettingError(f'over_sets is {over_sets!r}, expected "mean" or "worst"; choose one of them')
+    by_seed = array.mean(axis=1) if over_sets == "mean" else array.min(axis=1)
+    if seeds is None:
+        return by_seed.mean(axis=0)
+    if seeds.weights.shape != by_seed.shape[::-1]:
+        raise ShapeError(
+            f"seeds has weights of shape {seeds.weights.shape}, expected (B, S) = {by_seed.shape[::-1]}; "
+            "draw as many resamples of the seeds as of the images"
+        )
+    return np.einsum("bs,sb->b", seeds.weights, by_seed)
+
+
+def percentile_interval(resampled: ArrayLike, *, value: float, n: int, over: Over = "images") -> Estimate:
+    """Return the middle 95 % of the resampled values.
+
+    Args:
+        resampled: (B,) the statistic of each resample.
+        value: The statistic as observed.
+        n: Number of images behind it.
+        over: What was resampled; it goes into ``method``.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ShapeError: Empty or not one-dimensional.
+        SettingError: A value is NaN or infinite.
+
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    low, high = np.quantile(finite_array(resampled, "resampled"), (0.025, 0.975))
+    return Estimate(value, float(low), float(high), n, f"percentile bootstrap over {over}")
+
+
+def two_sided_p(differences: ArrayLike) -> float:
+    """Return the p-value of "the difference is 0" from resampled differences.
+
+    Twice the smaller share of resamples on either side of 0, each side counted with one resample more, at most 1.
+
+    Args:
+        differences: (B,) the paired difference of each resample.
+
+    Returns:
+        A p-value in [2 / (B + 1), 1]: for m comparisons that Holm should be able to call at 5 %, B >= 40 m.
+
+    Raises:
+        ShapeError: Empty or not one-dimensional.
+        SettingError: A value is NaN or infinite.
+
+    Source: Davison and Hinkley 1997, section 4.4, for the added one.
+    """
+    d = finite_array(differences, "differences")
+    side = min(np.count_nonzero(d <= 0), np.count_nonzero(d >= 0))
+    return min(1.0, 2 * (1 + side) / (len(d) + 1))

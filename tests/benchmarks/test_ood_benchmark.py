@@ -1,0 +1,210 @@
+import json
+import stat
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from invaudit.benchmarks.ood import run
+from invaudit.benchmarks.ood.controls import check_controls
+from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_table, read_jobs
+from invaudit.runtime import ControlError, RunFolderError, load_config
+from invaudit.stats import auroc_interval
+
+pytestmark = pytest.mark.xdist_group("benchmark")
+SETS = ["held-out-digits", "letters", "photos", "gaussian", "uniform", "control-same", "control-split"]
+
+
+@pytest.fixture(scope="module")
+def table(finished):
+    return pd.read_csv(finished / "table.csv", keep_default_na=False, na_values=[""])
+
+
+@pytest.fixture(scope="module")
+def summary(finished):
+    return pd.read_csv(finished / "summary.csv", keep_default_na=False, na_values=[""])
+
+
+def pair(finished, row):
+    with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+        own = arrays[f"{row.detector}::id-test"]
+        if row.ood_set == "control-split":
+            half = arrays["half"] if "half" in arrays.files else np.arange(len(own)) % 2 == 1
+            return own[~half], own[half]
+        return own, arrays[f"{row.detector}::{row.ood_set}"]
+
+
+def fpr(kept, others):
+    """Share of others on the kept side of the first threshold that keeps 95 % of kept: by trying them all."""
+    thresholds = np.sort(kept)
+    threshold = next(t for t in thresholds if np.mean(kept <= t) >= 0.95)
+    return np.mean(others <= threshold)
+
+
+def test_folder_is_complete(finished):
+    names = {path.name for path in finished.iterdir()}
+    wanted = {
+        "config.yaml",
+        "environment.json",
+        "table.csv",
+        "summary.csv",
+        "cost.csv",
+        "calibration.csv",
+        "resistance.csv",
+    }
+    assert wanted | {"records", "scores", "figures", "report.html", "log.txt"} <= names
+    assert stat.S_IMODE(finished.stat().st_mode) == 0o700
+    assert load_config(type(settings_of(finished)), str(finished / "config.yaml")) == settings_of(finished)
+
+
+def settings_of(finished):
+    from invaudit.benchmarks.ood import OODBenchmark
+
+    return load_config(OODBenchmark, str(finished / "config.yaml"))
+
+
+def test_columns_are_those_of_the_design(table, summary):
+    assert list(table.columns) == list(TABLE)
+    assert list(summary.columns) == list(SUMMARY)
+
+
+def test_every_number_of_the_table_comes_from_the_scores(finished, table):
+    good = table[table["status"] == "ok"]
+    assert len(good) > 300
+    for row in good.itertuples():
+        own, other = pair(finished, row)
+        labels, scores = np.r_[np.zeros(len(own)), np.ones(len(other))], np.r_[own, other]
+        assert row.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert row.aupr_out == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+        assert row.aupr_in == pytest.approx(average_precision_score(1 - labels, -scores), abs=1e-12)
+        assert row.fpr95 == pytest.approx(fpr(own, other), abs=1e-12)
+        assert row.fpr95_id == pytest.approx(fpr(-other, -own), abs=1e-12)
+        assert (row.n_id, row.n_ood) == (len(own), len(other))
+        assert row.auroc_low <= row.auroc <= row.auroc_high
+        interval = auroc_interval(own, other)
+        assert (row.auroc_low, row.auroc_high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_id_accuracy_counts_garbage_as_an_error(finished, table):
+    for (seed, network), rows in table[table["network"] != "none"].groupby(["seed", "network"]):
+        with np.load(finished / "scores" / f"seed-{seed}" / f"{network}.npz") as arrays:
+            expected = np.mean(arrays["predictions"] == arrays["labels"])
+        np.testing.assert_allclose(rows.loc[rows["status"] == "ok", "id_accuracy"], expected)
+
+
+def test_summary_comes_from_the_table(table, summary):
+    table = table[table["status"] == "ok"]
+    for row in summary[summary["status"] == "ok"].itertuples():
+        own = table[(table["network"] == row.network) & (table["detector"] == row.detector)]
+        if row.ood_set in AGGREGATES:
+            how, groups = AGGREGATES[row.ood_set]
+            own = own[own["group"].isin(groups)]
+            by_seed = own.groupby("seed")["auroc"].agg("mean" if how == "mean" else "min")
+        else:
+            by_seed = own[own["ood_set"] == row.ood_set].set_index("seed")["auroc"]
+        assert row.auroc == pytest.approx(by_seed.mean(), abs=1e-12)
+        assert row.auroc_sd == pytest.approx(np.std(by_seed, ddof=1), abs=1e-12)
+        assert row.seeds == 2
+
+
+def test_differences_are_row_minus_ours(summary):
+    ours = summary[(summary["network"] == "full") & (summary["detector"] == "joint")].set_index("ood_set")["auroc"]
+    rows = summary[summary["difference"].notna()]
+    assert set(rows["ood_set"]) == {*AGGREGATES, *SETS[:5]}
+    np.testing.assert_allclose(rows["difference"], rows["auroc"] - rows["ood_set"].map(ours), atol=1e-12)
+    assert (rows["difference_low"] <= rows["difference_high"]).all()
+    inside = (rows["difference_low"] - 1e-9 <= rows["difference"]) & (
+        rows["difference"] <= rows["difference_high"] + 1e-9
+    )
+    assert inside.mean() > 0.95
+    theirs = rows["detector"] != rows["detector"].str.lower()
+    assert "fDBD" in set(rows.loc[theirs, "detector"])
+    assert rows.loc[theirs, "p_adjusted"].between(0, 1).all()
+    assert rows.loc[~theirs, "p_adjusted"].isna().all()
+
+
+def test_every_network_detector_and_set_has_a_row(table, settings):
+    assert set(table["network"]) == {"none", *settings.networks}
+    assert set(table["ood_set"]) == set(SETS)
+    assert (table.groupby(["seed", "network", "detector"])["ood_set"].nunique() == len(SETS)).all()
+    bad = table[table["status"] != "ok"]
+    assert bad["reason"].str.len().min() > 10
+    assert bad[list(METRICS)].isna().all(axis=None)
+
+
+def test_every_pytorch_ood_detector_has_a_row_on_plain(table):
+    import pytorch_ood.detector
+
+    module = pytorch_ood.detector
+    classes = {name for name in module.__all__ if isinstance(getattr(module, name), type)}
+    rows = table[(table["network"] == "plain") & (table["ood_set"] == "letters")]
+    named = rows.assign(base=rows["detector"].str.partition("@")[0])
+    assert classes <= set(named["base"])
+    assert named[named["status"] == "ok"]["base"].isin(classes).sum() >= 28
+
+
+def test_controls_have_the_values_that_they_must(table):
+    good = table[table["status"] == "ok"]
+    np.testing.assert_array_equal(good.loc[good["ood_set"] == "control-same", "auroc"], 0.5)
+    assert set(good.loc[good["ood_set"].str.startswith("control"), "group"]) == {"control"}
+
+
+def test_a_detector_that_sees_the_set_fails_control_same(finished, settings):
+    jobs = read_jobs(finished, settings)
+    jobs[-1].arrays["joint::control-same"] = jobs[-1].arrays["joint::control-same"] + 1e-9
+    with pytest.raises(ControlError, match=r"control-same.*joint"):
+        check_controls(jobs, make_table(jobs, "digits"))
+
+
+def test_a_detector_that_knows_the_half_fails_control_split(finished, settings):
+    jobs = read_jobs(finished, settings)
+    half = jobs[-1].arrays["half"].astype(float)
+    jobs[-1].arrays["joint::id-test"] = jobs[-1].arrays["joint::control-same"] = half
+    with pytest.raises(ControlError, match=r"control-split.*joint"):
+        check_controls(jobs, make_table(jobs, "digits"))
+
+
+def test_side_tables_come_from_the_scores(finished):
+    resistance = pd.read_csv(finished / "resistance.csv")
+    assert set(resistance["network"]) == {"plain", "full"}
+    for row in resistance.itertuples():
+        with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+            assert row.resistance == pytest.approx(1 - np.mean(arrays["attack-probability"] > 0.5))
+            assert row.n == len(arrays["attack-probability"])
+    cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
+    assert cost["full"] > cost["plain"]
+
+
+def test_networks_of_a_seed_share_splits_and_sets(finished, settings):
+    for seed in settings.seeds:
+        records = [json.loads(path.read_text()) for path in (finished / "records").glob(f"seed-{seed}-*.json")]
+        assert len(records) == 1 + len(settings.networks)
+        assert all(record["sets"] == records[0]["sets"] for record in records)
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_path, monkeypatch):
+    import invaudit.benchmarks.ood.runner as module
+
+    original, done = module.run_job, []
+
+    def interrupted(*args):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(args)
+        original(*args)
+
+    monkeypatch.setattr(module, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "again", workers=1)
+    with pytest.raises(RunFolderError, match="--resume"):
+        run(settings, tmp_path / "again", workers=1)
+    monkeypatch.setattr(module, "run_job", original)
+    again = run(settings, tmp_path / "again", workers=2, resume=True)
+    for name in ("table.csv", "summary.csv"):
+        before, after = (
+            pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (finished, again)
+        )
+        assert before.to_csv() == after.to_csv()
+    for path in sorted((finished / "scores").rglob("*.npz")):
+        assert (again / path.relative_to(finished)).read_bytes() == path.read_bytes()

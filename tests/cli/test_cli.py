@@ -1,0 +1,242 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import invaudit
+from invaudit.cli import main
+
+ROOT = Path(invaudit.__file__).parents[1]
+
+
+def invoke(*words, cwd=None, env=None, module="invaudit"):
+    """Run a command as users do, in a process of its own."""
+    command = [sys.executable, "-m", module, *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
+
+
+@pytest.fixture
+def called(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, which has imported torch already."""
+
+    def call(*words, cwd=tmp_path):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["invaudit", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        output = capsys.readouterr()
+        return subprocess.CompletedProcess(words, end.value.code or 0, output.out, output.err)
+
+    return call
+
+
+def refused(result, *parts, cwd=None):
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    message = " ".join(line.strip(" │╭╮╰╯─") for line in result.stderr.splitlines())
+    for part in parts:
+        assert part in message
+    if cwd is not None:
+        assert not (cwd / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("ood",), ("ood", "fit"), ("ood", "score"), ("invert",), ("benchmark", "ood")])
+def test_help_answers_without_torch(words):
+    code = (
+        "import sys; sys.argv = ['invaudit', *sys.argv[1:], '--help']\n"
+        "from invaudit.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'matplotlib', 'pandas', 'sklearn', 'pytorch_ood', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout
+
+
+def test_the_runner_has_help():
+    assert "--seeds" in invoke("--help", module="invaudit.benchmarks.ood").stdout
+
+
+def test_version():
+    assert invoke("--version").stdout.strip() == invaudit.__version__
+
+
+BENCHMARK = [
+    (("--set", "trainin.epochs=3"), ("'trainin'", "did you mean 'training'")),
+    (("--set", "training.epoch=3"), ("'training.epoch'", "did you mean 'epochs'")),
+    (("--config", "nowhere.yaml"), ("nowhere.yaml", "ood/digits")),
+    (("--seeds", "0", "0"), ("seeds", "twice")),
+    (("--quiet", "--out", "a", "--out", "b"), ("--out", "expected once")),
+    (("--seeds", "0", "--seeds", "1"), ("--seeds", "expected once")),
+    (("--device", "tpu"), ("tpu", "cpu")),
+    (("--device", "cuda:99"), ("cuda:99", "--device cpu")),
+    (("--precision", "float8"), ("float8", "bfloat16")),
+    (("--workers", "0"), ("--workers", "at least 1")),
+    (("--resume",), ("--resume", "--out")),
+    (("--detector", "nothing.like:This"), ("nothing.like:This",)),
+    (("--confg", "x"), ("--confg", "--config")),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"), BENCHMARK, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
+    refused(called("benchmark", "ood", *words), *parts, cwd=tmp_path)
+
+
+def test_a_bad_option_from_outside(tmp_path):
+    refused(invoke("--seeds", "0", "0", module="invaudit.benchmarks.ood", cwd=tmp_path), "twice", cwd=tmp_path)
+
+
+def test_an_output_folder_that_holds_something_else(called, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    refused(called("benchmark", "ood", "--out", tmp_path / "mine"), "not empty", "--out")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of files that commands refuse."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "corrupt").mkdir()
+    (tmp_path / "corrupt" / "a.png").write_bytes(b"not a picture")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "rgb" / label).mkdir(parents=True)
+        for index in range(160):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "rgb" / label / f"{index}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ("nowhere.npz", ("nowhere.npz",)),
+        ("empty/", ("empty",)),
+        ("corrupt/", ("a.png",)),
+        ("digits@0:5000", ("5000", "1797")),
+        ("digitz", ("did you mean", "digits")),
+    ],
+)
+def test_bad_data(called, images, data, parts):
+    refused(called("ood", "fit", data, "--out", "guard", cwd=images), *parts)
+    assert not (images / "guard").exists()
+
+
+@pytest.fixture(scope="session")
+def guard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guards")
+    words = (
+        "--set",
+        "recipe.training.epochs=3",
+        "--set",
+        "recipe.inversion.steps=3",
+        "--set",
+        "recipe.garbage.per_cycle=20",
+    )
+    result = invoke("ood", "fit", "digits", "--arch", "small-cnn", "--out", "guard", "--json", *words, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["held_out"]["n"] > 100
+    assert (folder / "guard" / "network.safetensors").is_file()
+    assert not (folder / "guard" / "work.pt").exists()
+    return folder / "guard"
+
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+def test_score_prints_json_and_writes_csv(called, guard, tmp_path):
+    result = invoke("ood", "score", guard, "digits@0:20", "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert len(found["images"]) == found["n"] == 20
+    assert all(row["accepted"] == (row["score"] <= found["threshold"]) for row in found["images"])
+    again = called("ood", "score", guard, "digits@0:20", "--out", tmp_path / "scores.csv")
+    assert "rejected" in again.stdout
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 21
+    refused(called("ood", "score", guard, "digits@0:20", "--out", tmp_path / "scores.csv"), "exists already")
+
+
+def test_score_refuses_what_does_not_fit(called, guard, images):
+    refused(called("ood", "score", guard, f"{images / 'rgb'}/"), "(3, 8, 8)", "(1, 8, 8)")
+    refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
+    refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")
+
+
+def test_a_trained_network_is_taken_as_it_is_or_tuned(called, guard, tmp_path):
+    model = ("--model", guard / "network.safetensors")
+    result = called("ood", "fit", "digits", *model, "--as-it-is", "--out", tmp_path / "same", "--json")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "same" / "network.safetensors").read_bytes() == (guard / "network.safetensors").read_bytes()
+    words = ("--set", "recipe.training.epochs=1")
+    result = called("ood", "fit", "digits", *model, *words, "--out", tmp_path / "tuned", "--json")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "tuned" / "network.safetensors").read_bytes() != (guard / "network.safetensors").read_bytes()
+    refused(called("ood", "fit", "digits", "--as-it-is"), "--model")
+
+
+def test_a_network_for_other_images_is_refused(called, guard, images):
+    model = ("--model", guard / "network.safetensors")
+    refused(called("ood", "fit", "rgb/", *model, "--out", "x", cwd=images), "classes")
+
+
+def test_invert_writes_a_gallery(called, guard, tmp_path):
+    model = ("--model", guard / "network.safetensors")
+    result = called("invert", *model, "--out", tmp_path / "out", "--set", "steps=5", "--images", "3", "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert len(found["accuracy_per_class"]) == 10
+    with Image.open(tmp_path / "out" / "figures" / "gallery.png") as picture:
+        assert min(picture.size) > 100
+    refused(called("invert", "--out", tmp_path / "other"), "--model")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_torchvision_that_does_not_fit_torch_is_one_clear_message(tmp_path):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    result = invoke("--out", tmp_path / "run", "--quiet", module="invaudit.benchmarks.ood", env=env)
+    refused(result, "torchvision", "torch")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_run_resumes(tmp_path):
+    small = [f"--set=networks.{name}.baselines=false" for name in ("plain", "noise", "full")]
+    small += [
+        "--set=networks.plain.tuned=false",
+        "--set=training.epochs=2",
+        "--set=attack.steps=2",
+        "--set=inversion.steps=2",
+    ]
+    words = ["--seeds", "0", "--workers", "1", "--set=draws=50", "--out", str(tmp_path / "run"), *small]
+    command = [sys.executable, "-m", "invaudit.benchmarks.ood", *words]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    record = tmp_path / "run" / "records"
+    start = time.monotonic()
+    while not list(record.glob("seed-*.json")) and process.poll() is None and time.monotonic() - start < 120:
+        os.sched_yield()
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "run" / "table.csv").exists()
+    result = invoke(*words, "--resume", module="invaudit.benchmarks.ood")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "report.html").is_file()

@@ -1,0 +1,94 @@
+"""The transform against Pillow and torchvision, and its promises."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from invaudit.data import ImageSet, Transform, generator, torchvision
+from invaudit.runtime.errors import DataError, SettingError
+
+
+def images(side: tuple[int, int], channels: int, n: int = 6) -> ImageSet:
+    rough = torch.rand((n, channels, 7, 7), generator=generator(0, "test/transform"))
+    smooth = torch.nn.functional.interpolate(rough, side, mode="bicubic").clamp(0, 1)
+    return ImageSet("x", (smooth * 255).round().byte(), torch.arange(n))
+
+
+@pytest.mark.parametrize(("size", "side"), [((40, 40), 16), ((33, 47), 28), ((16, 16), 28), ((64, 64), 8)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_agrees_with_pillow(size: tuple[int, int], side: int, channels: int) -> None:
+    source = images(size, channels)
+    ours = Transform(side, channels)(source).images.permute(0, 2, 3, 1).numpy()
+    for image, got in zip(source.images.permute(0, 2, 3, 1).numpy(), ours, strict=True):
+        pillow = Image.fromarray(image[:, :, 0] if channels == 1 else image).resize(
+            (side, side), Image.Resampling.BILINEAR
+        )
+        expected = np.asarray(pillow).reshape(got.shape)
+        assert np.abs(expected.astype(int) - got).max() <= 1
+
+
+def test_resize_agrees_with_torchvision() -> None:
+    source = images((45, 31), 3)
+    functional = torchvision().transforms.functional
+    expected = functional.resize(source.images, [20, 20], antialias=True).int()
+    assert (Transform(20, 3)(source).images.int() - expected).abs().max() <= 1
+
+
+def test_grey_is_luminance_and_grey_is_repeated() -> None:
+    source = images((12, 12), 3)
+    weights = np.array([0.299, 0.587, 0.114])
+    expected = np.rint(np.einsum("nchw,c->nhw", source.images.numpy(), weights))
+    grey = Transform(12, 1)(source).images
+    assert np.abs(expected - grey[:, 0].numpy()).max() <= 1
+    pillow = np.stack([np.asarray(Image.fromarray(i).convert("L")) for i in source.images.permute(0, 2, 3, 1).numpy()])
+    assert np.abs(pillow.astype(int) - grey[:, 0].numpy()).max() <= 1
+    colour = Transform(12, 3)(ImageSet("grey", grey, source.labels)).images
+    assert torch.equal(colour, grey.expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_levels_are_even_and_rounded_to_the_nearest(levels: int) -> None:
+    transform = Transform(8, 1, levels=levels)
+    ramp = torch.linspace(0, 1, 64 * 20).view(20, 1, 8, 8)
+    got = transform.quantise(ramp)
+    expected = np.rint(255 * np.arange(levels) / (levels - 1))
+    assert set(got.unique().tolist()) <= set(expected.tolist())
+    assert (got / 255 - ramp).abs().max() <= 0.5 / (levels - 1) + 0.5 / 255 + 1e-6
+    assert torch.equal(transform.quantise(got / 255), got)
+
+
+def test_identity_at_the_same_size_and_padding_around() -> None:
+    source = images((10, 10), 1)
+    assert torch.equal(Transform(10, 1)(source).images, source.images)
+    padded = Transform(14, 1, padding=2)(source).images
+    assert torch.equal(padded[:, :, 2:-2, 2:-2], source.images)
+    padded[:, :, 2:-2, 2:-2] = 0
+    assert padded.sum() == 0
+
+
+def test_images_do_not_depend_on_their_neighbours() -> None:
+    transform, source = Transform(9, 1, levels=17), images((20, 20), 3)
+    whole = transform(source).images
+    assert all(torch.equal(transform(source.subset(slice(i, i + 1))).images[0], whole[i]) for i in range(len(source)))
+
+
+def test_the_transform_records_itself_once() -> None:
+    source = images((20, 20), 3)
+    before = source.images.clone()
+    done = Transform(9, 1)(source)
+    assert done.transform == Transform(9, 1)
+    assert Transform(9, 1)(done) is done
+    assert torch.equal(done.labels, source.labels)
+    assert torch.equal(source.images, before)
+    with pytest.raises(DataError, match="already went through"):
+        Transform(10, 1)(done)
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [("side", (0, 1, 0, 256)), ("channels", (8, 2, 0, 256)), ("padding", (8, 1, 4, 256)), ("levels", (8, 1, 0, 1))],
+)
+def test_values_outside_their_range_are_refused(setting: str, values: tuple[int, int, int, int]) -> None:
+    with pytest.raises(SettingError, match=setting):
+        Transform(*values)

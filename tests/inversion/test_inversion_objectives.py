@@ -1,0 +1,231 @@
+"""Every objective against an independent computation, and the contract of all."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize, special
+from torch import nn
+
+from invaudit.inversion import OBJECTIVES, Step, sample_condition
+from invaudit.inversion.conditions import Condition
+from invaudit.inversion.objectives import Statistics, recorded_statistics, unserved
+from invaudit.models import InputSpec, Target, borrowed
+
+N, CLASSES, WIDTH = 12, 4, 6
+
+
+def step(*, garbage: bool = False, seed: int = 0, dtype=torch.float64) -> Step:
+    rng = torch.Generator().manual_seed(seed)
+    condition = sample_condition("vector", torch.arange(N) % CLASSES, rng, classes=CLASSES)
+    condition = Condition(condition.labels, condition.wanted.to(dtype), None, None)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=rng, dtype=dtype)
+
+    statistics = Statistics(normal(3), normal(3).square(), normal(3), normal(3).square() + 0.1)
+    images = torch.rand((N, 2, 5, 6), generator=rng, dtype=dtype)
+    return Step(images, condition, normal(N, CLASSES + garbage), normal(N, WIDTH), (statistics, statistics))
+
+
+def with_rows(rows: torch.Tensor, labels: list[int]) -> Step:
+    condition = Condition(torch.tensor(labels), torch.eye(max(labels) + 1)[labels], None, None)
+    return Step(rows.view(len(rows), 1, 1, -1), condition, torch.zeros(len(rows), max(labels) + 1), rows)
+
+
+def cosine_matrix(rows: torch.Tensor) -> np.ndarray:
+    values = rows.numpy()
+    return np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in values] for a in values])
+
+
+def pairs(labels: torch.Tensor, *, same: bool) -> list[tuple[int, int]]:
+    found = [(i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
+    return [(i, j) for i, j in found if labels[i] == labels[j]] if same else found
+
+
+def by_pairs(rows: torch.Tensor, labels: torch.Tensor, value, *, same: bool) -> float:
+    cosines = cosine_matrix(rows)
+    return float(np.mean([value(cosines[i, j]) for i, j in pairs(labels, same=same)]))
+
+
+def statistics_by_hand(found: Step) -> float:
+    values = []
+    for one in found.batch_norm:
+        mean, variance, stored, spread = (
+            value.numpy() for value in (one.mean, one.variance, one.stored_mean, one.stored_variance)
+        )
+        values.append(
+            np.linalg.norm(mean - stored) / np.linalg.norm(np.sqrt(spread))
+            + np.linalg.norm(variance - spread) / np.linalg.norm(spread)
+        )
+    return float(np.mean(values))
+
+
+def variation_by_loops(images: torch.Tensor) -> float:
+    n, channels, height, width = images.shape
+    down = across = 0.0
+    for i in range(n):
+        for c in range(channels):
+            down += sum(
+                abs(images[i, c, y + 1, x] - images[i, c, y, x]) for y in range(height - 1) for x in range(width)
+            )
+            across += sum(
+                abs(images[i, c, y, x + 1] - images[i, c, y, x]) for y in range(height) for x in range(width - 1)
+            )
+    return float(down / (n * channels * (height - 1) * width) + across / (n * channels * height * (width - 1)))
+
+
+REFERENCES = {
+    "kl": lambda s: float(
+        special.rel_entr(s.condition.wanted.numpy(), special.softmax(s.logits.numpy(), 1)).sum(1).mean()
+    ),
+    "cross-entropy": lambda s: float(
+        -special.log_softmax(s.logits.numpy(), 1)[np.arange(N), s.condition.labels.numpy()].mean()
+    ),
+    "cosine": lambda s: by_pairs(s.features, s.condition.labels, lambda c: max(c, 0.0), same=True),
+    "cosine-all": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c, same=False),
+    "orthogonality": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c * c, same=False),
+    "image-cosine": lambda s: by_pairs(s.images.flatten(1), s.condition.labels, lambda c: c * c, same=True),
+    "batch-norm": statistics_by_hand,
+    "total-variation": lambda s: variation_by_loops(s.images),
+    "pixel-range": lambda s: float(np.mean([max(-v, 0) + max(v - 1, 0) for v in s.images.flatten().tolist()])),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_value_equals_an_independent_one(name):
+    found = step()
+    if name == "pixel-range":
+        found = Step(2 * found.images - 0.5, found.condition, found.logits, found.features)
+    value = OBJECTIVES[name](found)
+    assert value.shape == ()
+    assert value.item() == pytest.approx(REFERENCES[name](found), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradient_equals_finite_differences(name):
+    found = step()
+
+    def value(images: torch.Tensor, logits: torch.Tensor, features: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        statistics = tuple(
+            Statistics(mean, one.variance, one.stored_mean, one.stored_variance) for one in found.batch_norm
+        )
+        changed = Step(3 * images - 1, found.condition, logits, features, statistics)
+        # The sum keeps a gradient for what this objective does not use.
+        return OBJECTIVES[name](changed) + 0 * (images.sum() + logits.sum() + features.sum() + mean.sum())
+
+    leaves = (found.images, found.logits, found.features, found.batch_norm[0].mean)
+    assert torch.autograd.gradcheck(value, tuple(leaf.clone().requires_grad_() for leaf in leaves), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_order_of_the_batch_does_not_matter(name):
+    found, order = step(), torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    condition = Condition(found.condition.labels[order], found.condition.wanted[order], None, None)
+    moved = Step(found.images[order], condition, found.logits[order], found.features[order], found.batch_norm)
+    torch.testing.assert_close(OBJECTIVES[name](moved), OBJECTIVES[name](found))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_finite_with_a_garbage_class_extreme_logits_and_dead_features(name):
+    found = step(garbage=True, dtype=torch.float32)
+    logits = (1e4 * found.logits).requires_grad_()
+    features = torch.zeros_like(found.features).requires_grad_()
+    images = torch.zeros_like(found.images).requires_grad_()
+    value = OBJECTIVES[name](Step(images, found.condition, logits, features, found.batch_norm))
+    assert value.isfinite()
+    (value + 0 * (logits.sum() + features.sum() + images.sum())).backward()
+    for leaf in (logits, features, images):
+        assert leaf.grad is not None
+        assert leaf.grad.isfinite().all()
+
+
+def test_kl_is_zero_where_the_target_gives_what_is_wanted():
+    found = step()
+    exact = Step(found.images, found.condition, found.condition.wanted.log(), found.features)
+    # The distributions are float32, whose rows sum to one up to rounding.
+    assert OBJECTIVES["kl"](exact).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_kl_takes_one_softmax_so_that_it_can_reach_zero():
+    # With a second softmax the least value for 10 classes and a one-hot target would be -log(e / (e + 9)).
+    defect = -math.log(math.e / (math.e + 9))
+    assert defect == pytest.approx(1.4612, abs=1e-4)
+    condition = Condition(torch.tensor([3]), torch.eye(10)[[3]], None, None)
+    sure = Step(torch.zeros(1, 1, 8, 8), condition, 60 * torch.eye(10)[[3]], torch.zeros(1, 2))
+    assert OBJECTIVES["kl"](sure).item() < 1e-6
+
+
+def test_garbage_gets_no_wanted_share():
+    found = step(garbage=True)
+    probabilities = special.softmax(found.logits.numpy(), 1)
+    padded = np.hstack([found.condition.wanted.numpy(), np.zeros((N, 1))])
+    assert OBJECTIVES["kl"](found).item() == pytest.approx(special.rel_entr(padded, probabilities).sum(1).mean())
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1.0, 4.0), (3.0, 0.5)])
+def test_kl_and_cross_entropy_meet_at_their_weighted_mean(a, b):
+    wanted = torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64)
+    condition = Condition(torch.tensor([0]), wanted, None, None)
+
+    def loss(logits: np.ndarray) -> float:
+        found = Step(torch.zeros(1, 1, 2, 2), condition, torch.from_numpy(logits)[None], torch.zeros(1, 2))
+        return float(a * OBJECTIVES["kl"](found) + b * OBJECTIVES["cross-entropy"](found))
+
+    best = special.softmax(optimize.minimize(loss, np.zeros(4), tol=1e-12).x)
+    np.testing.assert_allclose(best, (a * wanted[0].numpy() + b * np.eye(4)[0]) / (a + b), atol=1e-4)
+
+
+def test_orthogonality_limits():
+    labels = [0, 1, 2, 3]
+    assert OBJECTIVES["orthogonality"](with_rows(3 * torch.eye(4), labels)).item() == pytest.approx(0)
+    assert OBJECTIVES["orthogonality"](with_rows(torch.ones(4, 5), labels)).item() == pytest.approx(1)
+    # Three directions at 120 degrees: as orthogonal as three can be in a plane, (N / D - 1) / (N - 1).
+    angles = torch.tensor([0.0, 2 * math.pi / 3, 4 * math.pi / 3])
+    plane = torch.stack([angles.cos(), angles.sin()], 1)
+    assert OBJECTIVES["orthogonality"](with_rows(plane, [0, 1, 2])).item() == pytest.approx((3 / 2 - 1) / 2)
+
+
+@pytest.mark.parametrize("name", ["cosine", "image-cosine"])
+def test_pairs_of_other_labels_do_not_count(name):
+    rows = torch.ones(4, 3)
+    assert OBJECTIVES[name](with_rows(rows, [0, 0, 1, 1])).item() == pytest.approx(1)
+    assert OBJECTIVES[name](with_rows(rows, [0, 1, 2, 3])).item() == 0
+
+
+def test_batch_norm_is_zero_exactly_where_the_statistics_match():
+    images = torch.rand((16, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    layer = nn.BatchNorm2d(1, momentum=1.0)
+    target = Target(
+        nn.Sequential(layer, nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3)), InputSpec(1, 8, 8), 3
+    ).eval()
+    layer.running_mean = images.mean((0, 2, 3))
+    layer.running_var = images.var((0, 2, 3), correction=0)
+    condition = sample_condition("label", torch.zeros(16, dtype=torch.int64), torch.Generator(), classes=3)
+    with borrowed(target), recorded_statistics(target) as take:
+        logits = target(images)
+        found = Step(images, condition, logits, logits, take())
+        assert OBJECTIVES["batch-norm"](found).item() == pytest.approx(0, abs=1e-6)
+        target(images / 2)
+        assert OBJECTIVES["batch-norm"](Step(images, condition, logits, logits, take())).item() > 0.1
+        assert take() == ()
+
+
+def test_recorded_statistics_equal_those_of_the_inputs_and_hooks_are_removed(new_target):
+    target = new_target("cnn")
+    images = torch.rand((8, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    with borrowed(target), torch.no_grad():
+        with recorded_statistics(target) as take:
+            target(images)
+            found = take()
+        block = target.module.get_submodule("blocks.0.0")(target.normalise(images)).double()
+    assert len(found) == 3
+    torch.testing.assert_close(found[0].mean.double(), block.mean((0, 2, 3)))
+    torch.testing.assert_close(found[0].variance.double(), block.var((0, 2, 3), correction=0))
+    assert all(not part._forward_pre_hooks for part in target.modules())
+
+
+def test_only_targets_with_stored_statistics_serve_batch_norm(new_target):
+    assert unserved(new_target("cnn")) == ()
+    assert unserved(new_target("mlp")) == ("batch-norm",)

@@ -1,0 +1,42 @@
+"""One thread for every test: several test processes share the cores."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+from invaudit.data import generator
+from invaudit.models import InputSpec, Target, build, seeded, threads
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread."""
+    with threads(1):
+        yield
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """Return a fresh generator."""
+    return generator(0, "tests")
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Target]:
+    """Return a function that builds an untrained target with batch-norm statistics that are not the initial ones."""
+
+    def built(
+        arch: str, *, side: int = 8, channels: int = 1, classes: int = 5, garbage: bool = False, seed: int = 0
+    ) -> Target:
+        mean, std = tuple(0.1 * (i + 1) for i in range(channels)), tuple(0.3 + 0.1 * i for i in range(channels))
+        spec = InputSpec(channels, side, side, mean, std)
+        with seeded(generator(seed, "tests/weights")):
+            module = build(arch, spec, classes + garbage)
+            for part in module.modules():
+                if isinstance(part, torch.nn.BatchNorm2d):
+                    torch.nn.init.uniform_(part.get_buffer("running_mean"), -0.2, 0.2)
+                    torch.nn.init.uniform_(part.get_buffer("running_var"), 0.5, 1.5)
+        return Target(module, spec, classes, arch=f"invaudit:{arch}").eval()
+
+    return built

@@ -1,0 +1,205 @@
+"""Model files: what is read, what is refused, and that nothing in them is executed."""
+
+import pickle
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from invaudit.models import ARCHITECTURES, InputSpec, Target, load_target, save_target
+from invaudit.runtime.errors import InputError, MissingExtraError, ModelError
+
+SPEC = InputSpec(1, 8, 8, (0.1,), (0.3,))
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("garbage", [False, True])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "mlp-20-10"])
+def test_our_files_come_back_whole(name, garbage, make, tmp_path):
+    target = make(name, garbage=garbage, channels=3, side=9)
+    save_target(target, tmp_path / "model.safetensors")
+    loaded = load_target(tmp_path / "model.safetensors")
+    assert loaded.hash == target.hash
+    assert (loaded.spec, loaded.classes, loaded.outputs, loaded.arch) == (target.spec, 5, 5 + garbage, target.arch)
+    assert not loaded.training
+    batch = images(2, 3, 9, 9)
+    assert torch.equal(loaded(batch), target(batch))
+
+
+def test_saving_twice_gives_the_same_bytes(make, tmp_path):
+    for name in ("a", "b"):
+        save_target(make("cnn"), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet20"])
+def test_safetensors_of_others_need_arch_and_spec(name, make, tmp_path):
+    target, path = make(name), tmp_path / "model.safetensors"
+    save_file(target.module.state_dict(), path)
+    with pytest.raises(ModelError, match="give --arch and --input"):
+        load_target(path)
+    loaded = load_target(path, arch=f"invaudit:{name}", spec=target.spec)
+    assert loaded.hash == target.hash
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_torch_checkpoints_in_their_usual_shapes(key, prefix, make, tmp_path):
+    target, path = make("cnn"), tmp_path / "model.pth"
+    weights = {f"{prefix}{name}": value for name, value in target.module.state_dict().items()}
+    torch.save({key: weights, "best_prec1": 91.0} if key else weights, path)
+    assert load_target(path, arch="invaudit:cnn", spec=target.spec).hash == target.hash
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_other_names_are_matched_by_order_and_shape(counters, make, tmp_path):
+    target, path = make("cnn"), tmp_path / "model.pth"
+    own = {name: value for name, value in target.module.state_dict().items() if counters or "num_batches" not in name}
+    torch.save({f"layer{i}.{name.rpartition('.')[2]}": value for i, (name, value) in enumerate(own.items())}, path)
+    loaded = load_target(path, arch="invaudit:cnn", spec=target.spec)
+    batch = images(2, 1, 8, 8)
+    assert torch.equal(loaded(batch), target(batch))
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("invaudit:small-cnn", "has shape"),
+        ("invaudit:mlp", "has shape|tensors"),
+        ("invaudit:alexnet", "unknown architecture"),
+        ("torchvision:nothing", "no model 'nothing'"),
+        ("cnn", "expected invaudit:NAME"),
+        ("no_such_package:net", "callable without arguments"),
+        ("torch.nn:NoSuchClass", "callable without arguments"),
+        ("builtins:dict", "gave dict, expected a torch.nn.Module"),
+    ],
+)
+def test_weights_that_do_not_fit_and_unknown_architectures_are_refused(arch, message, make, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(make("cnn").module.state_dict(), path)
+    with pytest.raises(ModelError, match=message):
+        load_target(path, arch=arch, spec=SPEC)
+
+
+def test_own_architectures_by_path(tmp_path, monkeypatch):
+    module = types.ModuleType("own_networks")
+    module.net = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 3))
+    monkeypatch.setitem(sys.modules, "own_networks", module)
+    network, path = module.net(), tmp_path / "model.pth"
+    torch.save(network.state_dict(), path)
+    loaded = load_target(path, arch="own_networks:net", spec=SPEC)
+    batch = images(2, 1, 8, 8)
+    torch.testing.assert_close(loaded(batch), network((batch - 0.1) / 0.3))
+    assert loaded.classes == 3
+    assert load_target(path, arch="own_networks:net", spec=SPEC, classes=2).has_garbage
+
+
+def test_torchvision_architectures(tmp_path):
+    from invaudit.data import torchvision
+
+    network, path = torchvision().models.squeezenet1_1(weights=None, num_classes=4), tmp_path / "model.pth"
+    torch.save(network.state_dict(), path)
+    with pytest.raises(ModelError, match="no linear layer"):
+        load_target(path, arch="torchvision:squeezenet1_1", spec=InputSpec(3, 32, 32))
+    network = torchvision().models.resnet18(weights=None, num_classes=4)
+    torch.save(network.state_dict(), path)
+    assert load_target(path, arch="torchvision:resnet18", spec=InputSpec(3, 32, 32)).classes == 4
+
+
+def test_timm_without_timm_names_the_extra(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    path = tmp_path / "model.pth"
+    torch.save(make("cnn").module.state_dict(), path)
+    with pytest.raises(MissingExtraError, match=r"invaudit\[timm\]"):
+        load_target(path, arch="timm:resnet18", spec=SPEC)
+
+
+def test_unknown_timm_model_is_refused(make, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(make("cnn").module.state_dict(), path)
+    with pytest.raises(ModelError, match="timm has no model"):
+        load_target(path, arch="timm:nothing", spec=SPEC)
+
+
+class _Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle", "old-torch", "inside"])
+def test_files_that_would_execute_code_are_refused_and_not_executed(how, make, tmp_path):
+    mark, path = tmp_path / "executed", tmp_path / "model.pth"
+    bomb = _Bomb(mark)
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(bomb))
+    else:
+        held = {**make("cnn").module.state_dict(), "more": bomb} if how == "inside" else bomb
+        torch.save(held, path, _use_new_zipfile_serialization=how != "old-torch")
+    with pytest.raises(ModelError, match=r"refused|damaged"):
+        load_target(path, arch="invaudit:cnn", spec=SPEC)
+    assert not mark.exists()
+
+
+def test_whole_pickled_modules_are_refused_with_the_remedy(make, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(make("cnn").module, path)
+    with pytest.raises(ModelError, match=r"execute code.*torch\.save\(model\.state_dict\(\)"):
+        load_target(path, arch="invaudit:cnn", spec=SPEC)
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "cut-safetensors", "cut-torch", "cut-header", "flipped"])
+def test_damaged_files_are_refused(content, make, tmp_path):
+    path = tmp_path / "model"
+    if content in ("empty", "text"):
+        path.write_bytes(b"" if content == "empty" else b"not a model at all")
+    elif content == "cut-torch":
+        torch.save(make("cnn").module.state_dict(), path)
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        save_target(make("cnn"), path)
+        data = path.read_bytes()
+        path.write_bytes(
+            data[:-100]
+            if content == "cut-safetensors"
+            else data[:40]
+            if content == "cut-header"
+            else b"\xff" + data[1:]
+        )
+    with pytest.raises(ModelError, match=r"damaged|refused"):
+        load_target(path, arch="invaudit:cnn", spec=SPEC)
+
+
+@pytest.mark.parametrize("held", [[1, 2], {"a": 1}, {}, {"state_dict": {}}])
+def test_files_without_a_state_dict_are_refused(held, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(held, path)
+    with pytest.raises(ModelError, match="no state dict"):
+        load_target(path, arch="invaudit:cnn", spec=SPEC)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(value, make, tmp_path):
+    target, path = make("cnn"), tmp_path / "model"
+    target.module.get_parameter("blocks.1.0.weight").data[0, 0, 0, 0] = value
+    save_target(target, path)
+    with pytest.raises(ModelError, match=r"not finite in blocks\.1\.0\.weight"):
+        load_target(path)
+
+
+def test_missing_file_and_nameless_target(make, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_target(tmp_path / "none")
+    with pytest.raises(ModelError, match="cannot be saved"):
+        save_target(Target(make("cnn").module, SPEC, 5), tmp_path / "model")

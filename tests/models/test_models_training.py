@@ -1,0 +1,144 @@
+"""The training loop: it learns, repeats and resumes."""
+
+import pytest
+import torch
+
+from invaudit.data import ImageSet, generator
+from invaudit.data.digits import digits
+from invaudit.models import Outliers, Target, TrainingSettings, accuracy, collect, train, training
+from invaudit.runtime.errors import RunFolderError, SettingError
+
+QUICK = TrainingSettings(epochs=3, batch_size=32, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[ImageSet, ImageSet]:
+    images = digits()
+    order = torch.randperm(len(images), generator=generator(0, "tests/split"))
+    return images.subset(order[:1400]), images.subset(order[1400:])
+
+
+@pytest.fixture(scope="module")
+def few(parts) -> ImageSet:
+    return parts[0].subset(slice(0, 200))
+
+
+def right(target: Target, images: ImageSet) -> float:
+    return accuracy(collect(target, images).logits.argmax(1), images.labels)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_digits_are_learnt(precision, parts, make):
+    target = make("small-cnn", classes=10)
+    history = train(target, parts[0], TrainingSettings(epochs=4), generator(0, "tests"), precision=precision)
+    assert right(target, parts[1]) > 0.9
+    assert history.steps == 4 * 11
+    assert len(history.loss) == 4
+    assert history.loss[-1] < history.loss[0]
+    assert not target.training
+    assert all(value.dtype == torch.float32 for value in target.parameters())
+
+
+def test_same_seed_same_bytes_and_global_randomness_untouched(few, make):
+    state = torch.get_rng_state()
+    hashes = []
+    for seed in (0, 0, 1):
+        target = make("small-cnn", classes=10)
+        train(target, few, QUICK, generator(seed, "tests"))
+        hashes.append(target.hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, monkeypatch):
+    settings = QUICK.model_copy(update={"shift": 1, "label_smoothing": 0.1})
+    whole, resumed, path = make("small-cnn", classes=10), make("small-cnn", classes=10), tmp_path / "work.pt"
+    expected = train(whole, few, settings, generator(0, "tests"))
+    original, written = training.write_bytes, []
+
+    def killing(to, data):
+        original(to, data)
+        written.append(to)
+        if len(written) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_bytes", killing)
+    with pytest.raises(KeyboardInterrupt):
+        train(make("small-cnn", classes=10), few, settings, generator(0, "tests"), checkpoint=path)
+    history = train(resumed, few, settings, generator(0, "tests"), checkpoint=path)
+    assert len(written) == 3
+    assert resumed.hash == whole.hash
+    assert history == expected
+
+
+def test_checkpoint_of_another_training_is_refused(few, make, tmp_path):
+    path = tmp_path / "work.pt"
+    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), checkpoint=path)
+    with pytest.raises(RunFolderError, match="another training"):
+        train(
+            make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), checkpoint=path,
+            state={"more": training.History(0, [])},
+        )  # fmt: skip
+
+
+def test_after_epoch_is_called_and_further_state_is_resumed(few, make, tmp_path):
+    path, seen = tmp_path / "work.pt", []
+    more = training.History(5, [1.0])
+    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_epoch=seen.append,
+          checkpoint=path, state={"more": more})  # fmt: skip
+    assert seen == [1, 2, 3]
+    fresh = training.History(0, [])
+    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_epoch=seen.append,
+          checkpoint=path, state={"more": fresh})  # fmt: skip
+    assert seen == [1, 2, 3]
+    assert fresh == more
+
+
+def test_garbage_class_learns_its_outliers_and_weight_zero_learns_nothing_of_them(few, make):
+    draws = generator(0, "tests/garbage")
+    outliers = Outliers(lambda n, images, _labels: torch.rand((n, *images.shape[1:]), generator=draws), 16, 1.0)
+    target = make("small-cnn", classes=10, garbage=True)
+    train(target, few, QUICK.model_copy(update={"epochs": 6}), generator(0, "tests"), outliers=outliers)
+    noise = torch.rand((100, 1, 8, 8), generator=draws)
+    assert (collect(target, noise).logits.argmax(1) == 10).double().mean() > 0.9
+
+
+def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
+    target = make("small-cnn", classes=10, garbage=True)
+    images, labels = few.floats(slice(0, 8)), few.labels[:8]
+    extra = few.floats(slice(8, 12))
+    outliers = Outliers(lambda _n, _images, _labels: extra, 4, 0.5)
+    found = training._step(target, images, labels, QUICK, torch.float32, outliers)
+    with torch.no_grad():
+        own = -target(images).log_softmax(1)[torch.arange(8), labels]
+        garbage = -target(extra).log_softmax(1)[:, 10]
+    torch.testing.assert_close(found.detach(), (own.sum() + 0.5 * garbage.sum()) / 8)
+
+
+def test_labels_that_do_not_fit_are_refused(few, make):
+    with pytest.raises(SettingError, match="labels 0 to 4"):
+        train(make("small-cnn"), few, QUICK, generator(0, "tests"))
+    negative = ImageSet("odd", few.images[:4], torch.tensor([0, 1, -1, 2]))
+    with pytest.raises(SettingError, match="odd"):
+        train(make("small-cnn"), negative, QUICK, generator(0, "tests"))
+    with pytest.raises(SettingError, match="1 images"):
+        train(make("small-cnn", classes=10), few.subset(slice(0, 1)), QUICK, generator(0, "tests"))
+
+
+def test_a_last_batch_of_one_image_trains(few, make):
+    target = make("cnn", classes=10)
+    train(target, few.subset(slice(0, 33)), QUICK.model_copy(update={"epochs": 1}), generator(0, "tests"))
+    assert all(value.isfinite().all() for value in target.parameters())
+
+
+def test_shifted_images_by_loops():
+    images = torch.rand((5, 2, 4, 6), generator=torch.Generator().manual_seed(0))
+    moved = training.shifted(images, 2, torch.Generator().manual_seed(1))
+    top, left = torch.randint(5, (2, 5, 1), generator=torch.Generator().manual_seed(1))
+    for n in range(5):
+        for y in range(4):
+            for x in range(6):
+                row = min(max(y + int(top[n]) - 2, 0), 3)
+                column = min(max(x + int(left[n]) - 2, 0), 5)
+                assert torch.equal(moved[n, :, y, x], images[n, :, row, column])

@@ -1,0 +1,153 @@
+import pytest
+import torch
+
+from invaudit.data import Transform, benchmark, generator
+from invaudit.inversion import InversionSettings
+from invaudit.models import TrainingSettings, collect
+from invaudit.ood import GarbageSettings, Recipe, new_target, train_network, with_garbage
+from invaudit.ood.garbage import Garbage
+from invaudit.runtime import SettingError
+
+QUANTISE = Transform(8, 1, levels=17).quantise
+SHORT = InversionSettings(steps=3, batch_size=16, eval_every=10)
+
+
+def recipe(epochs=2, **garbage):
+    shares = {"noise": 0.25, "derived": 0.5, "inversions": 0.25, "per_cycle": 35, **garbage}
+    training = TrainingSettings(epochs=epochs, batch_size=64, precision="float32")
+    return Recipe(training=training, garbage=GarbageSettings(**shares), inversion=SHORT)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return benchmark(0).splits
+
+
+def trained(splits, chosen, seed=0, checkpoint=None):
+    target = new_target("small-cnn", splits.train, 7, generator(seed, "weights"), garbage=chosen.garbage is not None)
+    return train_network(
+        target, splits.train, chosen, generator(seed, "training"), held_out=splits.fit, checkpoint=checkpoint
+    )
+
+
+def batch(n=20):
+    return torch.rand(n, 1, 8, 8), torch.arange(n) % 7
+
+
+def test_garbage_keeps_its_shares_and_grey_levels():
+    garbage = Garbage(recipe().garbage, (1, 8, 8), generator(0, "g"), QUANTISE)
+    garbage.remember(torch.full((10, 1, 8, 8), 0.5))
+    drawn = garbage.draw(40, *batch())
+    assert drawn.shape == (40, 1, 8, 8)
+    assert int((drawn == drawn[0, 0, 0, 0].item()).flatten(1).all(1).sum()) <= 40
+    levels = (drawn * 255).round().to(torch.uint8).unique()
+    assert len(levels) <= 17
+    remembered = QUANTISE(torch.full((1,), 0.5)).float() / 255
+    assert int((drawn == remembered).flatten(1).all(1).sum()) == 10
+
+
+def test_noise_stands_in_before_the_first_cycle_and_draws_are_fresh():
+    garbage = Garbage(recipe().garbage, (1, 8, 8), generator(0, "g"), QUANTISE)
+    first, second = garbage.draw(40, *batch()), garbage.draw(40, *batch())
+    assert len(first) == 40
+    assert not torch.equal(first, second)
+
+
+def test_memory_forgets_the_oldest():
+    garbage = Garbage(recipe(memory=15).garbage, (1, 8, 8), generator(0, "g"), QUANTISE)
+    garbage.remember(torch.zeros(10, 1, 8, 8))
+    garbage.remember(torch.ones(10, 1, 8, 8))
+    assert len(garbage.memory) == 15
+    assert int((garbage.memory == 255).flatten(1).all(1).sum()) == 10
+
+
+def test_shares_that_do_not_sum_to_one_are_refused():
+    with pytest.raises(ValueError, match=r"sum to 1\.25"):
+        recipe(noise=0.5)
+
+
+@pytest.mark.parametrize("bad", [{"every": 0}, {"memory": 0}, {"slots": -1}, {"noise_kinds": ("nosie",)}])
+def test_settings_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad)) if "noise_kinds" not in bad else "unknown noise"):
+        recipe(**bad)
+
+
+def test_more_classes_than_a_cycle_adds_inversions_for_is_no_crash(splits):
+    assert trained(splits, recipe(per_cycle=5)).snapshots.images == []
+
+
+def test_networks_of_a_seed_share_their_first_weights(splits):
+    plain = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False)
+    garbage = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=True)
+    for name, value in plain.module.blocks.state_dict().items():
+        assert torch.equal(value, garbage.module.blocks.state_dict()[name])
+    assert (plain.outputs, garbage.outputs) == (7, 8)
+
+
+def test_the_cycle_adds_inversions_after_every_epoch_but_the_last(splits):
+    made = trained(splits, recipe(epochs=3))
+    assert made.snapshots.epochs == [1, 2]
+    assert made.snapshots.images[0].shape == (7, 4, 1, 8, 8)
+    assert made.inversions == 2 * 35
+    assert made.inversion_steps == 2 * SHORT.steps
+    assert made.steps == 3 * -(-len(splits.train) // 64)
+    assert not made.target.training
+
+
+def test_selective_exclusion_adds_fewer(splits):
+    assert trained(splits, recipe(exclude="uncertain")).inversions <= trained(splits, recipe()).inversions
+
+
+def test_same_seed_same_network_other_seed_another(splits):
+    first, again, other = (trained(splits, recipe(), seed).target.hash for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_resumed_cycle_equals_an_uninterrupted_one(splits, tmp_path, monkeypatch):
+    import invaudit.models.training as module
+
+    whole = trained(splits, recipe(epochs=3))
+    save, calls = module._save, []
+
+    def killed(*args):
+        save(*args)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(splits, recipe(epochs=3), checkpoint=tmp_path / "work.pt")
+    monkeypatch.setattr(module, "_save", save)
+    again = trained(splits, recipe(epochs=3), checkpoint=tmp_path / "work.pt")
+    assert again.target.hash == whole.target.hash
+    assert again.snapshots.epochs == whole.snapshots.epochs
+    assert again.inversions == whole.inversions
+
+
+def test_noise_garbage_is_learnt(splits):
+    chosen = recipe(epochs=6, noise=1.0, derived=0.0, inversions=0.0)
+    made = trained(splits, chosen)
+    uniform = torch.rand(200, 1, 8, 8, generator=generator(0, "test"))
+    assert (collect(made.target, uniform).logits.argmax(1) == 7).double().mean() > 0.9
+    right = collect(made.target, splits.test).logits.argmax(1) == splits.test.labels
+    assert right.double().mean() > 0.8
+
+
+def test_a_garbage_class_is_added_without_changing_the_others(splits):
+    plain = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False).eval()
+    grown = with_garbage(plain)
+    assert grown.has_garbage
+    images = splits.test.floats()[:20]
+    with torch.no_grad():
+        before, after = plain(images), grown.eval()(images)
+    torch.testing.assert_close(after[:, :7], before)
+    torch.testing.assert_close(after[:, 7], before.mean(1))
+    assert with_garbage(grown).outputs == 8
+
+
+def test_recipe_and_network_must_agree(splits):
+    plain = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False)
+    with pytest.raises(SettingError, match="garbage"):
+        train_network(plain, splits.train, recipe(), generator(0, "t"), held_out=splits.fit)

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+
+from invaudit.models import Activations
+from invaudit.ood import PARTS, Joint
+from invaudit.ood.joint import Scale
+from invaudit.ood.parts import (
+    density_score,
+    density_state,
+    gaussian_score,
+    gaussian_state,
+    neighbour_score,
+    neighbour_state,
+)
+from invaudit.runtime import SettingError
+
+CLASSES, WIDTH = 3, 6
+
+
+def sample(n, seed, shift=0.0):
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % CLASSES
+    centres = 4 * torch.eye(CLASSES, WIDTH)[labels]
+    features = centres + torch.randn(n, WIDTH, generator=rng) + shift
+    logits = torch.cat([features[:, :CLASSES], shift + torch.randn(n, 1, generator=rng)], 1)
+    moments = torch.cat([features, features.abs()], 1)
+    return Activations(torch.zeros(n, 1, 8, 8), logits, features, (), (moments, moments * 2)), labels
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    train, labels = sample(300, 0)
+    held_out, _ = sample(120, 1)
+    return Joint().fit(train, labels, held_out=held_out, garbage=True)
+
+
+def test_gaussian_part_agrees_with_scipy():
+    train, labels = sample(300, 0)
+    queries = sample(20, 2)[0].features.double().numpy()
+    vectors = train.features.double().numpy()
+    scale = vectors.std(0)
+    vectors, queries_scaled = vectors / scale, queries / scale
+    centred = np.concatenate([vectors[labels == k] - vectors[labels == k].mean(0) for k in range(CLASSES)])
+    tied = centred.T @ centred / len(centred)
+    expected = []
+    for k in range(CLASSES):
+        own = np.cov(vectors[labels == k].T, bias=True)
+        covariance = 0.9 * own + 0.1 * tied + 0.01 * np.trace(tied) / WIDTH * np.eye(WIDTH)
+        density = scipy.stats.multivariate_normal(vectors[labels == k].mean(0), covariance)
+        expected.append(-2 * density.logpdf(queries_scaled) - WIDTH * np.log(2 * np.pi))
+    found = gaussian_score(gaussian_state(train.features, labels), torch.from_numpy(queries))
+    np.testing.assert_allclose(found.numpy(), np.min(expected, 0), rtol=1e-8)
+
+
+def test_neighbour_part_agrees_with_scikit_learn():
+    train, queries = sample(300, 0)[0].features, sample(20, 2)[0].features
+    unit = lambda x: (x / x.norm(dim=1, keepdim=True)).double().numpy()  # noqa: E731
+    distances, _ = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(unit(train)).kneighbors(unit(queries))
+    np.testing.assert_allclose(neighbour_score(neighbour_state(train), queries).numpy(), distances[:, -1], rtol=1e-5)
+
+
+def test_density_part_ranks_like_the_local_outlier_factor():
+    train, labels = sample(300, 0)
+    queries = torch.cat([sample(60, 2)[0].features, sample(60, 3, shift=2.0)[0].features])
+    state = density_state(train.features, labels)
+    whiten = lambda x: (((x.double() - state["mean"]) / state["scale"]) @ state["whitening"]).numpy()  # noqa: E731
+    reference = LocalOutlierFactor(n_neighbors=5, novelty=True, algorithm="brute").fit(whiten(train.features))
+    expected = -reference.score_samples(whiten(queries))
+    assert scipy.stats.spearmanr(density_score(state, queries).numpy(), expected).statistic > 0.95
+
+
+def test_a_channel_that_never_moves_does_no_harm():
+    train, labels = sample(300, 0)
+    still = torch.cat([train.features, torch.full((300, 1), 3.0)], 1)
+    query = torch.cat([sample(20, 2)[0].features, torch.full((20, 1), 3.0)], 1)
+    for state, score in (
+        (gaussian_state(still, labels), gaussian_score),
+        (density_state(still, labels), density_score),
+    ):
+        assert score(state, query).isfinite().all()
+
+
+def test_scale_rises_is_continuous_and_never_ties_far_out():
+    reference = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort().values
+    values = torch.linspace(-6, 12, 20_000, dtype=torch.float64)
+    scaled = Scale(reference)(values)
+    steps = scaled.diff()
+    assert (steps > 0).all()
+    assert float(steps.max()) < 0.05
+    # Exponential upper tail: the scaled values of exponential data are again exponential with mean 1.
+    exponential = torch.from_numpy(np.random.default_rng(0).exponential(size=4_000)).sort().values
+    again = torch.from_numpy(np.random.default_rng(1).exponential(size=4_000))
+    assert float(Scale(exponential)(again).mean()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_joint_is_the_root_of_the_sum_of_squares(fitted):
+    found = sample(50, 4)[0]
+    parts = fitted.score_parts(found)
+    scaled = torch.stack([Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS])
+    torch.testing.assert_close(fitted.score(found), scaled.norm(dim=0))
+
+
+def test_joint_separates_and_does_not_depend_on_the_batch(fitted):
+    inside, outside = sample(200, 5)[0], sample(200, 6, shift=2.0)[0]
+    scores = torch.cat([fitted.score(inside), fitted.score(outside)])
+    assert scores.dtype == torch.float64
+    assert roc_auc_score([0] * 200 + [1] * 200, scores.numpy()) > 0.97
+    alone = torch.cat([fitted.score(inside.select(slice(i, i + 1))) for i in range(20)])
+    torch.testing.assert_close(alone, fitted.score(inside)[:20])
+
+
+def test_joint_without_garbage_has_no_garbage_part():
+    train, labels = sample(300, 0)
+    joint = Joint().fit(
+        train.classes_only(CLASSES), labels, held_out=sample(100, 1)[0].classes_only(CLASSES), garbage=False
+    )
+    assert joint.parts == tuple(name for name in PARTS if name != "garbage")
+
+
+def test_state_survives_a_round_trip(fitted):
+    again = Joint().load_state_dict({name: value.clone() for name, value in fitted.state_dict().items()})
+    found = sample(50, 4)[0]
+    assert torch.equal(again.score(found), fitted.score(found))
+
+
+def test_too_few_held_out_images_are_refused():
+    train, labels = sample(300, 0)
+    with pytest.raises(SettingError, match="got 10 held-out"):
+        Joint().fit(train, labels, held_out=sample(10, 1)[0], garbage=True)

@@ -1,0 +1,117 @@
+"""Figures: same bytes twice, no global state, bad shapes refused."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from invaudit.report import gallery, headline, histograms, inversions, png, read_ood_run, resistance
+from invaudit.runtime import ShapeError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 2, 3, 9, 11), dtype=np.uint8)
+SCORES = np.random.default_rng(1).normal(size=200)
+
+
+def _frame(folder: Path, name: str) -> pd.DataFrame:
+    frame = getattr(read_ood_run(folder), name)
+    assert frame is not None
+    return frame
+
+
+FIGURES: dict[str, Callable[[Path], Figure]] = {
+    "headline": lambda folder: headline(_frame(folder, "summary")),
+    "histograms": lambda _: histograms(SCORES, {"letters": SCORES + 2, "photos": SCORES * 1e6}),
+    "inversions": lambda _: inversions(IMAGES, np.arange(3)),
+    "gallery": lambda _: gallery(IMAGES[0][:, :, :1], ["a", "b", "c", "d"]),
+    "resistance": lambda folder: resistance(_frame(folder, "resistance")),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_same_bytes_twice_and_nothing_but_pixels(name: str, run_folder: Path) -> None:
+    first, second = png(FIGURES[name](run_folder)), png(FIGURES[name](run_folder))
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+    assert b"Software" not in first
+    assert b"tIME" not in first
+
+
+def test_no_pyplot_and_no_torch() -> None:
+    code = (
+        "import sys; import invaudit.report as r; heavy = {'pandas', 'matplotlib', 'jinja2'} & set(sys.modules); "
+        "assert not heavy, heavy; [getattr(r, name) for name in r.__all__]; "
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names() -> None:
+    import invaudit.report as report
+
+    assert report.__all__ == [
+        "OodRun", "format_table", "gallery", "headline", "histograms", "inversions", "is_baseline", "ood_page", "png",
+        "read_ood_run", "resistance", "short_table", "terminal_table", "write_figure",
+    ]  # fmt: skip
+
+
+def test_gallery_shows_the_pixels() -> None:
+    images = np.zeros((2, 3, 3, 8, 8), dtype=np.uint8)
+    images[1, 2, 0] = 200
+    sheet = np.asarray(gallery(images, ["a", "b"]).axes[0].images[0].get_array())
+    assert sheet[-1, -1].tolist() == [200, 0, 0]
+    assert sheet[0, 0].tolist() == [0, 0, 0]
+    assert (sheet == 255).all(axis=2).any()
+
+
+def test_grey_images_are_grey() -> None:
+    sheet = np.asarray(gallery(IMAGES[0][:, :, :1], list("abcd")).axes[0].images[0].get_array())
+    assert (sheet == sheet[..., :1]).all()
+
+
+def test_many_cycles_are_thinned_with_both_ends_kept() -> None:
+    images = np.zeros((30, 2, 1, 1, 8, 8), dtype=np.uint8)
+    labels = [label.get_text() for label in inversions(images, np.arange(30)).axes[0].get_yticklabels()]
+    assert len(labels) == 8
+    assert (labels[0], labels[-1]) == ("epoch 0", "epoch 29")
+
+
+def test_headline_intervals_are_those_of_the_summary(run_folder: Path) -> None:
+    summary = _frame(run_folder, "summary")
+    right = headline(summary).axes[1]
+    drawn = {tuple(np.round(line.get_xdata(), 6)) for line in right.lines if len(line.get_xdata()) == 2}
+    row = summary[(summary["network"] == "full") & (summary["detector"] == "KNN")].set_index("ood_set").loc["mean-near"]
+    assert (round(100 * row["difference_low"], 6), round(100 * row["difference_high"], 6)) in drawn
+
+
+def test_headline_without_tests_or_baselines(run_folder: Path) -> None:
+    summary = _frame(run_folder, "summary")
+    untested = summary.assign(difference=np.nan, difference_low=np.nan, difference_high=np.nan, auroc_sd=np.nan)
+    assert png(headline(untested))
+    assert png(headline(summary[summary["detector"] == "joint"]))
+    left, right = headline(summary[summary["status"] == "failed"]).axes[0].get_xlim()
+    assert left < right
+
+
+def test_constant_scores_and_foreign_characters_draw() -> None:
+    assert png(histograms(np.ones(5), {"$\\frac{": np.ones(3), "a_b^c$": np.zeros(1)}))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: gallery(IMAGES[0].astype(np.float32), list("abcd")),
+        lambda: gallery(IMAGES[0][0], list("abcd")),
+        lambda: gallery(IMAGES[0], ["a"]),
+        lambda: gallery(IMAGES[0][:, :0], list("abcd")),
+        lambda: inversions(IMAGES[0], np.arange(4)),
+        lambda: inversions(IMAGES, np.arange(2)),
+    ],
+)
+def test_bad_shapes_are_refused(draw: Callable[[], Figure]) -> None:
+    with pytest.raises(ShapeError, match="expected"):
+        draw()

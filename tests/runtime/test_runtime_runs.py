@@ -1,0 +1,88 @@
+import json
+import os
+import stat
+
+import pytest
+
+from invaudit.runtime import RunFolder, RunFolderError, Settings, child, content_hash, write_bytes
+
+
+class Plain(Settings):
+    n: int = 1
+
+
+def test_folder_holds_config_environment_and_log(tmp_path):
+    with RunFolder.open(tmp_path / "run", Plain(), threads=1) as run:
+        run.finish("job", {"a": 1})
+        assert run.record("job") == {"a": 1}
+        assert run.record("other") is None
+    names = {path.name for path in run.path.iterdir()}
+    assert {"config.yaml", "environment.json", "records", "log.txt"} <= names
+    assert stat.S_IMODE(run.path.stat().st_mode) == 0o700
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["threads"] == 1
+    assert environment["versions"]["torch"]
+
+
+def test_a_second_run_is_refused_and_resume_continues(tmp_path):
+    with RunFolder.open(tmp_path, Plain()) as run:
+        run.finish("job", 1)
+    with pytest.raises(RunFolderError, match="--resume"), RunFolder.open(tmp_path, Plain()):
+        pass
+    with RunFolder.open(tmp_path, Plain(), resume=True) as run:
+        assert run.record("job") == 1
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path):
+    with RunFolder.open(tmp_path, Plain()):
+        pass
+    with pytest.raises(RunFolderError, match="other settings"), RunFolder.open(tmp_path, Plain(n=2), resume=True):
+        pass
+
+
+def test_two_runs_in_one_folder_refuse_each_other(tmp_path):
+    with (
+        RunFolder.open(tmp_path, Plain()),
+        pytest.raises(RunFolderError, match="another run"),
+        RunFolder.open(tmp_path, Plain(), resume=True),
+    ):
+        pass
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="not empty"), RunFolder.open(tmp_path, Plain()):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(RunFolderError, match="is a file"), RunFolder.open(tmp_path / "out", Plain()):
+        pass
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    write_bytes(path, b"old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunFolderError, match="No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_seeds_differ_by_every_argument_and_stay():
+    seeds = {child(seed, stage, index) for seed in range(3) for stage in ("a", "b", "a\x000") for index in range(3)}
+    assert len(seeds) == 27
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert child(0, "train") == 1801444143386010281
+
+
+def test_hash_depends_on_the_boundaries_of_its_parts():
+    assert content_hash("ab", "c") != content_hash("a", "bc")
+    assert content_hash("ab") == content_hash(b"ab")

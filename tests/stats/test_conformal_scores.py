@@ -1,0 +1,70 @@
+"""Conformal p-values and thresholds: their definition, their agreement, their guarantee."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.stats import conformal_p_values, conformal_threshold
+
+PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+scores = st.lists(st.integers(0, 8), min_size=1, max_size=30)
+
+
+@given(scores, scores)
+@PROPERTY
+def test_p_values_equal_the_definition(new, calibration):
+    expected = [(1 + sum(c >= s for c in calibration)) / (len(calibration) + 1) for s in new]
+    assert conformal_p_values(new, calibration).tolist() == expected
+
+
+@given(scores, scores, st.floats(0.04, 0.99) | st.integers(4, 99).map(lambda percent: percent / 100))
+@PROPERTY
+def test_above_the_threshold_is_a_small_p_value(new, calibration, alpha):
+    if alpha < 1 / (len(calibration) + 1):
+        return
+    rejected = np.array(new) > conformal_threshold(calibration, alpha)
+    assert np.array_equal(rejected, conformal_p_values(new, calibration) <= alpha)
+
+
+@pytest.mark.parametrize(("alpha", "k"), [(0.01, 2476), (0.05, 2376), (0.1, 2251)])
+def test_rank_of_the_threshold(alpha, k):
+    assert conformal_threshold(np.random.default_rng(0).permutation(np.arange(1, 2501)), alpha) == k
+
+
+def test_rank_is_not_lost_to_rounding():
+    # 0.29 * 100 is 28.999999999999996.
+    assert conformal_threshold(np.arange(1, 100), 0.29) == 71
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_false_alarms_keep_their_promise(decimals):
+    rng = np.random.default_rng(decimals)
+    p = np.array([conformal_p_values(s[100:], s[:100])[0] for s in rng.normal(size=(4000, 101)).round(decimals)])
+    for alpha in (0.02, 0.05, 0.1, 0.5):
+        share, noise = np.mean(p <= alpha), 3 * np.sqrt(alpha * (1 - alpha) / 4000)
+        assert share <= alpha + noise
+        # Without ties the bound is kept no more tightly than needed.
+        assert decimals < 9 or share >= alpha - 1 / 101 - noise
+
+
+def test_the_smallest_alpha_is_the_smallest_p_value():
+    calibration = np.arange(19.0)
+    assert conformal_threshold(calibration, 1 / 20) == 18.0
+    assert conformal_p_values([100.0, -1.0], calibration).tolist() == [1 / 20, 1.0]
+    with pytest.raises(SettingError, match="n = 19 calibration images"):
+        conformal_threshold(calibration, 0.049)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, np.nan])
+def test_refuses_alpha_outside_its_range(alpha):
+    with pytest.raises(SettingError, match="alpha"):
+        conformal_threshold([1.0, 2.0], alpha)
+
+
+def test_refuses_bad_scores():
+    with pytest.raises(ShapeError, match="calibration is empty"):
+        conformal_p_values([1.0], [])
+    with pytest.raises(SettingError, match="scores has 1 of 1"):
+        conformal_p_values([np.nan], [1.0])

@@ -1,0 +1,1 @@
+"""Reconstruct training images from a target, and say whether it leaks them."""

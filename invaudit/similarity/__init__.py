@@ -1,0 +1,1 @@
+"""Exact nearest-image search by SSIM, LPIPS and centred cosine."""

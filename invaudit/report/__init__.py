@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.report.figures import gallery as gallery
-    from invaudit.report.figures import headline as headline
-    from invaudit.report.figures import histograms as histograms
-    from invaudit.report.figures import inversions as inversions
-    from invaudit.report.figures import png as png
-    from invaudit.report.figures import resistance as resistance
-    from invaudit.report.figures import write_figure as write_figure
-    from invaudit.report.page import ood_page as ood_page
-    from invaudit.report.records import OodRun as OodRun
-    from invaudit.report.records import read_ood_run as read_ood_run
-    from invaudit.report.tables import format_table as format_table
-    from invaudit.report.tables import is_baseline as is_baseline
-    from invaudit.report.tables import short_table as short_table
-    from invaudit.report.tables import terminal_table as terminal_table
+    from invaudit.report.drawing import gallery as gallery
+    from invaudit.report.drawing import png as png
+    from invaudit.report.drawing import write_figure as write_figure
+    from invaudit.report.ood.figures import headline as headline
+    from invaudit.report.ood.figures import histograms as histograms
+    from invaudit.report.ood.figures import inversions as inversions
+    from invaudit.report.ood.figures import resistance as resistance
+    from invaudit.report.ood.page import ood_page as ood_page
+    from invaudit.report.ood.run import OodRun as OodRun
+    from invaudit.report.ood.run import read_ood_run as read_ood_run
+    from invaudit.report.ood.tables import format_table as format_table
+    from invaudit.report.ood.tables import is_baseline as is_baseline
+    from invaudit.report.ood.tables import short_table as short_table
+    from invaudit.report.ood.tables import terminal_table as terminal_table
 
 __getattr__, __all__ = attach(
     __name__,
     {
-        "OodRun": "records",
-        "format_table": "tables",
-        "gallery": "figures",
-        "headline": "figures",
-        "histograms": "figures",
-        "inversions": "figures",
-        "is_baseline": "tables",
-        "ood_page": "page",
-        "png": "figures",
-        "read_ood_run": "records",
-        "resistance": "figures",
-        "short_table": "tables",
-        "terminal_table": "tables",
-        "write_figure": "figures",
+        "OodRun": "ood.run",
+        "format_table": "ood.tables",
+        "gallery": "drawing",
+        "headline": "ood.figures",
+        "histograms": "ood.figures",
+        "inversions": "ood.figures",
+        "is_baseline": "ood.tables",
+        "ood_page": "ood.page",
+        "png": "drawing",
+        "read_ood_run": "ood.run",
+        "resistance": "ood.figures",
+        "short_table": "ood.tables",
+        "terminal_table": "ood.tables",
+        "write_figure": "drawing",
     },
 )

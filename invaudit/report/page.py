@@ -1,8 +1,8 @@
-"""The offline page of an OOD run: one file, no script, no request."""
+"""What the offline pages share: one file, no script, no request, everything escaped."""
 
 import base64
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,65 +10,50 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invaudit import __version__
-from invaudit.report import figures
-from invaudit.report.findings import (
-    compare,
-    controls,
-    gaps,
-    headline_sentence,
-    scope_sentence,
-    skipped_sets,
-    trivial_sets,
-)
-from invaudit.report.records import OodRun, Row, as_rows, read_ood_run
-from invaudit.report.tables import GROUPS, OURS, format_table, level, measured, short_table
+from invaudit.report.drawing import DPI
+from invaudit.report.records import as_rows, flatten
 from invaudit.runtime.files import write_bytes, write_text
 
 RATES = (
     "auroc", "auroc_sd", "aupr_in", "aupr_out", "fpr95", "fpr95_id", "difference", "difference_low", "difference_high",
     "lowest_auroc", "highest_auroc", "ece", "id_accuracy", "alpha", "false_alarms", "resistance", "accepted",
+    "auroc_low", "auroc_high", "blind_auroc", "tpr_at_fpr_1pct", "train_accuracy", "control_accuracy",
 )  # fmt: skip
-SHOWN = (*GROUPS, "shift", "seen")
 
 
 class Drawn(NamedTuple):
-    """A figure of the page."""
+    """A figure of a page."""
 
     name: str
     png: bytes
     caption: str
 
 
-def ood_page(run: Path) -> Path:
-    """Write ``figures/*.png`` and ``report.html`` of a finished OOD run into its folder.
-
-    The page shows what the folder holds and says what is missing. Equal folders give equal bytes.
+def write_page(folder: Path, template: str, context: dict[str, Any], drawn: Iterable[Drawn]) -> Path:
+    """Write ``figures/*.png`` and ``report.html`` into a run folder; equal input gives equal bytes.
 
     Args:
-        run: The run folder.
+        folder: The run folder.
+        template: Name of a file in ``templates``.
+        context: Its variables; one that is missing raises. ``figures`` is added.
+        drawn: The figures.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
-        RunFolderError: The folder holds no ``summary.csv``, or cannot be written.
+        RunFolderError: The folder cannot be written.
     """
-    record = read_ood_run(run)
-    drawn = list(_figures(record))
+    drawn = list(drawn)
     for figure in drawn:
-        write_bytes(run / "figures" / f"{figure.name}.png", figure.png)
-    page = run / "report.html"
-    write_text(page, render("ood.html", _context(record, drawn)))
+        write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
+    page = folder / "report.html"
+    write_text(page, render(template, context | {"figures": {figure.name: _embed(figure) for figure in drawn}}))
     return page
 
 
 def render(template: str, context: dict[str, Any]) -> str:
-    """Return a template of this package filled in; everything in the context is escaped.
-
-    Args:
-        template: Name of a file in ``templates``.
-        context: Its variables; one that is missing raises.
-    """
+    """Return a template of this package filled in; everything in the context is escaped."""
     environment = Environment(
         loader=PackageLoader("invaudit.report"),
         autoescape=True,
@@ -79,116 +64,20 @@ def render(template: str, context: dict[str, Any]) -> str:
     return environment.get_template(template).render(version=__version__, **context)
 
 
-def _figures(run: OodRun) -> Iterator[Drawn]:
-    """Yield each figure that the run can give."""
-    if compare(run):
-        caption = (
-            "Each line is an OOD set, shaded lines are means. Left: further right is better; the weakest baselines "
-            "may lie off the axis. Right: left of the vertical line is worse than ours."
-        )
-        yield Drawn("headline", figures.png(figures.headline(run.summary)), caption)
-    for seed in run.seeds[:1]:
-        yield from _histograms(run, seed)
-        networks = run.inversions(seed)
-        for network in sorted(networks, key=lambda name: (name != OURS[0], name)):
-            caption = (
-                f"Inversions of network {network} (seed {seed}): images that it takes for each class, "
-                "one row per cycle of its training."
-            )
-            yield Drawn(f"inversions-{network}", figures.png(figures.inversions(*networks[network])), caption)
-    if run.resistance is not None and len(run.resistance):
-        caption = (
-            "Share of fresh inversions, by a generator unseen in training, that the network takes for no class. "
-            "Bar: mean over seeds; dots: seeds."
-        )
-        yield Drawn("resistance", figures.png(figures.resistance(run.resistance)), caption)
-
-
-def _histograms(run: OodRun, seed: int) -> Iterator[Drawn]:
-    scores = run.scores(seed, *OURS)
-    groups = {row["ood_set"]: row["group"] for row in run.rows}
-    panels = {f"{name} ({group})": scores[name] for group in SHOWN for name in scores if groups.get(name) == group}
-    if "id-test" in scores and panels:
-        caption = (
-            f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted (FPR95). "
-            "The outermost bars hold everything beyond."
-        )
-        yield Drawn("histograms", figures.png(figures.histograms(scores["id-test"], panels)), caption)
-
-
-def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
-    environment = run.environment or {}
-    short, checked = short_table(run.summary), controls(run)
-    text = format_table(short)
+def provenance(seeds: list[int], config: str | None, environment: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the macro ``provenance`` of the templates shows: seeds, command, environment, config."""
+    environment = environment or {}
     return {
-        "title": f"OOD detection: {run.id_set}",
-        "headline": headline_sentence(run),
-        "comparisons": [(item.group, item.sentence) for item in compare(run)],
-        "scope": scope_sentence(run),
-        "skipped": skipped_sets(run),
-        "trivial": trivial_sets(run),
-        "cards": list(_cards(run, short, checked)),
-        "short": _parts(text),
-        "short_columns": list(text.columns[3:]),
-        "figures": {figure.name: _embed(figure) for figure in drawn},
-        "inversions": [figure.name for figure in drawn if figure.name.startswith("inversions-")],
-        "summary": grid(pd.DataFrame(measured(run.rows)), without=("id_set", "status", "reason")),
-        "gaps": grid(gaps(run)),
-        "controls": grid(checked),
-        "controls_passed": run.controls_passed,
-        "control_failed": any(row["failed"] for row in as_rows(checked)),
-        "calibration": grid(run.calibration, without=("id_set",)),
-        "cost": grid(run.cost, without=("id_set",)),
-        "resistance": grid(run.resistance, without=("id_set",)),
-        "seeds": ", ".join(map(str, run.seeds)),
+        "seeds": ", ".join(map(str, seeds)),
         "command": shlex.join(map(str, environment.get("command", []))),
         "facts": [(key, text) for key, text in flatten(environment) if key != "command"],
-        "config": run.config,
+        "config": config,
     }
-
-
-def _cards(run: OodRun, short: pd.DataFrame, checked: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """Yield title, figure and note of each number at the top of the page."""
-    ours: Row = next((row for row in as_rows(short) if row["part"] == "ours"), {})
-    notes = {item.group: f"best baseline {level(item.best['auroc'])} %" for item in compare(run)}
-    for group in GROUPS:
-        note = notes.get(group, "no baseline to compare with")
-        yield f"{group} OOD, mean AUROC", _percent(ours.get(f"mean-{group}")), note
-    yield "worst set", _percent(ours.get("worst")), "AUROC of the hardest near or far set"
-    accuracy = {network: _id_accuracy(run, network) for network in (OURS[0], "plain")}
-    yield "ID accuracy", _percent(accuracy[OURS[0]]), f"without garbage class {_percent(accuracy['plain'])}"
-    n_rows, n_failed = (sum(row[name] for row in as_rows(checked)) for name in ("rows", "failed"))
-    verdict = f"{n_failed} failed" if n_failed else "passed" if run.controls_passed else "not recorded"
-    yield "controls", verdict, f"{n_rows} control rows"
-
-
-def _percent(value: float | None) -> str:
-    return level(value) if value is None else f"{level(value)} %"
-
-
-def _id_accuracy(run: OodRun, network: str) -> float | None:
-    """Return the mean over seeds; a seed may have a row per alpha, with the same accuracy."""
-    rows = [] if run.calibration is None else as_rows(run.calibration)
-    seeds = {row["seed"]: row["id_accuracy"] for row in rows if row["network"] == network}
-    known = [value for value in seeds.values() if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _parts(text: pd.DataFrame) -> list[tuple[str, str, list[list[str]]]]:
-    """Return the parts of the short table: name, title and rows."""
-    titles = {
-        "ours": "ours",
-        "ablation": "ablations: ours on other networks, and the garbage class alone",
-        "best near": "best baselines on near OOD",
-        "best far": "best baselines on far OOD",
-    }
-    parts = text.groupby("part", sort=False)
-    return [(str(part), titles[str(part)], rows.drop(columns="part").to_numpy().tolist()) for part, rows in parts]
 
 
 def _embed(figure: Drawn) -> dict[str, Any]:
     # Bytes 16 to 19 of a PNG are its width in pixels.
-    width = round(int.from_bytes(figure.png[16:20], "big") * 96 / figures.DPI)
+    width = round(int.from_bytes(figure.png[16:20], "big") * 96 / DPI)
     source = f"data:image/png;base64,{base64.b64encode(figure.png).decode()}"
     return {"source": source, "caption": figure.caption, "width": width}
 
@@ -224,14 +113,3 @@ def _cell(name: str, value: Any) -> str:
     if name in RATES:
         return f"{100 * value:.2f}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested mappings and lists as dotted keys and text."""
-    if isinstance(value, dict):
-        for key in sorted(value):
-            yield from flatten(value[key], f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        yield path, ", ".join(map(str, value))
-    else:
-        yield path, str(value)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import invaudit.report.page as page_module
+import invaudit.report.ood.page as page_module
 from invaudit.report import ood_page
 from invaudit.runtime import RunFolderError
 
@@ -26,7 +26,7 @@ REQUESTS = ("http:", "https:", "//", "<script", "@import", "url(", "<link", "<if
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the drawing, which takes most of the time, where the words are tested."""
-    monkeypatch.setattr(page_module.figures, "png", lambda _: b"\x89PNG\r\n\x1a\n" + bytes(16))
+    monkeypatch.setattr(page_module, "png", lambda _: b"\x89PNG\r\n\x1a\n" + bytes(16))
     for name in ("headline", "histograms", "inversions", "resistance"):
         monkeypatch.setattr(page_module.figures, name, lambda *_: None)
 

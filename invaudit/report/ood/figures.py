@@ -1,20 +1,15 @@
-"""Figures of a run, as matplotlib Figures without global state; equal input gives equal bytes."""
+"""Figures of an OOD run, as matplotlib Figures without global state."""
 
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec
+from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from invaudit.report.records import Row, as_rows
-from invaudit.report.tables import (
+from invaudit.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, Mark, dot, mosaic, ruled, styled
+from invaudit.report.ood.tables import (
     GROUPS,
     LEVELS,
     OURS,
@@ -25,61 +20,15 @@ from invaudit.report.tables import (
     measured,
     ranked_baselines,
 )
+from invaudit.report.records import Row, as_rows
 from invaudit.runtime.errors import ShapeError
-from invaudit.runtime.files import write_bytes
 
-P = ParamSpec("P")
-
-Mark = tuple[str, str]
-# Okabe and Ito's palette: told apart by colour-blind readers, and in grey by their markers.
-OURS_MARK: Mark = ("#0072B2", "o")
-MARKS: dict[str, Mark] = {"near": ("#D55E00", "s"), "far": ("#009E73", "D")}
-GREY, INK = "#9AA3AD", "#222B36"
-DPI, WIDTH = 160, 10.8
-CELL_PIXELS, GAP_PIXELS = 96, 8
+OURS_MARK: Mark = (BLUE, "o")
+MARKS: dict[str, Mark] = {"near": (ORANGE, "s"), "far": (GREEN, "D")}
 MAX_CYCLES, MAX_CLASSES = 8, 20
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    # Names come from outside: a dollar sign is no mathematics.
-    "text.parse_math": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as PNG, without date or software in it."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file, atomically."""
-    write_bytes(path, png(figure))
-
-
-@_styled
+@styled
 def headline(summary: pd.DataFrame) -> Figure:
     """Draw AUROC of ours and of the best baseline of each group on its sets, and their difference.
 
@@ -126,7 +75,7 @@ def _lines(rows: list[Row]) -> dict[str, tuple[float, str]]:
 
 def _level_dot(axes: Axes, row: Row, y: float, mark: Mark) -> float:
     mean, spread = 100 * row["auroc"], 100 * (row["auroc_sd"] or 0)
-    _dot(axes, mean, (mean - spread, mean + spread), y, mark)
+    dot(axes, mean, (mean - spread, mean + spread), y, mark)
     return mean - spread
 
 
@@ -134,14 +83,7 @@ def _difference_dot(axes: Axes, row: Row, y: float, mark: Mark) -> None:
     value, low, high = row["difference"], row["difference_low"], row["difference_high"]
     if value is not None:
         interval = (value, value) if low is None or high is None else (low, high)
-        _dot(axes, 100 * value, (100 * interval[0], 100 * interval[1]), y, mark)
-
-
-def _dot(axes: Axes, value: float, interval: tuple[float, float], y: float, mark: Mark) -> None:
-    colour, marker = mark
-    axes.plot(interval, [y, y], color=colour, linewidth=1.6, zorder=2)
-    white = {"markeredgecolor": "white", "markeredgewidth": 0.6}
-    axes.plot([value], [y], marker, color=colour, markersize=6, zorder=3, clip_on=False, **white)
+        dot(axes, 100 * value, (100 * interval[0], 100 * interval[1]), y, mark)
 
 
 def _label_headline(left: Axes, right: Axes, lines: dict[str, tuple[float, str]], trivial: set[str]) -> None:
@@ -151,10 +93,7 @@ def _label_headline(left: Axes, right: Axes, lines: dict[str, tuple[float, str]]
     for tick, name in zip(left.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("bold" if name in means else "normal")
     for axes in (left, right):
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x", color="#E6E9ED", linewidth=0.8)
-        axes.set_axisbelow(True)
+        ruled(axes)
         for y in (lines[name][0] for name in means if name in lines):
             axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
     left.invert_yaxis()
@@ -172,7 +111,7 @@ def _add_legend(figure: Figure, axes: Axes, ranked: Mapping[str, list[Key]]) -> 
     figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2)
 
 
-@_styled
+@styled
 def histograms(id_scores: np.ndarray, ood_scores: Mapping[str, np.ndarray], *, bins: int = 40) -> Figure:
     """Draw the scores of each OOD set over those of the ID test set.
 
@@ -208,7 +147,7 @@ def histograms(id_scores: np.ndarray, ood_scores: Mapping[str, np.ndarray], *, b
     return figure
 
 
-@_styled
+@styled
 def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
     """Draw what the network takes for each class, over the cycles of its training.
 
@@ -228,24 +167,10 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
         )
     shown = np.unique(np.linspace(0, len(images) - 1, min(MAX_CYCLES, len(images))).round().astype(int))
     classes = [f"class {label}" for label in range(min(MAX_CLASSES, images.shape[1]))]
-    return _mosaic(images[shown, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in shown], classes)
+    return mosaic(images[shown, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in shown], classes)
 
 
-@_styled
-def gallery(images: np.ndarray, titles: Sequence[str]) -> Figure:
-    """Draw k images of each class, one row per class.
-
-    Args:
-        images: (classes, k, C, H, W) uint8, C 1 or 3.
-        titles: One title per class.
-
-    Raises:
-        ShapeError: Another shape or type, or not one title per class.
-    """
-    return _mosaic(images, titles)
-
-
-@_styled
+@styled
 def resistance(rows: pd.DataFrame) -> Figure:
     """Draw the resistance of each network: bar = mean over seeds, dots = seeds.
 
@@ -268,32 +193,4 @@ def resistance(rows: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("resistance (%)")
-    return figure
-
-
-def _mosaic(images: np.ndarray, titles: Sequence[str], columns: Sequence[str] = ()) -> Figure:
-    """Draw images (rows, columns, C, H, W) on a grid, with titles of the rows and perhaps of the columns."""
-    if images.ndim != 5 or images.dtype != np.uint8 or images.shape[2] not in (1, 3) or 0 in images.shape:
-        raise ShapeError(
-            f"images is {images.dtype} of shape {images.shape}, expected uint8 (rows, columns, C, H, W) with C 1 or 3"
-        )
-    if len(titles) != len(images):
-        raise ShapeError(f"got {len(titles)} titles for {len(images)} rows, expected one per row")
-    n_rows, n_columns, channels, height, width = images.shape
-    # Whole pixels are repeated, so that small images stay sharp and square.
-    zoom = max(1, CELL_PIXELS // max(height, width))
-    large = np.repeat(images, 3 // channels, axis=2).repeat(zoom, axis=3).repeat(zoom, axis=4)
-    side_y, side_x = zoom * height, zoom * width
-    pad = ((0, 0), (0, 0), (0, 0), (0, GAP_PIXELS), (0, GAP_PIXELS))
-    sheet = np.pad(large, pad, constant_values=255).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(n_rows * (side_y + GAP_PIXELS), n_columns * (side_x + GAP_PIXELS), 3)
-    sheet = sheet[:-GAP_PIXELS, :-GAP_PIXELS]
-    figure = Figure(figsize=(1.1 + sheet.shape[1] / DPI, 0.6 + sheet.shape[0] / DPI), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(sheet, interpolation="nearest")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(len(columns)) * (side_x + GAP_PIXELS) + side_x / 2, columns)
-    axes.set_yticks(np.arange(n_rows) * (side_y + GAP_PIXELS) + side_y / 2, titles)
     return figure

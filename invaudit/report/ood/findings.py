@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from invaudit.report.records import OodRun, Row
-from invaudit.report.tables import GROUPS, OURS, by_detector, is_trivial, level, measured, ranked_baselines
+from invaudit.report.ood.run import OodRun
+from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, level, measured, ranked_baselines
+from invaudit.report.records import Row
 
 ALPHA = 0.05
 MIN_SEEDS = 5

@@ -1,0 +1,1 @@
+"""Redraws a finished leakage run: findings, table, figures, page, audit record."""

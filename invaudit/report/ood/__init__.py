@@ -1,0 +1,1 @@
+"""Redraws a finished OOD run: short table, figures, findings, page."""

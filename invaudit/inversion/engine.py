@@ -4,7 +4,7 @@ import io
 import logging
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from invaudit.inversion.conditions import Condition, move
 from invaudit.inversion.diagnostics import spread
 from invaudit.inversion.generators import build_generator
-from invaudit.inversion.objectives import OBJECTIVES, Step, recorded_statistics, unserved
+from invaudit.inversion.objectives import (
+    OBJECTIVES,
+    PERTURBED,
+    Step,
+    perturbed,
+    recorded_statistics,
+    unserved,
+    weight_gradients,
+)
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, Outcome, draw, draw_condition
 from invaudit.inversion.settings import InversionSettings
 from invaudit.models import Target, autocast, borrowed, resolve_precision, seeded
@@ -148,6 +156,8 @@ class Inverter:
                     logits = target(images)
                 features = seen[target.layers.head]
                 step = Step(images.float(), condition, logits.float(), features.float(), batch_norm())
+                step = self._asked(target, step, precision)
+                batch_norm()  # forgets the statistics of further passes
                 terms = torch.stack([OBJECTIVES[name](step) for name in self.weights])
                 self.optimizer.zero_grad(set_to_none=True)
                 (terms * scale).sum().backward()
@@ -156,6 +166,17 @@ class Inverter:
         self.generator.eval()
         # The first look at a number: until here the host has not waited for the device.
         self._evaluate(target, run, torch.stack(rows).double().cpu())
+
+    def _asked(self, target: Target, step: Step, precision: torch.dtype) -> Step:
+        """Return the step with what some objectives ask for at the price of further passes."""
+        if any(name in self.weights for name in PERTURBED):
+            with autocast(target.device, precision):
+                logits = target(perturbed(step.images, self.settings.perturbation))
+            step = replace(step, perturbed_logits=logits.float())
+        if "gradient-norm-all" in self.weights:
+            gradients = weight_gradients(target, step.images, step.condition.labels)
+            step = replace(step, weight_gradients=gradients)
+        return step
 
     def _batch(self, device: torch.device) -> tuple[Tensor, Condition]:
         settings, n = self.settings, self.settings.batch_size

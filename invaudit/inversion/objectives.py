@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from invaudit.inversion.conditions import Condition
 from invaudit.models import Target
+from invaudit.runtime.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Step:
         logits: (N, n), or (N, n + 1) with a garbage class, of which no share is wanted.
         features: (N, D), the input of the target's head.
         batch_norm: One entry for each batch-norm layer of the target; recorded where an objective asks.
+        perturbed_logits: As ``logits``, of the images after ``perturbed``; where an objective asks.
+        weight_gradients: What ``weight_gradients`` gives; where an objective asks.
     """
 
     images: Tensor
@@ -40,6 +44,8 @@ class Step:
     logits: Tensor
     features: Tensor
     batch_norm: tuple[Statistics, ...] = ()
+    perturbed_logits: Tensor | None = None
+    weight_gradients: tuple[Tensor, ...] = ()
 
 
 def kl(step: Step) -> Tensor:
@@ -60,6 +66,45 @@ def cross_entropy(step: Step) -> Tensor:
     Source: arXiv 2407.18002.
     """
     return functional.cross_entropy(step.logits, step.condition.labels)
+
+
+def kl_perturbed(step: Step) -> Tensor:
+    """Return ``kl`` of the perturbed images.
+
+    Source: arXiv 2410.16884: the answer to a training image holds under perturbation.
+    """
+    return kl(_perturbed(step))
+
+
+def cross_entropy_perturbed(step: Step) -> Tensor:
+    """Return ``cross_entropy`` of the perturbed images.
+
+    Source: arXiv 2410.16884.
+    """
+    return cross_entropy(_perturbed(step))
+
+
+def gradient_norm(step: Step) -> Tensor:
+    """Return the mean over images of the norm of the loss gradient in the weights of the head: ||p - e|| ||features||.
+
+    p is the target's distribution, e the one-hot label and the loss its cross-entropy, so the outer product of p - e
+    and the features is the gradient; its norm needs no second derivative.
+
+    Source: arXiv 2410.16884, which takes all weights (``gradient-norm-all``). By image, since gradients of different
+    images may cancel in a mean.
+    """
+    wrong = step.logits.softmax(1) - functional.one_hot(step.condition.labels, step.logits.shape[1])
+    return (torch.linalg.vector_norm(wrong, dim=1) * torch.linalg.vector_norm(step.features, dim=1)).mean()
+
+
+def gradient_norm_all(step: Step) -> Tensor:
+    """Return the norm of the gradient of the batch's mean cross-entropy in all weights of the target.
+
+    Source: arXiv 2410.16884, as in the code of its group.
+    """
+    squares = torch.stack([gradient.square().sum() for gradient in step.weight_gradients])
+    # The root has no slope at 0, where every image is sure.
+    return (squares.sum() + 1e-20).sqrt()
 
 
 def cosine(step: Step) -> Tensor:
@@ -118,6 +163,14 @@ def total_variation(step: Step) -> Tensor:
     return down + across
 
 
+def energy(step: Step) -> Tensor:
+    """Return the mean squared pixel.
+
+    Source: DeepInversion, arXiv 1912.08795, which takes the norm of the whole batch; a mean serves any size.
+    """
+    return step.images.square().mean()
+
+
 def pixel_range(step: Step) -> Tensor:
     """Return the mean distance of pixels to [0, 1]; 0 for a generator that cannot leave it, as ours."""
     return (functional.relu(-step.images) + functional.relu(step.images - 1)).mean()
@@ -126,15 +179,47 @@ def pixel_range(step: Step) -> Tensor:
 OBJECTIVES: dict[str, Callable[[Step], Tensor]] = {
     "kl": kl,
     "cross-entropy": cross_entropy,
+    "kl-perturbed": kl_perturbed,
+    "cross-entropy-perturbed": cross_entropy_perturbed,
+    "gradient-norm": gradient_norm,
+    "gradient-norm-all": gradient_norm_all,
     "cosine": cosine,
     "cosine-all": cosine_all,
     "orthogonality": orthogonality,
     "image-cosine": image_cosine,
     "batch-norm": batch_norm,
     "total-variation": total_variation,
+    "energy": energy,
     "pixel-range": pixel_range,
 }
 """Name -> objective; the lower the better."""
+
+PERTURBED = ("kl-perturbed", "cross-entropy-perturbed")
+"""Objectives that ask for ``Step.perturbed_logits``."""
+
+
+def perturbed(images: Tensor, radius: float) -> Tensor:
+    """Return images (N, C, H, W) moved by ``radius`` up or down in every value, at random, and kept in [0, 1].
+
+    Draws from torch's own generators.
+
+    Source: arXiv 2410.16884 bounds the perturbation in the largest change; its group draws the signs like this.
+    """
+    return (images + radius * torch.randn_like(images).sign()).clamp(0, 1)
+
+
+def weight_gradients(target: Target, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradient of the mean cross-entropy in every weight of a target, itself differentiable in the images.
+
+    Args:
+        target: May be frozen; is left as it is.
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,).
+    """
+    weights = {name: value.detach().requires_grad_() for name, value in target.module.named_parameters()}
+    logits = functional_call(target.module, weights, (target.normalise(images),))
+    loss = functional.cross_entropy(logits, labels)
+    return torch.autograd.grad(loss, tuple(weights.values()), create_graph=True, materialize_grads=True)
 
 
 def unserved(target: Target) -> tuple[str, ...]:
@@ -176,6 +261,12 @@ def recorded_statistics(target: Target) -> Iterator[Callable[[], tuple[Statistic
 def _batch_norms(target: Target) -> list[nn.modules.batchnorm._BatchNorm]:
     kind = nn.modules.batchnorm._BatchNorm
     return [part for part in target.modules() if isinstance(part, kind) and part.running_mean is not None]
+
+
+def _perturbed(step: Step) -> Step:
+    if step.perturbed_logits is None:
+        raise SettingError(f"the step holds no logits of perturbed images, which {' and '.join(PERTURBED)} need")
+    return replace(step, logits=step.perturbed_logits)
 
 
 def _wanted(step: Step) -> Tensor:

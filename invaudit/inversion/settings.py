@@ -53,6 +53,9 @@ class InversionSettings(Settings):
     temperature: float = Field(default=1.0, gt=0)
     """T of c = softmax(v / T)."""
 
+    perturbation: float = Field(default=0.1, gt=0, le=1)
+    """Change of every pixel for the objectives of perturbed images; no paper prints one."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the training steps; sampling is float32."""
 

@@ -290,3 +290,11 @@ def test_host_never_waits_for_the_device_inside_a_step(trained):
             inverter.optimizer.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_passes_that_some_objectives_ask_for_do_not_count_in_the_others(trained):
+    one = SHORT.model_copy(update={"steps": 1, "weights": {"cross-entropy": 1.0, "batch-norm": 1.0}})
+    extra = {"kl-perturbed": 1.0, "gradient-norm-all": 1.0}
+    more = one.model_copy(update={"weights": one.weights | extra})
+    alone, beside = (invert(trained, settings, generator(0, "tests")).history[0].objectives for settings in (one, more))
+    assert {name: beside[name] for name in alone} == alone

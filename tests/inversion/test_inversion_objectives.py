@@ -1,6 +1,7 @@
 """Every objective against an independent computation, and the contract of all."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ from torch import nn
 
 from invaudit.inversion import OBJECTIVES, Step, sample_condition
 from invaudit.inversion.conditions import Condition
-from invaudit.inversion.objectives import Statistics, recorded_statistics, unserved
+from invaudit.inversion.objectives import (
+    PERTURBED,
+    Statistics,
+    perturbed,
+    recorded_statistics,
+    unserved,
+    weight_gradients,
+)
 from invaudit.models import InputSpec, Target, borrowed
+from invaudit.runtime.errors import SettingError
 
 N, CLASSES, WIDTH = 12, 4, 6
 
@@ -26,7 +35,8 @@ def step(*, garbage: bool = False, seed: int = 0, dtype=torch.float64) -> Step:
 
     statistics = Statistics(normal(3), normal(3).square(), normal(3), normal(3).square() + 0.1)
     images = torch.rand((N, 2, 5, 6), generator=rng, dtype=dtype)
-    return Step(images, condition, normal(N, CLASSES + garbage), normal(N, WIDTH), (statistics, statistics))
+    logits, features, noisy = normal(N, CLASSES + garbage), normal(N, WIDTH), normal(N, CLASSES + garbage)
+    return Step(images, condition, logits, features, (statistics, statistics), noisy, (normal(4, 3), normal(4)))
 
 
 def with_rows(rows: torch.Tensor, labels: list[int]) -> Step:
@@ -76,19 +86,39 @@ def variation_by_loops(images: torch.Tensor) -> float:
     return float(down / (n * channels * (height - 1) * width) + across / (n * channels * height * (width - 1)))
 
 
+def kl_by_hand(found: Step, logits: torch.Tensor) -> float:
+    wanted = found.condition.wanted.numpy()
+    return float(special.rel_entr(wanted, special.softmax(logits.numpy(), 1)).sum(1).mean())
+
+
+def cross_entropy_by_hand(found: Step, logits: torch.Tensor) -> float:
+    return float(-special.log_softmax(logits.numpy(), 1)[np.arange(N), found.condition.labels.numpy()].mean())
+
+
+def head_gradient_by_autograd(found: Step) -> float:
+    """Return the mean norm of each image's loss gradient in a head whose logits are those of the step."""
+    norms = []
+    for feature, logits, label in zip(found.features, found.logits, found.condition.labels, strict=True):
+        weight = torch.linalg.lstsq(feature[None], logits[None]).solution.T.requires_grad_()
+        loss = nn.functional.cross_entropy((weight @ feature)[None], label[None])
+        norms.append(torch.autograd.grad(loss, weight)[0].norm().item())
+    return float(np.mean(norms))
+
+
 REFERENCES = {
-    "kl": lambda s: float(
-        special.rel_entr(s.condition.wanted.numpy(), special.softmax(s.logits.numpy(), 1)).sum(1).mean()
-    ),
-    "cross-entropy": lambda s: float(
-        -special.log_softmax(s.logits.numpy(), 1)[np.arange(N), s.condition.labels.numpy()].mean()
-    ),
+    "kl": lambda s: kl_by_hand(s, s.logits),
+    "cross-entropy": lambda s: cross_entropy_by_hand(s, s.logits),
+    "kl-perturbed": lambda s: kl_by_hand(s, s.perturbed_logits),
+    "cross-entropy-perturbed": lambda s: cross_entropy_by_hand(s, s.perturbed_logits),
+    "gradient-norm": head_gradient_by_autograd,
+    "gradient-norm-all": lambda s: float(np.linalg.norm(np.concatenate([g.flatten() for g in s.weight_gradients]))),
     "cosine": lambda s: by_pairs(s.features, s.condition.labels, lambda c: max(c, 0.0), same=True),
     "cosine-all": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c, same=False),
     "orthogonality": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c * c, same=False),
     "image-cosine": lambda s: by_pairs(s.images.flatten(1), s.condition.labels, lambda c: c * c, same=True),
     "batch-norm": statistics_by_hand,
     "total-variation": lambda s: variation_by_loops(s.images),
+    "energy": lambda s: float(np.mean(s.images.numpy() ** 2)),
     "pixel-range": lambda s: float(np.mean([max(-v, 0) + max(v - 1, 0) for v in s.images.flatten().tolist()])),
 }
 
@@ -97,7 +127,7 @@ REFERENCES = {
 def test_value_equals_an_independent_one(name):
     found = step()
     if name == "pixel-range":
-        found = Step(2 * found.images - 0.5, found.condition, found.logits, found.features)
+        found = replace(found, images=2 * found.images - 0.5)
     value = OBJECTIVES[name](found)
     assert value.shape == ()
     assert value.item() == pytest.approx(REFERENCES[name](found), rel=1e-10)
@@ -107,15 +137,15 @@ def test_value_equals_an_independent_one(name):
 def test_gradient_equals_finite_differences(name):
     found = step()
 
-    def value(images: torch.Tensor, logits: torch.Tensor, features: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        statistics = tuple(
-            Statistics(mean, one.variance, one.stored_mean, one.stored_variance) for one in found.batch_norm
-        )
-        changed = Step(3 * images - 1, found.condition, logits, features, statistics)
+    def value(*leaves: torch.Tensor) -> torch.Tensor:
+        images, logits, features, mean, noisy, gradient = leaves
+        statistics = tuple(replace(one, mean=mean) for one in found.batch_norm)
+        changed = Step(3 * images - 1, found.condition, logits, features, statistics, noisy, (gradient,))
         # The sum keeps a gradient for what this objective does not use.
-        return OBJECTIVES[name](changed) + 0 * (images.sum() + logits.sum() + features.sum() + mean.sum())
+        return OBJECTIVES[name](changed) + 0 * sum(leaf.sum() for leaf in leaves)
 
     leaves = (found.images, found.logits, found.features, found.batch_norm[0].mean)
+    leaves += (found.perturbed_logits, found.weight_gradients[0])
     assert torch.autograd.gradcheck(value, tuple(leaf.clone().requires_grad_() for leaf in leaves), fast_mode=True)
 
 
@@ -123,7 +153,14 @@ def test_gradient_equals_finite_differences(name):
 def test_order_of_the_batch_does_not_matter(name):
     found, order = step(), torch.randperm(N, generator=torch.Generator().manual_seed(1))
     condition = Condition(found.condition.labels[order], found.condition.wanted[order], None, None)
-    moved = Step(found.images[order], condition, found.logits[order], found.features[order], found.batch_norm)
+    moved = replace(
+        found,
+        images=found.images[order],
+        condition=condition,
+        logits=found.logits[order],
+        features=found.features[order],
+        perturbed_logits=found.perturbed_logits[order],
+    )
     torch.testing.assert_close(OBJECTIVES[name](moved), OBJECTIVES[name](found))
 
 
@@ -133,10 +170,11 @@ def test_finite_with_a_garbage_class_extreme_logits_and_dead_features(name):
     logits = (1e4 * found.logits).requires_grad_()
     features = torch.zeros_like(found.features).requires_grad_()
     images = torch.zeros_like(found.images).requires_grad_()
-    value = OBJECTIVES[name](Step(images, found.condition, logits, features, found.batch_norm))
+    still = torch.zeros(3, requires_grad=True)
+    value = OBJECTIVES[name](Step(images, found.condition, logits, features, found.batch_norm, logits, (still,)))
     assert value.isfinite()
-    (value + 0 * (logits.sum() + features.sum() + images.sum())).backward()
-    for leaf in (logits, features, images):
+    (value + 0 * (logits.sum() + features.sum() + images.sum() + still.sum())).backward()
+    for leaf in (logits, features, images, still):
         assert leaf.grad is not None
         assert leaf.grad.isfinite().all()
 
@@ -229,3 +267,36 @@ def test_recorded_statistics_equal_those_of_the_inputs_and_hooks_are_removed(new
 def test_only_targets_with_stored_statistics_serve_batch_norm(new_target):
     assert unserved(new_target("cnn")) == ()
     assert unserved(new_target("mlp")) == ("batch-norm",)
+
+
+def test_perturbed_images_move_by_the_radius_up_or_down_and_stay_in_range():
+    images = torch.rand((40, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    moved = perturbed(images, 0.1)
+    inside = (images > 0.1) & (images < 0.9)
+    torch.testing.assert_close((moved - images)[inside].abs(), torch.full_like(images, 0.1)[inside])
+    assert 0.4 < (moved > images)[inside].float().mean() < 0.6
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+
+
+@pytest.mark.parametrize("name", PERTURBED)
+def test_what_needs_perturbed_images_says_so(name):
+    with pytest.raises(SettingError, match="no logits of perturbed images"):
+        OBJECTIVES[name](replace(step(), perturbed_logits=None))
+
+
+@pytest.mark.parametrize("arch", ["mlp", "plain-cnn"])
+def test_weight_gradients_equal_those_of_a_backward_pass_and_leave_a_frozen_target_alone(arch, new_target, rng):
+    target = new_target(arch)
+    images, labels = torch.rand((6, 1, 8, 8), generator=rng), torch.arange(6)
+    nn.functional.cross_entropy(target(images), labels).backward()
+    expected = [value.grad.clone() for value in target.module.parameters()]
+    target.zero_grad(set_to_none=True)
+    with borrowed(target):
+        found = weight_gradients(target, images.requires_grad_(), labels)
+        squares = torch.stack([value.square().sum() for value in found]).sum()
+        (slope,) = torch.autograd.grad(squares, images)
+    torch.testing.assert_close(list(found), expected)
+    assert slope.abs().max() > 0
+    assert all(value.grad is None and value.requires_grad for value in target.parameters())

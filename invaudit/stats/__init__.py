@@ -16,16 +16,27 @@ from invaudit.stats.bootstrap import (
 from invaudit.stats.calibration import expected_calibration_error
 from invaudit.stats.conformal import conformal_p_values, conformal_threshold
 from invaudit.stats.delong import auroc_interval
+from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
 from invaudit.stats.estimate import Estimate
+from invaudit.stats.membership_tests import Membership, membership
 from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
+from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
+from invaudit.stats.verdicts import Verdict, VerdictTest, decide, verdict_test
 
 __all__ = [
+    "DESIGNS",
+    "Design",
     "Draws",
     "Estimate",
+    "Membership",
+    "Observational",
+    "Pairs",
     "Ranking",
     "SeedDraws",
+    "Verdict",
+    "VerdictTest",
     "aupr",
     "auroc",
     "auroc_interval",
@@ -34,14 +45,19 @@ __all__ = [
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
+    "decide",
     "draws",
+    "epsilon_lower_bound",
     "expected_calibration_error",
     "fpr95",
     "fpr95_id",
     "holm",
+    "membership",
     "null_standard_error",
     "percentile_interval",
     "ranking",
     "resample_seeds",
+    "strata",
     "two_sided_p",
+    "verdict_test",
 ]

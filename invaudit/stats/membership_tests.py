@@ -1,0 +1,164 @@
+"""How well a membership score tells members from controls."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit, ndtri
+
+from invaudit.runtime.errors import ShapeError
+from invaudit.stats.checks import at_least_one, finite_array
+from invaudit.stats.conformal import conformal_threshold
+from invaudit.stats.delong import TAIL, auroc_interval
+from invaudit.stats.designs import Design
+from invaudit.stats.estimate import Estimate
+from invaudit.stats.privacy import epsilon_lower_bound
+from invaudit.stats.rank_metrics import auroc
+from invaudit.stats.relabelling import chunks, upper_p
+
+TPR_CONTROLS = 1000  # from here on 1 % of half of the controls is 5 images
+FPR = 0.01
+
+
+@dataclass(frozen=True)
+class Membership:
+    """How well a score tells members from controls.
+
+    Attributes:
+        auroc: Probability that a member scores above a control, ties counted half.
+        auroc_low: Lower end of its 95 % interval.
+        auroc_high: Upper end.
+        tpr_at_fpr_1pct: Share of members above a threshold that 1 % of controls pass; None below 1,000 controls.
+        p_value: p-value of the AUROC, one-sided, by relabelling.
+        epsilon_lower: Lower bound of epsilon at 95 % (replace-one adjacency, `epsilon_lower_bound`); None but under
+            ``pairs``.
+    """
+
+    auroc: float
+    auroc_low: float
+    auroc_high: float
+    tpr_at_fpr_1pct: float | None
+    p_value: float
+    epsilon_lower: float | None
+
+
+def membership(
+    scores: ArrayLike,
+    design: Design,
+    rng: np.random.Generator,
+    *,
+    draws: int = 9999,
+    guesses: int = 20,
+    delta: float = 1e-5,
+) -> Membership:
+    """Measure a membership score.
+
+    The interval is DeLong's with pairs or groups as the sampling units; an exact bound where that has no width. The
+    p-value is (1 + #{AUROC* >= AUROC}) / (1 + B) over relabellings of the design. The threshold for the TPR comes from
+    the controls of a random half of the units, and the TPR from the members of the others. Epsilon: for the
+    ``guesses`` pairs whose two scores differ most, the image with the higher score is guessed to be the member; equal
+    scores are a wrong guess.
+
+    Args:
+        scores: (N,) score of each pool image, higher = more likely a member, computed without knowing who is one.
+        design: How membership came about.
+        rng: Source of the relabellings and of the halves.
+        draws: Number of relabellings B.
+        guesses: Number of guesses for epsilon, fixed before looking; all pairs if there are fewer.
+        delta: The delta of the DP claims that are tested.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        ShapeError: Not one score per pool image.
+        SettingError: A score is NaN or infinite, or a setting outside its range.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988, for units of several images Obuchowski 1997; logit scale: Qin and
+        Hotilovac 2008.
+    """
+    values = finite_array(scores, "scores")
+    if len(values) != len(design):
+        raise ShapeError(f"scores has {len(values)} entries, expected {len(design)}; pass one score per pool image")
+    at_least_one(draws, "draws")
+    at_least_one(guesses, "guesses")
+    estimate = _interval(values, design)
+    return Membership(
+        auroc=estimate.value,
+        auroc_low=estimate.low,
+        auroc_high=estimate.high,
+        p_value=_p_value(values, design, rng, draws),
+        tpr_at_fpr_1pct=_tpr(values, design, rng),
+        epsilon_lower=_epsilon(values, design, guesses, delta) if design.name == "pairs" else None,
+    )
+
+
+def _interval(scores: NDArray[np.float64], design: Design) -> Estimate:
+    """AUROC with DeLong's variance over units; the units are independent, the images of a unit are not."""
+    member = design.member
+    controls, members = scores[~member], scores[member]
+    value = auroc(controls, members)
+    place = np.unique(design.units, return_inverse=True)[1]
+    beyond = np.empty(len(scores))
+    beyond[member], beyond[~member] = _placements(members, controls), 1 - _placements(controls, members)
+    moved = (beyond - value) / np.where(member, len(members), len(controls))
+    above, below = (np.bincount(place[side], moved[side], minlength=place.max() + 1) for side in (member, ~member))
+    n_above, n_below = len(np.unique(place[member])), len(np.unique(place[~member]))
+    if min(n_above, n_below) > 1 and 0 < value < 1:
+        both = n_above / (n_above - 1) if design.name == "pairs" else 0.0
+        variance = above @ above * n_above / (n_above - 1) + below @ below * n_below / (n_below - 1)
+        variance += 2 * both * (above @ below)
+        if variance > 0:
+            step = ndtri(1 - TAIL) * np.sqrt(variance) / (value * (1 - value))
+            low, high = expit(logit(value) - step), expit(logit(value) + step)
+            return Estimate(value, float(low), float(high), len(scores), "DeLong over units, logit scale")
+    return _bound(scores, design, place, value)
+
+
+def _placements(scores: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the others below each score, ties half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
+    return below / (2 * len(others))
+
+
+def _bound(scores: NDArray[np.float64], design: Design, place: NDArray[np.int64], value: float) -> Estimate:
+    """The interval where the variance says nothing: from one image per unit, members and controls of other units."""
+    single = design.member == (place % 2 == 0) if design.name == "pairs" else np.ones(len(scores), dtype=bool)
+    chosen = np.flatnonzero(single)[np.unique(place[single], return_index=True)[1]]
+    member = design.member[chosen]
+    if member.all():  # one pair
+        return Estimate(value, 0.0, 1.0, len(scores), "none: one pair")
+    bound = auroc_interval(scores[chosen][~member], scores[chosen][member])
+    return Estimate(value, min(bound.low, value), max(bound.high, value), len(scores), bound.method)
+
+
+def _p_value(scores: NDArray[np.float64], design: Design, rng: np.random.Generator, draws: int) -> float:
+    """Relabelling p-value of the sum of the members' ranks, doubled so that ties cost no rounding."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (2 * np.cumsum(counts) - counts)[place].astype(np.float64)
+    sums = [design.member[None] @ ranks]
+    sums += [design.relabellings(rng, size) @ ranks for size in chunks(draws, len(scores))]
+    return float(upper_p(np.concatenate(sums)[None])[0, 0])
+
+
+def _tpr(scores: NDArray[np.float64], design: Design, rng: np.random.Generator) -> float | None:
+    member = design.member
+    if (~member).sum() < TPR_CONTROLS:
+        return None
+    units = rng.permutation(np.unique(design.units[~member]))
+    first = np.isin(design.units, units[: len(units) // 2])
+    held_out = scores[first & ~member]
+    if len(held_out) < 1 / FPR:
+        return None
+    return float(np.mean(scores[member & ~first] > conformal_threshold(held_out, FPR)))
+
+
+def _epsilon(scores: NDArray[np.float64], design: Design, guesses: int, delta: float) -> float:
+    order = np.argsort(design.units, kind="stable").reshape(-1, 2)
+    # The pair's first and second image, in the order of the pool: no label is looked at before the guess.
+    margin = scores[order[:, 0]] - scores[order[:, 1]]
+    r = min(guesses, len(order))
+    guessed = np.argsort(-np.abs(margin), kind="stable")[:r]
+    right = np.where(design.member[order[guessed, 0]], margin[guessed] > 0, margin[guessed] < 0)
+    return epsilon_lower_bound(len(order), r, int(right.sum()), delta)

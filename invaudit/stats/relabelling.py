@@ -1,0 +1,184 @@
+"""The two statistics of the verdict test under many labellings, from lists of nearest pool images.
+
+Of a reconstruction only its nearest member and its nearest control matter. One of them is the first entry of its list,
+the other is the first entry with another label, so their difference is a gap between two entries of the list.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.stats.checks import finite_array
+
+CHUNK = 2**19  # differences handled at a time: a few megabytes
+EXACT_BITS = 52  # sums of whole numbers below 2 ** 52 are exact in float64, in any order
+SMALLEST = -900  # gaps below 2 ** SMALLEST are ties
+
+
+@dataclass(frozen=True, eq=False)
+class NearestLists:
+    """The nearest pool images of each reconstruction, most similar first.
+
+    Attributes:
+        index: (R, k) int positions in the pool; -1 behind the end of a list.
+        gap: (R, k) similarity of the first entry minus that of each, as whole multiples of ``unit``. Whole numbers
+            make sums exact, so that equal statistics are equal in every order of summation.
+        length: (R,) entries of each list.
+        first: (R,) similarity of the first entry.
+        unit: What one step of ``gap`` means; a power of 2, below 1e-11 of the largest gap for 2,000 reconstructions.
+        n_pool: Number of pool images N.
+    """
+
+    index: NDArray[np.int64]
+    gap: NDArray[np.float64]
+    length: NDArray[np.int64]
+    first: NDArray[np.float64]
+    unit: float
+    n_pool: int
+
+    @classmethod
+    def of(cls, index: ArrayLike, similarity: ArrayLike, n_pool: int, keep: NDArray[np.int64] | None = None) -> Self:
+        """Check lists and bring them into this form.
+
+        Args:
+            index: (R, k) int positions in the pool, each at most once per row.
+            similarity: (R, k) similarity to them, not rising along a row.
+            n_pool: Number of pool images.
+            keep: Positions of the pool images that stay; they are renumbered in this order. None: all.
+
+        Raises:
+            ShapeError: Arrays of other shapes, or a list without an image that stays.
+            SettingError: A position outside the pool or twice in a row, a similarity that rises or is not finite.
+        """
+        values = finite_array(similarity, "similarity", ndim=2)
+        places = np.asarray(index)
+        if places.shape != values.shape or places.dtype.kind not in "iu":
+            raise ShapeError(
+                f"index is {places.dtype} of shape {places.shape}, expected integers of shape {values.shape} as "
+                "similarity; pass the nearest pool images of each reconstruction"
+            )
+        places = places.astype(np.int64)
+        if places.min() < 0 or places.max() >= n_pool:
+            raise SettingError(
+                f"index ranges from {places.min()} to {places.max()}, expected 0 to {n_pool - 1}; pass positions in "
+                "the pool that the design describes"
+            )
+        if (np.diff(np.sort(places, axis=1), axis=1) == 0).any():
+            raise SettingError("index names a pool image twice for one reconstruction; pass each at most once")
+        if (np.diff(values, axis=1) > 0).any():
+            raise SettingError(
+                "similarity rises along a row, expected the most similar first; for a distance pass minus the distance"
+            )
+        length = np.full(len(places), places.shape[1])
+        if keep is not None:
+            places, values, length = _restricted(places, values, n_pool, keep)
+            n_pool = len(keep)
+        gap = np.nan_to_num(values[:, :1] - values)
+        exponent = max(int(np.frexp(gap.max() * len(gap))[1]), SMALLEST)
+        unit = float(np.ldexp(1.0, exponent - EXACT_BITS))
+        return cls(places, np.rint(gap / unit), length, values[:, 0], unit, n_pool)
+
+    def differences(self, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return similarity to the nearest member minus to the nearest control, in units.
+
+        Args:
+            labels: (B, N) members under each labelling.
+
+        Returns:
+            (B, R) whole numbers.
+
+        Raises:
+            ShapeError: A list that ends before both labels have appeared.
+        """
+        n_lists, k = self.index.shape
+        first = labels.take(self.index[:, 0], axis=1)
+        found = np.zeros(first.shape)
+        waiting = np.arange(first.size)
+        if k > 1:
+            self._check_end(self.length, 1)
+            other = labels.take(self.index[:, 1], axis=1) != first
+            np.copyto(found, self.gap[:, 1], where=other)
+            waiting = np.flatnonzero(~other)
+        # Half of them are left after each column, so from here on they are picked one by one.
+        for column in range(2, k):
+            draw, row = np.divmod(waiting, n_lists)
+            self._check_end(self.length[row], column)
+            other = labels[draw, self.index[row, column]] != first.reshape(-1)[waiting]
+            found.reshape(-1)[waiting[other]] = self.gap[row[other], column]
+            waiting = waiting[~other]
+            if not len(waiting):
+                break
+        self._check_end(self.length[waiting % n_lists], k)
+        return np.where(first, found, -found)
+
+    def _check_end(self, length: NDArray[np.int64], column: int) -> None:
+        if (length <= column).any():
+            k = self.index.shape[1]
+            raise ShapeError(
+                f"a reconstruction's {column} nearest pool images have one label under some labelling, so its nearest "
+                f"image of the other label is unknown; pass longer lists: k = {min(self.n_pool, 4 * k)}, or the whole "
+                f"pool, k = {self.n_pool}, which is always enough"
+            )
+
+
+def _restricted(
+    index: NDArray[np.int64], values: NDArray[np.float64], n_pool: int, keep: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the lists without the images that do not stay, shorter ones filled up with -1 and NaN, and lengths."""
+    renumbered = np.full(n_pool, -1)
+    renumbered[keep] = np.arange(len(keep))
+    stays = renumbered[index] >= 0
+    length = stays.sum(axis=1)
+    if not length.all():
+        raise ShapeError(
+            f"none of the {index.shape[1]} nearest pool images of reconstruction {length.argmin()} is in the part of "
+            f"the pool that is tested; pass longer lists, the whole pool (k = {n_pool}) is always enough"
+        )
+    filled = np.arange(length.max()) < length[:, None]
+    places, kept_values = np.full(filled.shape, -1), np.full(filled.shape, np.nan)
+    places[filled] = renumbered[index[stays]]
+    kept_values[filled] = values[stays]
+    return places, kept_values, length
+
+
+def top_count(n_reconstructions: int) -> int:
+    """Return K, the size of the largest twentieth: max(5, ceil(R / 20)), or all if there are fewer."""
+    return min(n_reconstructions, max(5, -(-n_reconstructions // 20)))
+
+
+def totals(differences: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return (2, B): the sum of all differences of each row, and of its k largest."""
+    largest = np.partition(differences, -k, axis=1)[:, -k:]
+    return np.stack([differences.sum(axis=1), largest.sum(axis=1)])
+
+
+def chunks(draws: int, width: int) -> Iterator[int]:
+    """Split a number of draws so that one part has about ``CHUNK`` values of this width."""
+    step = max(1, CHUNK // width)
+    for start in range(0, draws, step):
+        yield min(step, draws - start)
+
+
+def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return, for each value of each row, the share of values of the row that are as large or larger, itself included.
+
+    With the observed value in the row that is (1 + #{T* >= T}) / (1 + B); ties count against a finding.
+
+    Source: Phipson and Smyth 2010.
+    """
+    p = np.empty_like(statistics)
+    for row, values in zip(p, statistics, strict=True):
+        row[:] = (len(values) - np.searchsorted(np.sort(values), values, side="left")) / len(values)
+    return p
+
+
+def min_p(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (B,) p-values of the smaller of the p-values of each column of (S, B), within the same draws.
+
+    Source: Westfall and Young 1993, section 2.3 (min-p, one step).
+    """
+    return upper_p(-p_values.min(axis=0, keepdims=True))[0]

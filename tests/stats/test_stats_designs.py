@@ -1,0 +1,167 @@
+"""Designs: what they refuse, and that relabelling draws every allowed labelling equally often."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.stats import DESIGNS, Observational, Pairs, strata
+
+MEMBER = np.array([1, 0, 0, 1, 1, 0], dtype=bool)
+EXAMPLES = {
+    "pairs": (Pairs(MEMBER, [7, 7, 2, 2, 5, 5]), 8),
+    "observational": (Observational(MEMBER, [0, 0, 1, 1, 1, 1]), 12),
+    "observational/groups": (Observational([1, 1, 0, 0, 1, 0], [0] * 6, [3, 3, 8, 8, 1, 4]), 4),
+    "observational/groups across strata": (
+        Observational([1, 1, 0, 0, 1, 0], [0, 1, 1, 0, 0, 1], [3, 3, 8, 8, 1, 4]),
+        2,
+    ),
+}
+
+
+def allowed(design):
+    """Every labelling that the design's definition allows, by brute force over all labellings."""
+    observed = design.member
+    for bits in itertools.product([False, True], repeat=len(observed)):
+        labels = np.array(bits)
+        if design.name == "pairs":
+            if all(labels[design.pair == p].sum() == 1 for p in np.unique(design.pair)):
+                yield labels
+            continue
+        if any(len(set(labels[design.units == u])) > 1 for u in design.units):
+            continue
+        kinds = [tuple(sorted(design.stratum[design.units == u])) for u in design.units]
+        same = [
+            sorted(observed[[k == kind for k in kinds]]) == sorted(labels[[k == kind for k in kinds]]) for kind in kinds
+        ]
+        if all(same):
+            yield labels
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_relabelling_is_uniform_over_the_allowed_labellings(name):
+    design, n = EXAMPLES[name]
+    expected = {tuple(labels) for labels in allowed(design)}
+    assert len(expected) == n
+    found, counts = np.unique(design.relabellings(np.random.default_rng(0), 6000), axis=0, return_counts=True)
+    assert {tuple(row) for row in found} == expected
+    # Chi-square with n - 1 degrees of freedom: mean n - 1, variance 2 (n - 1).
+    assert ((counts - 6000 / n) ** 2 / (6000 / n)).sum() < n - 1 + 5 * np.sqrt(2 * (n - 1))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_contract(name):
+    design, _ = EXAMPLES[name]
+    assert DESIGNS[design.name] is type(design)
+    assert tuple(design.member) in {tuple(labels) for labels in allowed(design)}
+    one = design.relabel(np.random.default_rng(4))
+    assert one.dtype == bool
+    assert one.shape == design.member.shape == design.units.shape == (len(design),)
+    np.testing.assert_array_equal(one, design.relabel(np.random.default_rng(4)))
+    with pytest.raises(ValueError, match="read-only"):
+        design.member[0] = False
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_attainable_p_is_the_share_of_labellings_with_most_hits_as_members(name):
+    design, _ = EXAMPLES[name]
+    labellings = list(allowed(design))
+    for hits in itertools.chain.from_iterable(itertools.combinations(range(6), k) for k in (1, 2, 3)):
+        units = np.unique(design.units[list(hits)])
+        if design.name == "pairs":
+            share = 0.5 ** len(units)
+        else:
+            images = [np.flatnonzero(design.units == u)[0] for u in units]
+            counts = [labels[images].sum() for labels in labellings]
+            share = np.mean(np.array(counts) == max(counts))
+        assert design.attainable_p(np.array(hits)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("member", "pair", "message"),
+    [
+        ([1, 0, 1], [0, 0, 1], r"pair 1 has 1 member\(s\) and 0 control"),
+        ([1, 1, 0, 0], [0, 0, 1, 1], r"pair 0 has 2 member\(s\) and 0 control.*2 such"),
+        ([1, 0, 1, 0], [3, 3, 3, 3], "pair 3 has 2"),
+    ],
+)
+def test_broken_pairs_are_refused(member, pair, message):
+    with pytest.raises(SettingError, match=message):
+        Pairs(member, pair)
+
+
+def test_shapes_are_refused():
+    with pytest.raises(ShapeError, match="pair has 2 entries, expected 3"):
+        Pairs([1, 0, 1], [0, 0])
+    with pytest.raises(ShapeError, match="stratum is float64"):
+        Observational([1, 0], [0.0, 0.5])
+    with pytest.raises(ShapeError, match="member has shape"):
+        Pairs([], [])
+    with pytest.raises(SettingError, match="other than True and False"):
+        Pairs([2, 0], [0, 0])
+
+
+def test_observational_refusals():
+    with pytest.raises(SettingError, match=r"0 member\(s\) and 3 control"):
+        Observational([0, 0, 0], [0, 0, 0])
+    with pytest.raises(SettingError, match="group 5 holds members and controls"):
+        Observational([1, 0, 0], [0, 0, 0], [5, 5, 1])
+
+
+def test_balanced_draws_equal_numbers_per_class_and_whole_groups():
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], [30, 20, 12])
+    member = np.concatenate([np.arange(30) < 6, np.arange(20) < 17, np.arange(12) < 6])
+    plain = Observational(member, classes)
+    kept = plain.balanced(classes, rng)
+    table = [
+        [(member[kept] & (classes[kept] == c)).sum(), (~member[kept] & (classes[kept] == c)).sum()] for c in range(3)
+    ]
+    assert table == [[6, 6], [3, 3], [6, 6]]
+    assert set(np.flatnonzero(member & (classes == 0))) <= set(kept)
+    assert not np.array_equal(kept, plain.balanced(classes, rng))
+    grouped = Observational(member, classes, np.r_[np.arange(30) // 3, 10 + np.arange(20), 40 + np.arange(12) // 2])
+    kept = grouped.balanced(classes, rng)
+    part = grouped.subset(kept)
+    for group in np.unique(part.group):
+        assert (part.group == group).sum() == (grouped.group == group).sum()
+    for c in range(3):
+        assert part.member[classes[kept] == c].sum() * 2 == (classes[kept] == c).sum()
+
+
+def test_balanced_refusals():
+    with pytest.raises(SettingError, match="several classes"):
+        Observational([1, 0, 1], [0, 0, 0]).balanced([0, 0, 1], np.random.default_rng(0))
+    with pytest.raises(SettingError, match="no class has both"):
+        Observational([1, 0], [0, 1]).balanced([0, 1], np.random.default_rng(0))
+
+
+def test_pairs_are_balanced_already():
+    design = EXAMPLES["pairs"][0]
+    np.testing.assert_array_equal(design.balanced([0] * 6, np.random.default_rng(0)), np.arange(6))
+    with pytest.raises(SettingError, match="pair 7 has 1"):
+        design.subset(np.array([0, 2, 3]))
+
+
+def test_strata_are_quantile_bins_within_classes():
+    rng = np.random.default_rng(1)
+    classes, score = rng.integers(3, size=300), rng.normal(size=300)
+    found = strata(classes, score, bins=4)
+    for label in range(3):
+        inside = np.flatnonzero(classes == label)
+        bins = found[inside]
+        assert len(np.unique(bins)) == 4
+        assert np.ptp(np.bincount(bins)[np.unique(bins)]) <= 1
+        order = inside[np.argsort(score[inside])]
+        assert (np.diff(found[order]) >= 0).all()
+    assert len(np.unique(found)) == 12
+
+
+def test_strata_with_ties_and_groups():
+    assert len(np.unique(strata([0] * 8, [1.0] * 8, bins=4))) == 1
+    group = np.repeat(np.arange(10), 2)
+    found = strata([0] * 20, np.random.default_rng(0).normal(size=20), bins=5, group=group)
+    np.testing.assert_array_equal(found[::2], found[1::2])
+    with pytest.raises(SettingError, match="bins is 0"):
+        strata([0], [0.0], bins=0)

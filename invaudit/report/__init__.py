@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from invaudit.report.drawing import gallery as gallery
     from invaudit.report.drawing import png as png
     from invaudit.report.drawing import write_figure as write_figure
+    from invaudit.report.leakage.page import leakage_page as leakage_page
+    from invaudit.report.leakage.run import LeakageRun as LeakageRun
+    from invaudit.report.leakage.run import read_leakage_run as read_leakage_run
+    from invaudit.report.leakage.tables import leakage_table as leakage_table
     from invaudit.report.ood.figures import headline as headline
     from invaudit.report.ood.figures import histograms as histograms
     from invaudit.report.ood.figures import inversions as inversions
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 __getattr__, __all__ = attach(
     __name__,
     {
+        "LeakageRun": "leakage.run",
         "OodRun": "ood.run",
         "format_table": "ood.tables",
         "gallery": "drawing",
@@ -33,8 +38,11 @@ __getattr__, __all__ = attach(
         "histograms": "ood.figures",
         "inversions": "ood.figures",
         "is_baseline": "ood.tables",
+        "leakage_page": "leakage.page",
+        "leakage_table": "leakage.tables",
         "ood_page": "ood.page",
         "png": "drawing",
+        "read_leakage_run": "leakage.run",
         "read_ood_run": "ood.run",
         "resistance": "ood.figures",
         "short_table": "ood.tables",

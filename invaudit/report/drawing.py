@@ -18,10 +18,10 @@ P = ParamSpec("P")
 
 Mark = tuple[str, str]
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by their markers.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, INK = "#9AA3AD", "#222B36"
 DPI, WIDTH = 160, 10.8
-CELL_PIXELS, GAP_PIXELS = 96, 8
+CELL_PIXELS, GAP_PIXELS, CAPTION_PIXELS = 96, 8, 30
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -95,8 +95,10 @@ def gallery(images: np.ndarray, titles: Sequence[str]) -> Figure:
     return mosaic(images, titles)
 
 
-def mosaic(images: np.ndarray, titles: Sequence[str], columns: Sequence[str] = ()) -> Figure:
-    """Draw images (rows, columns, C, H, W) on a grid, with titles of the rows and perhaps of the columns.
+def mosaic(
+    images: np.ndarray, titles: Sequence[str], columns: Sequence[str] = (), captions: Sequence[Sequence[str]] = ()
+) -> Figure:
+    """Draw images (rows, columns, C, H, W) on a grid, with titles of the rows, perhaps of the columns, and captions.
 
     Raises:
         ShapeError: Another shape or type, or not one title per row.
@@ -110,18 +112,23 @@ def mosaic(images: np.ndarray, titles: Sequence[str], columns: Sequence[str] = (
     n_rows, n_columns, channels, height, width = images.shape
     # Whole pixels are repeated, so that small images stay sharp and square.
     zoom = max(1, CELL_PIXELS // max(height, width))
+    below = CAPTION_PIXELS if captions else GAP_PIXELS
     large = np.repeat(images, 3 // channels, axis=2).repeat(zoom, axis=3).repeat(zoom, axis=4)
     side_y, side_x = zoom * height, zoom * width
-    pad = ((0, 0), (0, 0), (0, 0), (0, GAP_PIXELS), (0, GAP_PIXELS))
+    pad = ((0, 0), (0, 0), (0, 0), (0, below), (0, GAP_PIXELS))
     sheet = np.pad(large, pad, constant_values=255).transpose(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(n_rows * (side_y + GAP_PIXELS), n_columns * (side_x + GAP_PIXELS), 3)
-    sheet = sheet[:-GAP_PIXELS, :-GAP_PIXELS]
+    sheet = sheet.reshape(n_rows * (side_y + below), n_columns * (side_x + GAP_PIXELS), 3)
+    sheet = sheet[: None if captions else -below, :-GAP_PIXELS]
     figure = Figure(figsize=(1.1 + sheet.shape[1] / DPI, 0.6 + sheet.shape[0] / DPI), layout="constrained")
     axes = figure.subplots()
     axes.imshow(sheet, interpolation="nearest")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(len(columns)) * (side_x + GAP_PIXELS) + side_x / 2, columns)
-    axes.set_yticks(np.arange(n_rows) * (side_y + GAP_PIXELS) + side_y / 2, titles)
+    left, top = np.arange(n_columns) * (side_x + GAP_PIXELS), np.arange(n_rows) * (side_y + below)
+    axes.set_xticks(left[: len(columns)] + side_x / 2, columns)
+    axes.set_yticks(top + side_y / 2, titles)
+    for y, texts in zip(top + side_y, captions, strict=False):
+        for x, text in zip(left + side_x / 2, texts, strict=True):
+            axes.text(x, y + 3, text, ha="center", va="top", fontsize=7.5)
     return figure

@@ -1,13 +1,16 @@
-"""A small run folder with invented figures, in the form that the OOD runner writes."""
+"""Small run folders with invented figures, in the form that the runners write; and what reads a page."""
 
 import json
 import shutil
 from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_digits
 
 SETS = {"held-out-digits": "near", "letters": "near", "photos": "far", "gaussian": "seen", "uniform": "seen"}
 MEANS = {"mean-near": ["near"], "mean-far": ["far"], "worst-near": ["near"], "worst": ["near", "far"]}
@@ -138,3 +141,159 @@ def finished_run(make_run: Callable[[Path], Path], tmp_path_factory: pytest.Temp
 def run_folder(finished_run: Path, tmp_path: Path) -> Path:
     """A whole run folder of the test's own."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+class Tags(HTMLParser):
+    """Collects elements, their attributes and the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.pieces).split())
+
+    @property
+    def images(self) -> list[str]:
+        return [attributes["src"] or "" for tag, attributes in self.found if tag == "img"]
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[str], Tags]:
+    """Return what reads the elements and the text of a page."""
+    return Tags
+
+
+METHODS, METRICS, LEAK_SEEDS = ("generator", "kkt", "tldr"), ("ssim", "lpips-alex"), (0, 1)
+TARGETS = {"memorised": 0.5, "early-stopped": 0.0, "shifted": 0.25}
+N_PAIRS, N_RECONSTRUCTIONS, N_LISTED = 40, 30, 12
+HITS = {"generator": 25, "kkt": 21, "tldr": 3}
+
+
+def _leak_row(target: str, method: str, metric: str, seed: int) -> dict[str, object]:
+    row = {"target": target, "method": method, "metric": metric, "seed": seed,
+           "design": "observational" if target == "shifted" else "pairs", "n_members": N_PAIRS, "n_control": N_PAIRS,
+           "n_reconstructions": N_RECONSTRUCTIONS, "similarity_member": 0.61, "similarity_control": 0.55,
+           "distinct_hits": HITS[method], "p_value": 0.12, "p_adjusted": 0.48, "verdict": "no-evidence",
+           "verdict_reason": None, "scoring_limit": 9 if metric == "ssim" else 7, "blind_auroc": 0.52, "blind_p": 0.31,
+           "seconds": 4.5, "status": "ok", "reason": None}  # fmt: skip
+    if target == "shifted":
+        row |= {"verdict": "inconclusive", "verdict_reason": "shift", "blind_auroc": 0.71, "blind_p": 0.005}
+    elif method == "tldr":
+        row |= {"verdict": "inconclusive", "verdict_reason": "attack-failed"}
+    elif target == "memorised":
+        row |= {"verdict": "leak", "p_value": 0.0001, "p_adjusted": 0.0004, "similarity_member": 0.83}
+    return row
+
+
+def _leak_table() -> pd.DataFrame:
+    keys = [(*key, seed) for seed in LEAK_SEEDS for key in product(TARGETS, METHODS, METRICS)]
+    rows = [_leak_row(*key) for key in keys]
+    failed = {"status": "failed", "reason": "the inversions collapsed", "seconds": 1.0}
+    skipped = {"status": "skipped", "reason": "the LPIPS weights are not there"}
+    for seed in LEAK_SEEDS:
+        base = {"target": "memorised", "design": "pairs", "seed": seed}
+        rows.append(base | {"method": "deepinversion", "metric": "ssim"} | failed)
+        rows.append(base | {"method": "generator", "metric": "lpips-squeeze"} | skipped)
+    return pd.DataFrame(rows)
+
+
+def _membership() -> pd.DataFrame:
+    scores = ["attribution", "loss", "margin", "gradient-norm"]
+    scores += [f"{method}:{metric}" for method, metric in product(METHODS, METRICS)]
+    rng, rows = np.random.default_rng(5), []
+    for seed, (target, leak), score in product(LEAK_SEEDS, TARGETS.items(), scores):
+        auroc = 0.5 + 0.8 * leak * (0.6 if ":" in score else 1) + rng.normal(0, 0.02)
+        rows.append(
+            {"target": target, "score": score, "design": "pairs", "seed": seed, "n_members": N_PAIRS,
+             "n_control": N_PAIRS, "auroc": auroc, "auroc_low": auroc - 0.06, "auroc_high": min(1.0, auroc + 0.06),
+             "tpr_at_fpr_1pct": None, "p_value": 0.2 - 0.3 * leak, "epsilon_lower": 2 * leak, "status": "ok",
+             "reason": "under 1,000 controls"}
+        )  # fmt: skip
+    rows.append({"target": "shifted", "score": "kkt:cosine", "design": "observational", "seed": 0,
+                 "status": "failed", "reason": "no reference set"})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _leak_controls() -> pd.DataFrame:
+    rows = [
+        {"kind": kind, "target": "known-leak" if kind == "attack" else "twin", "method": method, "metric": metric,
+         "seed": seed, "p_value": 0.0001 if kind == "attack" and method != "tldr" else 0.4,
+         "verdict": "leak" if kind == "attack" and method != "tldr" else "no-evidence"}
+        for kind, method, metric, seed in product(("attack", "negative"), METHODS, METRICS, LEAK_SEEDS)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _leak_arrays(folder: Path, *, images: bool) -> None:
+    digits = load_digits()
+    for seed, (target, leak) in product(LEAK_SEEDS, TARGETS.items()):
+        rng = np.random.default_rng([seed, len(target)])
+        place = folder / f"scores/seed-{seed}/{target}"
+        place.mkdir(parents=True)
+        chosen = np.concatenate([rng.choice(np.flatnonzero(digits.target == n), 8, replace=False) for n in range(10)])
+        labels, pixels = digits.target[chosen], digits.images[chosen] / 16
+        member = np.arange(2 * N_PAIRS) % 2 == 0
+        np.savez(place / "pool.npz", labels=labels, member=member, pair=np.arange(2 * N_PAIRS) // 2)
+        if images:
+            np.savez(place / "images.npz", images=np.round(255 * pixels[:, None]).astype(np.uint8))
+        for method in METHODS:
+            source = np.where(rng.random(N_RECONSTRUCTIONS) < leak, 2 * rng.integers(0, N_PAIRS, N_RECONSTRUCTIONS), -1)
+            other = digits.images[rng.integers(0, len(digits.images), N_RECONSTRUCTIONS)] / 16
+            made = np.where(source[:, None, None] >= 0, pixels[source], other)
+            made = np.clip(made + rng.normal(0, 0.12, made.shape), 0, 1)
+            flat = [part.reshape(len(part), -1) - pixels.mean(0).ravel() for part in (made, pixels)]
+            flat = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in flat]
+            similarity = flat[0] @ flat[1].T
+            index = np.argsort(-similarity, axis=1, kind="stable")[:, :N_LISTED]
+            value = np.take_along_axis(similarity, index, axis=1)
+            found = {"labels": labels[source], "restart": np.zeros(N_RECONSTRUCTIONS, int)}
+            found |= {"ssim-index": index, "ssim-value": value, "lpips-alex-index": index}
+            found |= {"lpips-alex-value": (1 - value) / 2}
+            found |= {"images": np.round(255 * made[:, None]).astype(np.uint8)} if images else {}
+            np.savez(place / f"{method}.npz", allow_pickle=False, **found)
+
+
+@pytest.fixture(scope="session")
+def make_leakage_run() -> Callable[..., Path]:
+    """Return a function that writes a whole folder of a leakage run."""
+
+    def make(folder: Path, *, images: str = "full") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        _leak_table().to_csv(folder / "table.csv", index=False)
+        _membership().to_csv(folder / "membership.csv", index=False)
+        _leak_controls().to_csv(folder / "controls.csv", index=False)
+        targets = [
+            {"target": target, "seed": seed, "n_members": 500, "train_accuracy": 1 - 0.1 * (leak == 0),
+             "control_accuracy": 0.86, "description": f"a {target} network"}
+            for seed, (target, leak) in product(LEAK_SEEDS, TARGETS.items())
+        ]  # fmt: skip
+        pd.DataFrame(targets).to_csv(folder / "targets.csv", index=False)
+        _leak_arrays(folder, images=images == "full")
+        (folder / "config.yaml").write_text(f"seeds: [0, 1]\nimages: {images}\nmetrics: [ssim, lpips-alex]\n", "utf-8")
+        environment = {"versions": {"python": "3.11.9", "invaudit": "0.1"}, "command": ["invaudit", "leak", "a b"]}
+        (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished_leakage_run(make_leakage_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole folder of a leakage run with images, not to be changed."""
+    return make_leakage_run(tmp_path_factory.mktemp("finished") / "leakage")
+
+
+@pytest.fixture
+def leakage_folder(finished_leakage_run: Path, tmp_path: Path) -> Path:
+    """A whole folder of a leakage run with images, of the test's own."""
+    return Path(shutil.copytree(finished_leakage_run, tmp_path / "leakage"))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from invaudit.report.ood.run import OodRun
-from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, level, measured, ranked_baselines
+from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, measured, ranked_baselines
+from invaudit.report.printing import level, p_text
 from invaudit.report.records import Row
 
 ALPHA = 0.05
@@ -54,8 +55,8 @@ class Comparison:
         # Adding 0 turns -0.0 into 0.0.
         low, high = sorted(round(100 * sign * self.best[name], 1) + 0 for name in ("difference_low", "difference_high"))
         p_adjusted = self.best["p_adjusted"]
-        p_text = "" if p_adjusted is None else f", Holm p {p_adjusted:.2g}"
-        return f"{text} (95 % interval {low:.1f} to {high:.1f}{p_text})."
+        p_clause = "" if p_adjusted is None else f", Holm p {p_text(p_adjusted)}"
+        return f"{text} (95 % interval {low:.1f} to {high:.1f}{p_clause})."
 
 
 def compare(run: OodRun) -> list[Comparison]:

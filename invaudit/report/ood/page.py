@@ -18,8 +18,9 @@ from invaudit.report.ood.findings import (
     trivial_sets,
 )
 from invaudit.report.ood.run import OodRun, read_ood_run
-from invaudit.report.ood.tables import GROUPS, OURS, format_table, level, measured, short_table
+from invaudit.report.ood.tables import GROUPS, OURS, format_table, measured, short_table
 from invaudit.report.page import Drawn, grid, provenance, write_page
+from invaudit.report.printing import level
 from invaudit.report.records import Row, as_rows
 
 SHOWN = (*GROUPS, "shift", "seen")

@@ -1,10 +1,10 @@
 """The short table of an OOD run: ours, the ablations, the best baselines."""
 
 import pandas as pd
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from invaudit.report.printing import DASH, MINUS, level, plain_table
 from invaudit.report.records import Row, as_rows, names_of
 
 Key = tuple[str, str]
@@ -17,7 +17,6 @@ NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
 NETWORK_ORDER = {"full": 0, "inversion": 2, "noise": 3, "plain": 4, "random": 5}
 SHORT_PARTS = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
 NAMES = ("part", "network", "detector")
-MINUS, DASH = "\u2212", "\u2013"
 
 
 def short_table(summary: pd.DataFrame, *, n_best: int = 5) -> pd.DataFrame:
@@ -96,13 +95,6 @@ def format_table(short: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*NAMES, *LEVELS, "FPR95 near", "difference"])
 
 
-def level(value: float | None, spread: float | None = None) -> str:
-    """Return a fraction in per cent with one decimal, with its sd where there is one."""
-    if value is None:
-        return DASH
-    return f"{100 * value:.1f}" if spread is None else f"{100 * value:.1f} ± {100 * spread:.1f}"
-
-
 def difference(row: Row) -> str:
     """Return the difference of a row to ours in points with two decimals, with its interval where there is one."""
     value, low, high = row["difference"], row["difference_low"], row["difference_high"]
@@ -120,15 +112,12 @@ def terminal_table(summary: pd.DataFrame, *, n_best: int = 5) -> Table:
         n_best: Baselines per group.
     """
     text = format_table(short_table(summary, n_best=n_best))
-    # Text, not str, throughout: a name in square brackets is no markup.
-    caption = Text(
+    caption = (
         "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
         "difference: row minus ours in mean-near, points, 95 % interval.\n"
         "First column: abl. = ablation; near, far = best baselines on these sets."
     )
-    title = Text(f"OOD detection, ID set {names_of(as_rows(summary), 'id_set')}")
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    table.padding, table.pad_edge, table.show_edge = (0, 1, 0, 0), False, False
+    table = plain_table(f"OOD detection, ID set {names_of(as_rows(summary), 'id_set')}", caption)
     for name in text.columns:
         # Folded where the console is narrow: a figure that is cut off would read as another figure.
         is_name = name in NAMES

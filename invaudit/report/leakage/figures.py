@@ -1,0 +1,153 @@
+"""Figures of a leakage run, as matplotlib Figures without global state."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from invaudit.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    WIDTH,
+    Mark,
+    dot,
+    mosaic,
+    ruled,
+    styled,
+)
+from invaudit.report.leakage.nearest import Nearest
+from invaudit.report.records import Row
+
+METHOD_MARKS: tuple[Mark, ...] = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (INK, "v"), (GREY, "P"))
+KINDS: dict[str, Mark] = {
+    "reconstructions": (ORANGE, "s"),
+    "attribution": (BLUE, "o"),
+    "usual membership scores": (INK, "D"),
+}
+PANELS_PER_ROW = 4
+
+
+class Similarities(NamedTuple):
+    """Values (R,) of reconstructions to their nearest member and to their nearest control."""
+
+    member: np.ndarray
+    control: np.ndarray
+
+
+class Triplets(NamedTuple):
+    """Some reconstructions (n, C, H, W) uint8 with labels, the pool, and where their nearest images lie in it."""
+
+    images: np.ndarray
+    labels: Sequence[int]
+    how: Sequence[str]
+    pool: np.ndarray
+    member: Nearest
+    control: Nearest
+
+
+@styled
+def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, distance: bool = False) -> Figure:
+    """Draw the quantiles of the similarity to the nearest member over those to the nearest control.
+
+    Further right and up is always more similar; a point above the diagonal says that members are nearer.
+
+    Args:
+        panels: Per target, per method, the values of its reconstructions.
+        metric: Name of the metric, for the axes.
+        distance: Whether a smaller value means more similar.
+    """
+    n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
+    n_columns = min(len(panels), PANELS_PER_ROW)
+    figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.7 + 2.6 * n_rows), layout="constrained")
+    axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
+    methods = list(dict.fromkeys(method for shown in panels.values() for method in shown))
+    marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
+    for axes, (target, shown) in zip(axes_grid.flat, panels.items(), strict=False):
+        everything = np.concatenate([values for pair in shown.values() for values in pair])
+        low, high = float(everything.min()), float(everything.max())
+        edge = 0.05 * (high - low) or 0.05
+        ends = (high + edge, low - edge) if distance else (low - edge, high + edge)
+        axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+        for method, pair in shown.items():
+            colour, marker = marks[method]
+            style = {"color": colour, "markersize": 3.4, "alpha": 0.7, "markeredgewidth": 0}
+            axes.plot(np.sort(pair.control), np.sort(pair.member), marker, linestyle="none", zorder=2, **style)
+        axes.set_xlim(ends)
+        axes.set_ylim(ends)
+        axes.set_aspect("equal")
+        axes.set_title(target)
+        axes.locator_params(nbins=5)
+        axes.grid(color="#E6E9ED", linewidth=0.8)
+        axes.set_axisbelow(True)
+    for axes in axes_grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for method, (colour, marker) in marks.items():
+        axes_grid[0, 0].plot([], [], marker, color=colour, markersize=6, linestyle="none", label=method)
+    figure.supxlabel(f"{metric} to the nearest control", fontsize=9)
+    figure.supylabel(f"{metric} to the nearest member", fontsize=9)
+    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2)
+    return figure
+
+
+@styled
+def membership(rows: Sequence[Row]) -> Figure:
+    """Draw the AUROC of each membership score with its 95 % interval, one panel per target, one dot per seed.
+
+    Args:
+        rows: Rows of ``membership.csv`` that have an AUROC.
+    """
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    scores = sorted(dict.fromkeys(row["score"] for row in rows), key=lambda name: list(KINDS).index(kind_of(name)))
+    seeds = sorted({row["seed"] for row in rows})
+    n_columns = min(len(targets), PANELS_PER_ROW)
+    n_rows = math.ceil(len(targets) / PANELS_PER_ROW)
+    size = (WIDTH, n_rows * (0.5 + (0.16 + 0.1 * len(seeds)) * len(scores)) + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    axes_grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    offsets = dict(zip(seeds, np.linspace(-0.3, 0.3, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
+    for axes, target in zip(axes_grid.flat, targets, strict=False):
+        ruled(axes)
+        axes.axvline(50, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+        for row in (row for row in rows if row["target"] == target):
+            interval = [row["auroc"] if row[name] is None else row[name] for name in ("auroc_low", "auroc_high")]
+            y = scores.index(row["score"]) + offsets[row["seed"]]
+            dot(axes, 100 * row["auroc"], (100 * interval[0], 100 * interval[1]), y, KINDS[kind_of(row["score"])])
+        axes.set_title(target)
+        axes.tick_params(labelbottom=True)
+    axes_grid[0, 0].set_yticks(range(len(scores)), scores)
+    axes_grid[0, 0].set_ylim(len(scores) - 0.4, -0.6)
+    for axes in axes_grid.flat[len(targets) :]:
+        axes.set_axis_off()
+    for kind in dict.fromkeys(map(kind_of, scores)):
+        colour, marker = KINDS[kind]
+        axes_grid[0, 0].plot([], [], marker, color=colour, markersize=6, label=kind)
+    figure.supxlabel("AUROC (%), members against controls, bar: 95 % interval", fontsize=9)
+    figure.legend(loc="outside upper left", ncols=3, handletextpad=0.2)
+    return figure
+
+
+def kind_of(score: str) -> str:
+    """Return of which kind a membership score is; those of reconstructions are named ``METHOD:METRIC``."""
+    if ":" in score:
+        return "reconstructions"
+    return "attribution" if score == "attribution" else "usual membership scores"
+
+
+@styled
+def triplets(shown: Triplets) -> Figure:
+    """Draw reconstructions above their nearest member and their nearest control, with the value of the metric below."""
+    rows = [shown.images]
+    captions = [list(shown.how)]
+    for near in (shown.member, shown.control):
+        pictures = shown.pool[np.maximum(near.position, 0)].copy()
+        pictures[near.position < 0] = 255
+        rows.append(pictures)
+        captions.append([f"{value:.3f}" if at >= 0 else "not listed" for at, value in zip(*near, strict=True)])
+    columns = [f"class {label}" for label in shown.labels]
+    return mosaic(np.stack(rows), ["reconstruction", "nearest member", "nearest control"], columns, captions)

@@ -1,0 +1,175 @@
+"""What a leakage run says in plain words."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from invaudit.report.leakage.run import LeakageRun
+from invaudit.report.printing import p_text, span
+from invaudit.report.records import Row
+
+WORDS = {"leak": "leak", "no-evidence": "no evidence of a leak", "inconclusive": "inconclusive"}
+NOT_TESTED = "not tested"
+MEANINGS = {
+    "leak": "Images made from the target alone match images that it was trained on better than chance explains, beyond "
+    "what comparable images reach. Whoever has the weights can repeat this.",
+    "no-evidence": "These attacks, with these settings, found nothing that the tests could tell from chance, although "
+    "they do find the leak of a target that is known to leak. A leak below the scoring limit, or by another attack, "
+    "stays possible.",
+    "inconclusive": "The tests can say neither that the target leaks nor that they found nothing. The reason says what "
+    "stood in the way.",
+}
+REASONS = {
+    "underpowered": "the reconstructions hit too few different images for any result to reach the level",
+    "shift": "members and control differ by themselves: a classifier that never saw the target tells them apart",
+    "control-invalid": "a negative control fired, where nothing can leak",
+    "no-control": "a control is missing",
+    "attack-failed": "the attack does not find the leak of a target that is known to leak, so its silence says nothing",
+    "exploratory": "a step knew who is a member",
+}
+# These tests could not have spoken; they take nothing from those that could.
+SILENT = ("attack-failed", "underpowered")
+UNTRIED = (
+    "Access by queries alone: every attack here reads the weights.",
+    "Attackers who hold more than the weights: other checkpoints, gradients, some of the training images.",
+    "Membership attacks that train shadow models of the target.",
+    "Other leaks than of images: attributes or shares of groups in the training data.",
+    "Other attacks, other settings and more computing time than listed on this page.",
+    "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
+)
+OOD_UNTRIED = "Readiness for images of other kinds (OOD detection)."
+LIMITS = (
+    "Failing to find a leak does not show that the training images are safe, nor that the model is anonymous. "
+    "A verdict holds for this target, these attacks and settings, this pool, and these measures of similarity."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one target, or on a part of its tests.
+
+    ``leak`` if any test says so. Else ``inconclusive`` if the set-up fails (a reason outside ``SILENT``), or if no test
+    could speak. Else ``no-evidence``. None if nothing was tested.
+    """
+
+    target: str
+    tests: list[Row]
+
+    @property
+    def verdict(self) -> str | None:
+        """``leak``, ``no-evidence``, ``inconclusive`` or None."""
+        verdicts = {row["verdict"] for row in self.tests}
+        if not verdicts:
+            return None
+        if "leak" in verdicts:
+            return "leak"
+        spoilt = set(self._reasons()) - set(SILENT)
+        return "no-evidence" if "no-evidence" in verdicts and not spoilt else "inconclusive"
+
+    @property
+    def reasons(self) -> list[str]:
+        """Reasons of an inconclusive verdict, else none."""
+        return list(self._reasons()) if self.verdict == "inconclusive" else []
+
+    @property
+    def words(self) -> str:
+        """The verdict in words, with its reasons."""
+        words = WORDS.get(self.verdict or "", NOT_TESTED)
+        return f"{words} ({', '.join(self.reasons)})" if self.reasons else words
+
+    @property
+    def smallest(self) -> Row | None:
+        """The test with the smallest adjusted p."""
+        known = [row for row in self.tests if row["p_adjusted"] is not None]
+        return min(known, key=lambda row: row["p_adjusted"], default=None)
+
+    @property
+    def sentence(self) -> str:
+        """What the tests of the target say, with their figures."""
+        n_tests = len(self.tests)
+        if not n_tests:
+            return "No test has a result."
+        speaking = [row for row in self.tests if row["verdict"] == self.verdict]
+        smallest = "" if self.smallest is None else f" (smallest Holm p {p_text(self.smallest['p_adjusted'])})"
+        if self.verdict == "leak":
+            methods = ", ".join(dict.fromkeys(row["method"] for row in speaking))
+            return f"{len(speaking)} of {_tests(n_tests)} say leak{smallest}: {methods}."
+        silent = "; ".join(f"{n} inconclusive, because {_because(name)}" for name, n in self._reasons().items())
+        if self.verdict == "inconclusive":
+            others = n_tests - sum(self._reasons().values())
+            return f"{_tests(n_tests)}: {silent}{f'; {others} without evidence' if others else ''}{smallest}."
+        limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
+        limit = (
+            f" They would call a leak from {limit} reconstructed members on, with probability 0.95." if limit else ""
+        )
+        return f"{len(speaking)} of {_tests(n_tests)} find nothing{smallest}{f'; {silent}' if silent else ''}.{limit}"
+
+    def _reasons(self) -> Counter[str]:
+        unclear = (row for row in self.tests if row["verdict"] not in ("leak", "no-evidence"))
+        return Counter(row["verdict_reason"] or "no reason given" for row in unclear)
+
+
+def _because(reason: str) -> str:
+    return REASONS.get(reason, reason)
+
+
+def _tests(n_tests: int) -> str:
+    return "1 test" if n_tests == 1 else f"{n_tests} tests"
+
+
+def tested(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that hold a verdict."""
+    return [row for row in rows if row["status"] == "ok" and row["verdict"] is not None]
+
+
+def findings(run: LeakageRun) -> list[Finding]:
+    """Return the verdict on each target, in the order of the table."""
+    return [
+        Finding(target, tested(row for row in run.rows if row["target"] == target)) for target in run.names("target")
+    ]
+
+
+def headline_sentence(found: list[Finding]) -> str:
+    """Return the verdicts in one sentence."""
+    if len(found) == 1:
+        because = [_because(reason) for reason in found[0].reasons]
+        words = WORDS.get(found[0].verdict or "", NOT_TESTED)
+        return f"{found[0].target}: {words}{', because ' + '; '.join(because) if because else ''}."
+    counts = Counter(item.verdict or "" for item in found)
+    clauses = [f"{words}: {counts[name]}" for name, words in [*WORDS.items(), ("", NOT_TESTED)] if counts[name]]
+    text = f"Of {len(found)} targets, " + ", ".join(clauses) + "."
+    return text if found else "This run holds no target."
+
+
+def fired(run: LeakageRun) -> list[Row]:
+    """Return the negative controls that were called a leak."""
+    return [row for row in run.control_rows if row["kind"] == "negative" and row["verdict"] == "leak"]
+
+
+def attack_sentence(run: LeakageRun) -> str:
+    """Return for which methods the attack control was called a leak, and for which it was not."""
+    found: dict[str, bool] = {}
+    for row in run.control_rows:
+        if row["kind"] == "attack":
+            found[row["method"]] = found.get(row["method"], False) or row["verdict"] == "leak"
+    if not found:
+        return "No attack control was run: whether these attacks find any leak is not known."
+    parts = {"found by": True, "missed by": False}
+    texts = [(words, ", ".join(name for name, leak in found.items() if leak == kind)) for words, kind in parts.items()]
+    listed = "; ".join(f"{words} {names}" for words, names in texts if names)
+    return f"The leak of a target that is known to leak (attack control) was {listed}."
+
+
+def not_tested(run: LeakageRun, *, ood: bool = False) -> list[str]:
+    """Return what the run did not test: what did not run, and what no run of this kind covers.
+
+    Args:
+        run: The run.
+        ood: Whether OOD readiness was measured beside it.
+    """
+    found: dict[str, None] = {}
+    for row in run.rows:
+        if row["status"] != "ok":
+            name = " ".join(str(row[key]) for key in ("method", "metric") if row[key])
+            found[f"{name} on {row['target']}: {row['status']}, {row['reason'] or 'no reason given'}."] = None
+    return [*found, *UNTRIED, *([] if ood else [OOD_UNTRIED])]

@@ -1,0 +1,161 @@
+"""The page of a leakage run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invaudit.report.drawing import png
+from invaudit.report.leakage import figures
+from invaudit.report.leakage.findings import (
+    LIMITS,
+    MEANINGS,
+    REASONS,
+    Finding,
+    attack_sentence,
+    findings,
+    fired,
+    headline_sentence,
+    not_tested,
+)
+from invaudit.report.leakage.nearest import chosen_rows, is_distance, nearest_of
+from invaudit.report.leakage.run import LeakageRun, read_leakage_run
+from invaudit.report.leakage.scope import scope
+from invaudit.report.leakage.tables import membership_results, results
+from invaudit.report.page import Drawn, grid, provenance, write_page
+from invaudit.report.printing import p_text
+from invaudit.runtime.seeds import child
+
+BLIND = ["target", "design", "seed", "blind_auroc", "blind_p"]
+GAPS = ["target", "method", "metric", "seed", "status", "reason"]
+
+
+def leakage_page(run: Path) -> Path:
+    """Write ``figures/*.png`` and ``report.html`` of a leakage run into its folder.
+
+    The page shows what the folder holds and says what is missing. Images are on it only if the run was made with
+    ``images: full``. Equal folders give equal bytes.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        RunFolderError: The folder holds no ``table.csv``, or cannot be written.
+    """
+    record = read_leakage_run(run)
+    drawn = list(_figures(record))
+    return write_page(run, "leakage.html", _context(record, drawn), drawn)
+
+
+def _figures(run: LeakageRun) -> Iterator[Drawn]:
+    """Yield each figure that the run can give."""
+    yield from _quantiles(run)
+    measured = [row for row in run.membership_rows if row["auroc"] is not None]
+    if measured:
+        caption = (
+            "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
+            "METHOD:METRIC scores an image by its most similar reconstruction of the same class."
+        )
+        yield Drawn("membership", png(figures.membership(measured)), caption)
+    if run.shows_images:
+        yield from _triplets(run)
+
+
+def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
+    metric = run.primary_metric
+    panels: dict[str, dict[str, figures.Similarities]] = {}
+    for seed, target, method in _places(run) if metric else []:
+        arrays, member = run.arrays(seed, target, method), run.arrays(seed, target, "pool").get("member")
+        if member is not None and f"{metric}-index" in arrays:
+            index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
+            ends = [nearest_of(index, value, kind).value for kind in (member, ~member)]
+            panels.setdefault(target, {})[method] = figures.Similarities(*ends)
+    if metric and panels:
+        caption = (
+            f"Quantiles of {metric} over the reconstructions (seed {run.seeds[0]}): to the nearest member, upwards, "
+            "against the nearest control, to the right; further is more similar. Points above the dashed line: "
+            "reconstructions are nearer to members. Where members outnumber controls, some of that is expected; the "
+            "tests compare equal numbers."
+        )
+        yield Drawn("quantiles", png(figures.quantiles(panels, metric, distance=is_distance(metric))), caption)
+
+
+def _places(run: LeakageRun) -> list[tuple[int, str, str]]:
+    """Return the first seed with each target and its methods."""
+    pairs = dict.fromkeys((row["target"], row["method"]) for row in run.rows if row["target"] and row["method"])
+    return [(seed, *pair) for seed in run.seeds[:1] for pair in pairs]
+
+
+def _triplets(run: LeakageRun) -> Iterator[Drawn]:
+    metric = run.primary_metric
+    for number, (seed, target, method) in enumerate(_places(run)):
+        arrays, pool = run.arrays(seed, target, method), run.arrays(seed, target, "pool")
+        pictures = run.arrays(seed, target, "images")
+        if not {"images", f"{metric}-index"} <= arrays.keys() or "images" not in pictures or "member" not in pool:
+            continue
+        index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
+        if index.shape[1] < 2:
+            continue
+        by_margin, at_random = chosen_rows(index, value, np.random.default_rng(child(seed, "report/rows", number)))
+        rows = np.concatenate([by_margin, at_random])
+        near = [nearest_of(index[rows], value[rows], kind) for kind in (pool["member"], ~pool["member"])]
+        how = ["margin"] * len(by_margin) + ["random"] * len(at_random)
+        labels = arrays["labels"][rows].tolist()
+        shown = figures.Triplets(arrays["images"][rows], labels, how, pictures["images"], *near)
+        caption = (
+            f"{method} on {target} (seed {seed}), {metric} below each image"
+            f"{', smaller is more similar' if is_distance(str(metric)) else ''}."
+        )
+        yield Drawn(f"images-{number}", png(figures.triplets(shown)), caption)
+
+
+def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
+    found = findings(run)
+    verdicts = dict.fromkeys(item.verdict for item in found)
+    reasons = dict.fromkeys(name for item in found for name in item.reasons)
+    negative, attack = ([row for row in run.control_rows if row["kind"] == kind] for kind in ("negative", "attack"))
+    ran, gaps = ([row for row in run.rows if (row["status"] == "ok") == ok] for ok in (True, False))
+    blind = dict.fromkeys(tuple(row[name] for name in BLIND) for row in ran if row["blind_auroc"] is not None)
+    return provenance(run.seeds, run.config, run.environment) | {
+        "title": "Leakage of training images",
+        "headline": headline_sentence(found),
+        "findings": found,
+        "meanings": [MEANINGS[name] for name in verdicts if name in MEANINGS],
+        "reasons": [(name, REASONS[name]) for name in reasons if name in REASONS],
+        "attack_sentence": attack_sentence(run),
+        "fired": [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in fired(run)],
+        "with_images": run.shows_images,
+        "cards": list(_cards(run, found)),
+        "results": grid(results(run)),
+        "membership": grid(membership_results(run)),
+        "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
+        "negative": grid(pd.DataFrame(negative), without=("kind",)),
+        "attack": grid(pd.DataFrame(attack), without=("kind",)),
+        "blind": grid(pd.DataFrame(list(blind), columns=BLIND)),
+        "scope": scope(run),
+        "not_tested": not_tested(run),
+        "limits": LIMITS,
+        "all_rows": grid(pd.DataFrame(ran), without=("status", "reason")),
+        "gaps": grid(pd.DataFrame(gaps, columns=GAPS)),
+        "targets": grid(run.targets),
+    }
+
+
+def _cards(run: LeakageRun, found: list[Finding]) -> Iterator[tuple[str, str, str]]:
+    """Yield title, figure and note of each number at the top of the page."""
+    tests = [row for item in found for row in item.tests]
+    n_leaks = sum(row["verdict"] == "leak" for row in tests)
+    yield "targets that leak", f"{sum(item.verdict == 'leak' for item in found)} of {len(found)}", "by any test"
+    yield "tests that say leak", f"{n_leaks} of {len(tests)}", "over targets, methods, metrics and seeds"
+    smallest = Finding("", tests).smallest
+    if smallest is not None:
+        place = f"{smallest['method']}, {smallest['metric']} on {smallest['target']}"
+        yield "smallest Holm p", p_text(smallest["p_adjusted"]), place
+    n_negative = sum(row["kind"] == "negative" for row in run.control_rows)
+    verdict = f"{len(fired(run))} fired" if n_negative else "not run"
+    yield "negative controls", verdict, f"of {n_negative}; none should"

@@ -1,0 +1,100 @@
+"""The folder of a leakage run, read as it is."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from invaudit.report.records import Row, as_rows, read_config, read_environment, read_table
+from invaudit.runtime.errors import RunFolderError
+
+
+@dataclass(frozen=True)
+class LeakageRun:
+    """A leakage run; a part that the folder does not hold is None.
+
+    ``table``, ``membership``, ``targets`` and ``controls`` are the CSV files of that name, ``config`` is the text of
+    ``config.yaml``, ``environment`` the content of ``environment.json``.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    membership: pd.DataFrame | None
+    targets: pd.DataFrame | None
+    controls: pd.DataFrame | None
+    config: str | None
+    environment: dict[str, Any] | None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Rows of the table."""
+        return as_rows(self.table)
+
+    @cached_property
+    def control_rows(self) -> list[Row]:
+        """Rows of the attack controls and the negative controls, perhaps none."""
+        return [] if self.controls is None else as_rows(self.controls)
+
+    @cached_property
+    def membership_rows(self) -> list[Row]:
+        """Rows of the membership scores, perhaps none."""
+        return [] if self.membership is None else as_rows(self.membership)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, perhaps none."""
+        found = yaml.safe_load(self.config or "")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds with a row in the table."""
+        return sorted({int(row["seed"]) for row in self.rows if row["seed"] is not None})
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the run allows images in its report."""
+        return self.settings.get("images") == "full"
+
+    @property
+    def primary_metric(self) -> str | None:
+        """The metric that was declared first."""
+        return next((row["metric"] for row in self.rows if row["metric"]), None)
+
+    def names(self, column: str) -> list[str]:
+        """Return the different values of a column of the table, in order."""
+        return list(dict.fromkeys(row[column] for row in self.rows if row[column] is not None))
+
+    def arrays(self, seed: int, target: str, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of ``scores/seed-SEED/TARGET/NAME.npz``, perhaps none."""
+        # Names come from a file: they are compared with what lies there, never made into a path.
+        folders = {folder.name: folder for folder in (self.path / "scores" / f"seed-{seed}").glob("*")}
+        files = {file.stem: file for file in folders[target].glob("*.npz")} if target in folders else {}
+        if name not in files:
+            return {}
+        with np.load(files[name], allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def read_leakage_run(path: Path) -> LeakageRun:
+    """Read the folder of a leakage run.
+
+    Raises:
+        RunFolderError: The folder holds no ``table.csv``.
+    """
+    table = read_table(path / "table.csv")
+    if table is None:
+        raise RunFolderError(f"{path} holds no table.csv, expected the folder of a leakage run; finish it first")
+    return LeakageRun(
+        path=path,
+        table=table,
+        membership=read_table(path / "membership.csv"),
+        targets=read_table(path / "targets.csv"),
+        controls=read_table(path / "controls.csv"),
+        config=read_config(path),
+        environment=read_environment(path),
+    )

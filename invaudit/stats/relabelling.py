@@ -6,6 +6,7 @@ the other is the first entry with another label, so their difference is a gap be
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -15,8 +16,7 @@ from invaudit.runtime.errors import SettingError, ShapeError
 from invaudit.stats.checks import finite_array
 
 CHUNK = 2**19  # differences handled at a time: a few megabytes
-EXACT_BITS = 52  # sums of whole numbers below 2 ** 52 are exact in float64, in any order
-SMALLEST = -900  # gaps below 2 ** SMALLEST are ties
+TIE = 1e-12  # of the largest value: sums that are equal but for rounding are ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +25,14 @@ class NearestLists:
 
     Attributes:
         index: (R, k) int positions in the pool; -1 behind the end of a list.
-        gap: (R, k) similarity of the first entry minus that of each, as whole multiples of ``unit``. Whole numbers
-            make sums exact, so that equal statistics are equal in every order of summation.
+        similarity: (R, k) similarity to them; NaN behind the end.
         length: (R,) entries of each list.
-        first: (R,) similarity of the first entry.
-        unit: What one step of ``gap`` means; a power of 2, below 1e-11 of the largest gap for 2,000 reconstructions.
         n_pool: Number of pool images N.
     """
 
     index: NDArray[np.int64]
-    gap: NDArray[np.float64]
+    similarity: NDArray[np.float64]
     length: NDArray[np.int64]
-    first: NDArray[np.float64]
-    unit: float
     n_pool: int
 
     @classmethod
@@ -77,19 +72,20 @@ class NearestLists:
         if keep is not None:
             places, values, length = _restricted(places, values, n_pool, keep)
             n_pool = len(keep)
-        gap = np.nan_to_num(values[:, :1] - values)
-        exponent = max(int(np.frexp(gap.max() * len(gap))[1]), SMALLEST)
-        unit = float(np.ldexp(1.0, exponent - EXACT_BITS))
-        return cls(places, np.rint(gap / unit), length, values[:, 0], unit, n_pool)
+        return cls(places, values, length, n_pool)
+
+    @cached_property
+    def _gap(self) -> NDArray[np.float64]:
+        return self.similarity[:, :1] - self.similarity
 
     def differences(self, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return similarity to the nearest member minus to the nearest control, in units.
+        """Return similarity to the nearest member minus that to the nearest control.
 
         Args:
             labels: (B, N) members under each labelling.
 
         Returns:
-            (B, R) whole numbers.
+            (B, R) differences.
 
         Raises:
             ShapeError: A list that ends before both labels have appeared.
@@ -101,14 +97,14 @@ class NearestLists:
         if k > 1:
             self._check_end(self.length, 1)
             other = labels.take(self.index[:, 1], axis=1) != first
-            np.copyto(found, self.gap[:, 1], where=other)
+            np.copyto(found, self._gap[:, 1], where=other)
             waiting = np.flatnonzero(~other)
         # Half of them are left after each column, so from here on they are picked one by one.
         for column in range(2, k):
             draw, row = np.divmod(waiting, n_lists)
             self._check_end(self.length[row], column)
             other = labels[draw, self.index[row, column]] != first.reshape(-1)[waiting]
-            found.reshape(-1)[waiting[other]] = self.gap[row[other], column]
+            found.reshape(-1)[waiting[other]] = self._gap[row[other], column]
             waiting = waiting[~other]
             if not len(waiting):
                 break
@@ -172,7 +168,8 @@ def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     p = np.empty_like(statistics)
     for row, values in zip(p, statistics, strict=True):
-        row[:] = (len(values) - np.searchsorted(np.sort(values), values, side="left")) / len(values)
+        bound = values - TIE * np.abs(values).max()
+        row[:] = (len(values) - np.searchsorted(np.sort(values), bound, side="left")) / len(values)
     return p
 
 

@@ -106,10 +106,10 @@ def verdict_test(
         found.append(totals(lists.differences(tested.relabellings(rng, size)), k))
     p = upper_p(np.concatenate(found, axis=1))
     hits = lists.index[:, 0]
-    d = observed[0] * lists.unit
+    d, nearest = observed[0], lists.similarity[:, 0]
     return VerdictTest(
-        t_all=float(found[0][0, 0] * lists.unit),
-        t_top=float(found[0][1, 0] * lists.unit),
+        t_all=float(found[0][0, 0]),
+        t_top=float(found[0][1, 0]),
         p_all=float(p[0, 0]),
         p_top=float(p[1, 0]),
         p_value=float(min_p(p)[0]),
@@ -117,8 +117,8 @@ def verdict_test(
         distinct_hits=len(np.unique(tested.units[hits])),
         n_reconstructions=n,
         draws=draws,
-        similarity_member=lists.first + np.minimum(d, 0),
-        similarity_control=lists.first - np.maximum(d, 0),
+        similarity_member=nearest + np.minimum(d, 0),
+        similarity_control=nearest - np.maximum(d, 0),
     )
 
 

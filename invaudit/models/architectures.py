@@ -71,6 +71,15 @@ def plain_cnn(spec: "InputSpec", outputs: int) -> Classifier:
     return Classifier(blocks, pool, nn.Linear(100, outputs))
 
 
+def tiny_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+    """Build two strided convolutions and one linear layer with ReLU, without normalisation."""
+    blocks: list[nn.Module] = [
+        nn.Sequential(nn.Conv2d(spec.channels, 16, 3, 2, 1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU()),
+    ]
+    return Classifier(blocks, nn.Flatten(), nn.Linear(_width(blocks, spec), outputs))
+
+
 def mlp(spec: "InputSpec", outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
     """Build a fully connected network with ReLU; ``mlp-300-100`` names one with these hidden widths."""
     widths = (spec.channels * spec.height * spec.width, *hidden)
@@ -139,6 +148,7 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
     "cnn": cnn,
     "small-cnn": small_cnn,
     "plain-cnn": plain_cnn,
+    "tiny-cnn": tiny_cnn,
     "mlp": mlp,
     "resnet18": resnet18,
     "resnet20": resnet20,

@@ -1,7 +1,8 @@
 """How much more than one forward pass it costs to score images with every detector that stored activations can feed.
 
-A ResNet-20 at 32 x 32 pixels. One repeat measures the plain forward pass, the shared pass that keeps everything, and
-each detector, one after the other, so that whatever else the machine does falls on all of them. Fitting is not counted.
+A ResNet-20 at 32 x 32 pixels. One repeat measures the plain forward pass and the shared pass, in which every batch goes
+through the network once and then to every detector, right after each other, so that whatever else the machine does
+falls on both. Fitting is not counted.
 
     python benchmarks/one_pass.py [--json] [--images 2000] [--repeats 5] [--threads 2]
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from invaudit.data import ImageSet, generator
-from invaudit.models import InputSpec, Target, TrainingSettings, borrowed, build, collect, train
+from invaudit.models import InputSpec, Target, TrainingSettings, borrowed, build, collect, passes, train
 from invaudit.ood.baselines import BASELINES, Detector, Fitting, NotApplicable
 from invaudit.runtime.environment import describe_environment
 
@@ -81,7 +82,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def measure(n: int, repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of every repeat: ``forward``, ``collect`` and each detector."""
+    """Return the seconds of every repeat: ``forward``, ``shared`` (pass and scores together) and each detector."""
     target = trained()
     fitted = detectors(target)
     images = pictures(n, "one-pass/test").floats()
@@ -91,30 +92,40 @@ def measure(n: int, repeats: int) -> dict[str, list[float]]:
             for batch in images.split(BATCH):
                 target(batch)
 
-    found = collect(target, images, batch_size=BATCH)
-    seconds: dict[str, list[float]] = {"forward": [], "collect": [], **{name: [] for name in fitted}}
+    def shared() -> dict[str, float]:
+        seconds = dict.fromkeys(fitted, 0.0)
+        for part in passes(target, images, batch_size=BATCH):
+            for name, detector in fitted.items():
+                seconds[name] += timed(lambda detector=detector, part=part: detector.score(part))
+        return seconds
+
+    seconds: dict[str, list[float]] = {"forward": [], "shared": [], **{name: [] for name in fitted}}
     forward()
+    shared()
     for _ in range(repeats):
         seconds["forward"].append(timed(forward))
-        seconds["collect"].append(timed(lambda: collect(target, images, batch_size=BATCH)))
-        for name, detector in fitted.items():
-            seconds[name].append(timed(lambda detector=detector: detector.score(found)))
+        start = time.perf_counter()
+        each = shared()
+        seconds["shared"].append(time.perf_counter() - start)
+        for name, value in each.items():
+            seconds[name].append(value)
     return seconds
 
 
 def summarise(seconds: dict[str, list[float]]) -> dict[str, float | dict[str, float]]:
-    """Return medians in multiples of the forward pass, and their sums."""
+    """Return medians in multiples of the forward pass; ``ratio`` leaves out the detectors listed beside."""
     forward = statistics.median(seconds["forward"])
-    ratios = {name: statistics.median(values) / forward for name, values in seconds.items()}
-    shared = ratios.pop("collect")
-    del ratios["forward"]
-    quick = shared + sum(value for name, value in ratios.items() if name not in BESIDE)
+    beside = [sum(values) for values in zip(*(seconds[name] for name in BESIDE), strict=True)]
+    quick = [whole - other for whole, other in zip(seconds["shared"], beside, strict=True)]
     return {
         "forward_seconds": forward,
-        "collect": shared,
-        "ratio": quick,
-        "ratio_with_all": quick + sum(ratios[name] for name in BESIDE),
-        "detectors": ratios,
+        "ratio": statistics.median(quick) / forward,
+        "ratio_with_all": statistics.median(seconds["shared"]) / forward,
+        "detectors": {
+            name: statistics.median(values) / forward
+            for name, values in seconds.items()
+            if name not in ("forward", "shared")
+        },
     }
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from invaudit.models.architectures import ARCHITECTURES, Classifier, build
     from invaudit.models.devices import autocast, resolve_device, resolve_precision, seeded, threads
     from invaudit.models.loading import load_target, save_target
-    from invaudit.models.target import Activations, InputSpec, Target, borrowed, collect, moments
+    from invaudit.models.target import Activations, InputSpec, Target, borrowed, collect, moments, passes
     from invaudit.models.training import History, Outliers, TrainingSettings, accuracy, train
 
 __getattr__, __all__ = attach(
@@ -32,6 +32,7 @@ __getattr__, __all__ = attach(
         "collect": "target",
         "load_target": "loading",
         "moments": "target",
+        "passes": "target",
         "resolve_device": "devices",
         "resolve_precision": "devices",
         "save_target": "loading",

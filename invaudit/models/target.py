@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +13,6 @@ from invaudit.models.architectures import Classifier
 from invaudit.models.layers import Layers, find_layers
 from invaudit.runtime.errors import ModelError, ShapeError
 from invaudit.runtime.files import content_hash
-
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -56,15 +53,19 @@ class Activations:
         """Return the number of images."""
         return len(self.logits)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Activations":
+        """Return the same with every tensor changed."""
+        return Activations(
+            change(self.images),
+            change(self.logits),
+            change(self.features),
+            tuple(change(value) for value in self.maps),
+            tuple(change(value) for value in self.moments),
+        )
+
     def select(self, index: Tensor | slice) -> "Activations":
         """Return the activations of some of the images."""
-        return Activations(
-            self.images[index],
-            self.logits[index],
-            self.features[index],
-            tuple(value[index] for value in self.maps),
-            tuple(value[index] for value in self.moments),
-        )
+        return self.map(lambda value: value[index])
 
     def classes_only(self, n: int) -> "Activations":
         """Return the same with the first n logits alone (without the garbage class)."""
@@ -217,8 +218,37 @@ def borrowed(module: nn.Module) -> Iterator[None]:
             value.requires_grad_(grad)
 
 
-def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 256, keep_maps: bool = True) -> Activations:
-    """Pass every image through the target once, in eval mode and float32, and keep what it gives, on the CPU.
+def passes(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128) -> Iterator[Activations]:
+    """Pass every image through the target once, in eval mode, and give the activations batch by batch.
+
+    Nothing is kept: whoever only scores images needs no room for their maps.
+
+    Args:
+        target: The target.
+        images: An image set, or (N, C, H, W) float32 in [0, 1].
+        batch_size: Images per forward pass.
+
+    Yields:
+        Activations on the CPU; the images are as they were given.
+
+    Raises:
+        ShapeError: There are no images, or they have another shape than the target takes.
+        ModelError: A logit is not finite.
+    """
+    if not len(images):
+        raise ShapeError("got no images, expected at least one")
+    for start in range(0, len(images), batch_size):
+        index = slice(start, start + batch_size)
+        batch = images.floats(index) if isinstance(images, ImageSet) else images[index]
+        with borrowed(target), torch.no_grad():
+            part = replace(target.activations(batch.to(target.device)).map(Tensor.cpu), images=batch)
+        if not part.logits.isfinite().all():
+            raise ModelError("the model gives logits that are not finite; check its weights and the input spec")
+        yield part
+
+
+def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128, keep_maps: bool = True) -> Activations:
+    """Pass every image through the target once and keep what it gives, on the CPU.
 
     Args:
         target: The target.
@@ -231,40 +261,17 @@ def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 256,
         ModelError: A logit is not finite.
     """
     found: Activations | None = None
-    with borrowed(target), torch.no_grad():
-        for start in range(0, len(images), batch_size):
-            index = slice(start, start + batch_size)
-            batch = images.floats(index) if isinstance(images, ImageSet) else images[index]
-            part = replace(target.activations(batch.to(target.device)), images=batch)
-            part = part if keep_maps else part.without_maps()
-            # Room for all images at once: joining the maps of many batches afterwards would take twice the memory.
-            found = _room(part, len(images)) if found is None else found
-            for whole, value in zip(_tensors(found), _tensors(part), strict=True):
-                whole[index] = value
-    if found is None:
-        raise ShapeError("got no images, expected at least one")
-    if not found.logits.isfinite().all():
-        raise ModelError("the model gives logits that are not finite; check its weights and the input spec")
+    start = 0
+    for part in passes(target, images, batch_size=batch_size):
+        kept = part if keep_maps else part.without_maps()
+        # Room for all images at once: joining the maps of many batches afterwards would take twice the memory.
+        found = kept.map(lambda value: value.new_empty(len(images), *value.shape[1:])) if found is None else found
+        for whole, value in zip(_tensors(found), _tensors(kept), strict=True):
+            whole[start : start + len(part)] = value
+        start += len(part)
+    assert found is not None  # noqa: S101
     return found
 
 
 def _tensors(part: Activations) -> list[Tensor]:
     return [part.images, part.logits, part.features, *part.maps, *part.moments]
-
-
-def _room(part: Activations, n: int) -> Activations:
-    def room(value: Tensor) -> Tensor:
-        # NumPy asks the system for large pages, torch does not: faulting in small ones costs half a forward pass.
-        # Aligned as torch aligns, since matrix products round differently on memory that is not.
-        size = n * value[:1].nbytes
-        raw = np.empty(size + ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT
-        return torch.from_numpy(raw[start : start + size]).view(value.dtype).view(n, *value.shape[1:])
-
-    return Activations(
-        room(part.images),
-        room(part.logits),
-        room(part.features),
-        tuple(room(value) for value in part.maps),
-        tuple(room(value) for value in part.moments),
-    )

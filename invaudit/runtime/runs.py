@@ -90,14 +90,21 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> logging.Handler:
+    """Append what the package logs in this process to a file."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("invaudit")
-    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    return handler
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    logger = logging.getLogger("invaudit")
+    before = logger.level
+    handler = log_to(path)
     try:
         yield
     finally:

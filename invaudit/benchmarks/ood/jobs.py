@@ -4,9 +4,10 @@ import importlib
 import io
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
 from invaudit.data import STATISTICS, ImageSet, generator, torchvision
 from invaudit.inversion import Inverter
-from invaudit.models import Activations, Target, collect, resolve_device, threads
+from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
 from invaudit.ood import (
     BASELINES,
     TUNABLE,
@@ -42,6 +43,7 @@ from invaudit.runtime.runs import RunFolder
 from invaudit.stats import conformal_threshold, expected_calibration_error
 
 logger = logging.getLogger(__name__)
+Scorer = Callable[[Activations], dict[str, Tensor]]
 PIXELS = "none"
 ALPHA = 0.05
 ID_TEST, CONTROL_SAME = "id-test", "control-same"
@@ -78,32 +80,49 @@ class Job:
     @contextmanager
     def detector(self, name: str) -> Iterator[None]:
         """Time what happens inside and note whether it worked; a failure is a row, not the end."""
+        about = self.record["detectors"].setdefault(name, {"status": "ok", "reason": "", "seconds": 0.0})
         start = time.perf_counter()
-        status, reason = "ok", ""
         try:
             yield
         except NotApplicable as error:
-            status, reason = "not-applicable", str(error)
+            about |= {"status": "not-applicable", "reason": str(error)}
         except Exception as error:
-            status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            about |= {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
             logger.warning("%s failed", name, exc_info=True)
-        if status != "ok":
-            own = (f"{name}::", f"{name}/")  # scores of the detector, and of its parts
-            self.arrays = {key: value for key, value in self.arrays.items() if not key.startswith(own)}
-        self.record["detectors"][name] = {"status": status, "reason": reason, "seconds": time.perf_counter() - start}
+        about["seconds"] += time.perf_counter() - start
 
-    def add(self, name: str, where: str, scores: Tensor | np.ndarray) -> None:
-        """Store the scores of one detector on one set."""
-        values = scores if isinstance(scores, np.ndarray) else finite(scores, name).cpu().numpy()
-        self.arrays[f"{name}::{where}"] = values
+    def works(self, name: str) -> bool:
+        """Return whether a detector has not failed so far."""
+        return name not in self.record["detectors"] or self.record["detectors"][name]["status"] == "ok"
+
+    def score(self, target: Target, scorers: dict[str, Scorer], sets: dict[str, ImageSet]) -> dict[str, Tensor]:
+        """Pass every image of the sets through the target once and every batch to every detector that works.
+
+        Returns:
+            The logits of each set.
+        """
+        logits = {}
+        found: dict[str, dict[str, list[Tensor]]] = {name: defaultdict(list) for name in scorers}
+        for where, images in sets.items():
+            parts = []
+            for part in passes(target, images):
+                parts.append(part.logits)
+                for name in filter(self.works, scorers):
+                    with self.detector(name):
+                        for row, scores in scorers[name](part).items():
+                            found[name][f"{row}::{where}"].append(finite(scores, row))
+            logits[where] = torch.cat(parts)
+        for name in filter(self.works, scorers):
+            self.arrays |= {key: torch.cat(scores).numpy() for key, scores in found[name].items()}
+        return logits
 
 
 def _pixels(sets: Sets) -> Job:
     job = Job()
     for name, statistic in STATISTICS.items():
         with job.detector(f"pixel-{name}"):
-            for where, images in _scored(sets).items():
-                job.add(f"pixel-{name}", where, statistic(images.images))
+            scores = {f"pixel-{name}::{where}": statistic(images.images) for where, images in _scored(sets).items()}
+            job.arrays |= scores
     return job
 
 
@@ -120,14 +139,16 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     target = _new(settings, seed, choices, sets)
     made = _train(settings, seed, choices, sets, target, work) if choices.trained else None
     job = Job()
-    train = _collect_train(target, sets.splits.train, settings.map_images)
+    train = _collect_train(target, _shuffled(sets.splits.train, seed), settings.map_images)
     held_out = {name: collect(target, getattr(sets.splits, name)) for name in ("fit", "calibrate")}
-    scored = {where: collect(target, images) for where, images in _scored(sets).items()}
-    joint = _own(job, target, train, sets, held_out["fit"], scored)
+    joint = Joint()
+    scorers = _own(job, target, joint, train, held_out["fit"])
     if choices.baselines:
         outliers = collect(target, synthetic(sets, seed, settings.synthetic_images)) if choices.tuned else None
-        _baselines(job, settings, seed, target, train, sets, held_out["fit"], scored, outliers)
-    _describe(job, target, sets, scored[ID_TEST], joint, held_out["calibrate"], seed)
+        scorers |= _baselines(job, settings, seed, target, train, sets, held_out["fit"], outliers)
+    logits = job.score(target, scorers, _scored(sets))
+    job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
+    _describe(job, target, sets, logits[ID_TEST], joint, held_out["calibrate"], seed)
     if made:
         _attack(job, settings, seed, target, joint)
         steps = made.steps + made.inversion_steps
@@ -153,38 +174,44 @@ def _train(settings: OODBenchmark, seed: int, choices: Network, sets: Sets, targ
     return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, checkpoint=work)
 
 
-def _collect_train(target: Target, data: ImageSet, map_images: int) -> tuple[Activations, Activations]:
-    """Return activations of all training images without maps, and of the first ones with maps; one pass."""
+@dataclass(frozen=True)
+class _Train:
+    """Activations of all training images without maps, and of the first ones with maps."""
+
+    all: Activations
+    first: Activations
+    labels: Tensor
+
+
+def _shuffled(data: ImageSet, seed: int) -> ImageSet:
+    # The first images feed detectors that fit on maps; in the data's own order they might be of one class.
+    return data.subset(torch.randperm(len(data), generator=generator(seed, "train/order")))
+
+
+def _collect_train(target: Target, data: ImageSet, map_images: int) -> _Train:
     first = collect(target, data.subset(slice(0, map_images)))
-    if len(data) <= map_images:
-        return first.without_maps(), first
-    rest = collect(target, data.subset(slice(map_images, None)), keep_maps=False)
-    return Activations.cat([first.without_maps(), rest]), first
+    found = first.without_maps()
+    if len(data) > map_images:
+        rest = collect(target, data.subset(slice(map_images, None)), keep_maps=False)
+        found = Activations.cat([found, rest])
+    return _Train(found, first, data.labels)
 
 
-def _own(
-    job: Job,
-    target: Target,
-    train: tuple[Activations, Activations],
-    sets: Sets,
-    held_out: Activations,
-    scored: dict[str, Activations],
-) -> Joint:
-    for name, detector in logit_scores(target.classes, garbage=target.has_garbage).items():
-        with job.detector(name):
-            for where, found in scored.items():
-                job.add(name, where, detector.score(found))
-    joint = Joint()
+def _own(job: Job, target: Target, joint: Joint, train: _Train, held_out: Activations) -> dict[str, Scorer]:
+    """Fit ``joint`` and return what gives the scores of our own rows."""
     with job.detector("joint"):
-        joint.fit(train[0], sets.splits.train.labels, held_out=held_out, garbage=target.has_garbage)
-        for where, found in scored.items():
-            parts = joint.score_parts(found)
-            for part, scores in parts.items():
-                job.add(f"joint/{part}", where, scores)
-            job.add("joint", where, joint.combine(parts))
-    for part in joint.state:
-        job.record["detectors"][f"joint/{part}"] = job.record["detectors"]["joint"]
-    return joint
+        joint.fit(train.all, train.labels, held_out=held_out, garbage=target.has_garbage)
+
+    def joined(found: Activations) -> dict[str, Tensor]:
+        parts = joint.score_parts(found)
+        return {"joint": joint.combine(parts), **{f"joint/{part}": scores for part, scores in parts.items()}}
+
+    own = logit_scores(target.classes, garbage=target.has_garbage)
+    return {**{name: _named(name, detector.score) for name, detector in own.items()}, "joint": joined}
+
+
+def _named(name: str, score: Callable[[Activations], Tensor]) -> Scorer:
+    return lambda found: {name: score(found)}
 
 
 def _baselines(
@@ -192,21 +219,19 @@ def _baselines(
     settings: OODBenchmark,
     seed: int,
     target: Target,
-    train: tuple[Activations, Activations],
+    train: _Train,
     sets: Sets,
     held_out: Activations,
-    scored: dict[str, Activations],
     outliers: Activations | None,
-) -> None:
+) -> dict[str, Scorer]:
+    """Fit every detector of the comparison and return what gives its scores; those that cannot be fitted are noted."""
     classes = target.classes
-    labels = sets.splits.train.labels
-    plain = {where: found.classes_only(classes) for where, found in scored.items()}
     base = Fitting(
         target=target.first_outputs(classes),
-        train=train[0].classes_only(classes),
-        train_labels=labels,
-        maps=train[1].classes_only(classes),
-        maps_labels=labels[: len(train[1])],
+        train=train.all.classes_only(classes),
+        train_labels=train.labels,
+        maps=train.first.classes_only(classes),
+        maps_labels=train.labels[: len(train.first)],
         fit=held_out.classes_only(classes),
         fit_labels=sets.splits.fit.labels,
         rng=torch.Generator(),
@@ -216,11 +241,12 @@ def _baselines(
         against = outliers.classes_only(classes)
         makers |= {f"{name}@tuned": lambda fitting, name=name: tuned(name, fitting, against)[0] for name in TUNABLE}
     makers |= {path: _own_detector(path) for path in settings.detectors}
+    scorers: dict[str, Scorer] = {}
     for name, make in makers.items():
         with job.detector(name):
-            detector = make(replace(base, rng=generator(seed, f"baseline/{name}")))
-            for where, found in plain.items():
-                job.add(name, where, detector.score(found))
+            score = make(replace(base, rng=generator(seed, f"baseline/{name}"))).score
+            scorers[name] = _named(name, lambda found, score=score: score(found.classes_only(classes)))
+    return scorers
 
 
 def _own_detector(path: str) -> Callable[[Fitting], Any]:
@@ -235,11 +261,11 @@ def _own_detector(path: str) -> Callable[[Fitting], Any]:
 
 
 def _describe(
-    job: Job, target: Target, sets: Sets, test: Activations, joint: Joint, calibrate: Activations, seed: int
+    job: Job, target: Target, sets: Sets, logits: Tensor, joint: Joint, calibrate: Activations, seed: int
 ) -> None:
     labels = sets.splits.test.labels.numpy()
-    found = predictions(test.logits).numpy()
-    sure = confidence(test.logits).numpy()
+    found = predictions(logits).numpy()
+    sure = confidence(logits).numpy()
     job.arrays |= {
         "labels": labels,
         "predictions": found,

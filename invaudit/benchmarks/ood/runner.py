@@ -17,7 +17,7 @@ from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice, progress
 from invaudit.runtime.files import write_json, write_text
-from invaudit.runtime.runs import RunFolder
+from invaudit.runtime.runs import RunFolder, log_to
 
 
 def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
@@ -74,7 +74,8 @@ def _finished(settings: OODBenchmark, folder: RunFolder, todo: list[tuple[int, s
     # A server that has imported everything once hands out workers: importing torch takes longer than a short job.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.jobs"])
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+    log = (folder.path / "log.txt",)
+    with ProcessPoolExecutor(min(workers, len(todo)), context, initializer=log_to, initargs=log) as pool:
         futures = [pool.submit(run_job, settings, seed, network, folder.path) for seed, network in todo]
         try:
             for future in as_completed(futures):

@@ -1,0 +1,62 @@
+"""What the search asks of a metric, and what a metric is made from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+Better = Literal["higher", "lower"]
+Screen = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From embedded gallery images (B, ...) to rough values (Q, B) and how far each query's may be off, (Q, 1)."""
+
+UNIT = 2.0**-24
+"""Unit roundoff of float32: one operation is off by at most this share of its result."""
+
+
+class Metric(Protocol):
+    """How alike two images are, in the units of the metric.
+
+    Attributes:
+        name: Its name in ``METRICS``.
+        better: Whether a higher or a lower value means more alike; similarity is the value, or minus the value.
+        label: Name and settings, for printing.
+        key: Hash of everything its values depend on beside the images.
+        device: Where it computes.
+    """
+
+    name: str
+    better: Better
+    label: str
+    key: str
+    device: torch.device
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what is compared, (N, ...), of images (N, C, H, W) in [0, 1]: a function of each image alone."""
+        ...
+
+    def screen(self, queries: Tensor) -> Screen:
+        """Return a function that compares embedded queries with embedded gallery images, fast and roughly."""
+        ...
+
+    def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
+        """Return the values (N,) float64 of N pairs of embedded images; each depends on its pair alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """What ``make_metric`` was given; each metric reads what concerns it."""
+
+    resize: int | None
+    reference: Tensor | None
+    weights: Path | None
+    download: bool
+    device: torch.device
+
+
+def described(label: str, resize: int | None) -> str:
+    """Return the label with the resize, if any."""
+    return label if resize is None else f"{label}, resized to {resize}"

@@ -1,0 +1,195 @@
+"""Exact nearest images: every pair is screened fast, those that may belong to the answer are computed in float64."""
+
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from invaudit.runtime.console import progress
+from invaudit.runtime.errors import RunFolderError, SettingError
+from invaudit.runtime.files import content_hash
+from invaudit.similarity.images import same_shape
+from invaudit.similarity.metric import Metric
+from invaudit.similarity.records import Record, State
+
+CHUNK = 1024
+PAIR_NUMBERS = 2**20
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The most similar gallery images of each query.
+
+    Attributes:
+        index: (Q, k) int64, positions in the gallery, most similar first; of equally similar ones the first.
+        value: (Q, k) float64, in the units of the metric.
+    """
+
+    index: Tensor
+    value: Tensor
+
+
+@torch.no_grad()
+def nearest(
+    queries: Tensor,
+    gallery: Tensor | Iterable[Tensor],
+    metric: Metric,
+    k: int,
+    *,
+    chunk: int = CHUNK,
+    records: Path | None = None,
+) -> Neighbours:
+    """Return the k most similar gallery images of every query.
+
+    Exact: no pair is skipped. Rough values with a bound on their error name the candidates, whose values are then
+    computed in float64, each from its pair alone; so neither batches nor order of the gallery change a value.
+
+    Args:
+        queries: (Q, C, H, W) floats in [0, 1].
+        gallery: (N, C, H, W), or an iterable of such batches of any sizes; memory does not grow with N.
+        metric: From ``make_metric``.
+        k: Neighbours of each query, from 1 to N.
+        chunk: Gallery images compared at once.
+        records: Folder where the state is kept, so that a search that was stopped goes on.
+
+    Raises:
+        SettingError: ``k`` or ``chunk`` is out of range.
+        ShapeError: Queries and gallery have different shapes, or sides too small for the metric.
+        DataError: Values that are not floats in [0, 1].
+        RunFolderError: ``records`` holds another search, or cannot be written.
+    """
+    if k < 1 or chunk < 1:
+        raise SettingError(f"k is {k} and chunk is {chunk}, expected both to be at least 1")
+    search = _Search(queries, metric, k, records)
+    for block in _blocks(_shown(gallery, chunk, metric.label), chunk):
+        search.add(block)
+    return search.result()
+
+
+@torch.no_grad()
+def pairwise(queries: Tensor, gallery: Tensor, metric: Metric) -> Tensor:
+    """Return the values (Q, N) float64 of all pairs of queries and gallery images, (Q or N, C, H, W), in [0, 1].
+
+    Every value is computed in float64: for small pools.
+
+    Raises:
+        ShapeError: Queries and gallery have different shapes, or sides too small for the metric.
+        DataError: Values that are not floats in [0, 1].
+    """
+    same_shape(gallery, queries.shape[1:], "gallery", "the queries")
+    x, y = metric.embed(queries), metric.embed(gallery)
+    rows, columns = torch.cartesian_prod(torch.arange(len(x)), torch.arange(len(y))).view(-1, 2).unbind(1)
+    return _exact(metric, x, y, rows, columns).view(len(x), len(y)).cpu()
+
+
+def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the values of the pairs (x[rows], y[columns]), in batches of one size: a sum may depend on the size."""
+    size = max(2, PAIR_NUMBERS // x[0].numel())
+    values = torch.empty(len(rows), dtype=torch.float64, device=x.device)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        i, j = rows[part], columns[part]
+        short = size - len(i)
+        found = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
+        values[part] = found[: len(i)]
+    return values
+
+
+def _shown(gallery: Tensor | Iterable[Tensor], size: int, label: str) -> Iterator[Tensor]:
+    """Yield the batches of a gallery, with progress where their number is known."""
+    batches: Iterable[Tensor] = gallery.split(size) if isinstance(gallery, Tensor) else gallery
+    total = len(batches) if isinstance(batches, Sized) else None
+    return iter(batches) if total is None else progress(batches, total=total, label=label)
+
+
+def _bytes(images: Tensor) -> bytes:
+    return images.cpu().contiguous().numpy().tobytes()
+
+
+def _blocks(batches: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the images of the batches in blocks of one size, the last one perhaps smaller."""
+    waiting: list[Tensor] = []
+    count = 0
+    for batch in batches:
+        for part in batch.split(size):
+            waiting.append(part)
+            count += len(part)
+            if count >= size:
+                whole = torch.cat(waiting)
+                yield whole[:size]
+                waiting = [whole[size:]] if count > size else []
+                count -= size
+    if count:
+        yield torch.cat(waiting)
+
+
+class _Search:
+    """The k best of the gallery images seen so far, exact after every block."""
+
+    def __init__(self, queries: Tensor, metric: Metric, k: int, records: Path | None) -> None:
+        self.metric, self.k, self.shape = metric, k, queries.shape[1:]
+        self.queries = metric.embed(queries)
+        self.screen = metric.screen(self.queries)
+        self.sign = 1 if metric.better == "higher" else -1
+        self.record = Record(records, content_hash(metric.key, str(k), str(tuple(queries.shape)), _bytes(queries)))
+        self.known = self.record.read()
+        self.seen = 0
+        shape, device = (len(queries), k), self.queries.device
+        self.similarity = torch.full(shape, -torch.inf, dtype=torch.float64, device=device)
+        self.index = torch.full(shape, -1, dtype=torch.int64, device=device)
+
+    def add(self, block: Tensor) -> None:
+        """Take the next gallery images, those that the record knows already by their hash alone."""
+        same_shape(block, self.shape, "gallery", "the queries")
+        if self.known is not None:
+            known = block[: self.known.seen - self.seen]
+            self._skip(known, self.known)
+            block = block[len(known) :]
+        if len(block):
+            self._compare(block)
+            if self.record.path is not None:
+                self.record.write(State(self.similarity, self.index, self.seen, self.record.hashed(block)))
+
+    def _skip(self, block: Tensor, known: State) -> None:
+        self.seen += len(block)
+        digest = self.record.hashed(block)
+        if self.seen == known.seen:
+            if digest != known.digest:
+                raise RunFolderError(f"{self.record.path} was made with another gallery; remove it or search that one")
+            self.similarity, self.index = known.similarity.to(self.index.device), known.index.to(self.index.device)
+            self.known = None
+
+    def _compare(self, block: Tensor) -> None:
+        gallery = self.metric.embed(block)
+        rough, tolerance = self.screen(gallery)
+        rough = rough if self.sign == 1 else rough.neg_()
+        threshold = self.similarity[:, -1:]
+        if len(gallery) >= self.k:
+            threshold = threshold.maximum(rough.topk(self.k, 1).values[:, -1:] - tolerance)
+        candidate = rough + tolerance >= threshold
+        rows, columns = candidate.nonzero(as_tuple=True)
+        values = self.sign * _exact(self.metric, self.queries, gallery, rows, columns)
+        self._merge(rows, self.seen + columns, values, candidate.sum(1))
+        self.seen += len(gallery)
+
+    def _merge(self, rows: Tensor, index: Tensor, similarity: Tensor, counts: Tensor) -> None:
+        width = self.k + int(counts.max())
+        starts = counts.cumsum(0) - counts
+        columns = self.k + torch.arange(len(rows), device=rows.device) - starts[rows]
+        joined = self.similarity.new_full((len(counts), width), -torch.inf)
+        indices = self.index.new_full((len(counts), width), -1)
+        joined[:, : self.k], indices[:, : self.k] = self.similarity, self.index
+        joined[rows, columns], indices[rows, columns] = similarity, index
+        # Both parts are in order of index, and the sort is stable: of equal similarities the first image comes first.
+        order = joined.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        self.similarity, self.index = joined.gather(1, order), indices.gather(1, order)
+
+    def result(self) -> Neighbours:
+        """Return the neighbours."""
+        if self.known is not None:
+            raise RunFolderError(f"{self.record.path} was made with a larger gallery; remove it or search that one")
+        if self.k > self.seen:
+            raise SettingError(f"k is {self.k}, expected at most the {self.seen} images of the gallery")
+        return Neighbours(self.index.cpu(), (self.sign * self.similarity).cpu())

@@ -18,11 +18,13 @@ from invaudit.stats.conformal import conformal_p_values, conformal_threshold
 from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
 from invaudit.stats.estimate import Estimate
+from invaudit.stats.limits import ScoringLimit, scoring_limit
 from invaudit.stats.membership_tests import Membership, membership
 from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
+from invaudit.stats.relabelling import nearest_lists
 from invaudit.stats.verdicts import Verdict, VerdictTest, decide, verdict_test
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Observational",
     "Pairs",
     "Ranking",
+    "ScoringLimit",
     "SeedDraws",
     "Verdict",
     "VerdictTest",
@@ -53,10 +56,12 @@ __all__ = [
     "fpr95_id",
     "holm",
     "membership",
+    "nearest_lists",
     "null_standard_error",
     "percentile_interval",
     "ranking",
     "resample_seeds",
+    "scoring_limit",
     "strata",
     "two_sided_p",
     "verdict_test",

@@ -121,6 +121,25 @@ class NearestLists:
             )
 
 
+def nearest_lists(similarity: ArrayLike, k: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the lists that the verdict test reads, from all similarities.
+
+    Args:
+        similarity: (R, N) similarity of each reconstruction to each pool image; higher = more similar.
+        k: Length of the lists; None: the whole pool.
+
+    Returns:
+        (R, k) positions, most similar first, ties by position; and (R, k) similarities.
+
+    Raises:
+        ShapeError: Empty or not two-dimensional.
+        SettingError: A similarity is NaN or infinite.
+    """
+    values = finite_array(similarity, "similarity", ndim=2)
+    index = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    return index, np.take_along_axis(values, index, axis=1)
+
+
 def _restricted(
     index: NDArray[np.int64], values: NDArray[np.float64], n_pool: int, keep: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from invaudit.report.drawing import gallery as gallery
     from invaudit.report.drawing import png as png
     from invaudit.report.drawing import write_figure as write_figure
+    from invaudit.report.leakage.audit import audit_record as audit_record
+    from invaudit.report.leakage.audit import audit_schema as audit_schema
     from invaudit.report.leakage.page import leakage_page as leakage_page
     from invaudit.report.leakage.run import LeakageRun as LeakageRun
     from invaudit.report.leakage.run import read_leakage_run as read_leakage_run
@@ -32,6 +34,8 @@ __getattr__, __all__ = attach(
     {
         "LeakageRun": "leakage.run",
         "OodRun": "ood.run",
+        "audit_record": "leakage.audit",
+        "audit_schema": "leakage.audit",
         "format_table": "ood.tables",
         "gallery": "drawing",
         "headline": "ood.figures",

@@ -82,12 +82,15 @@ def _embed(figure: Drawn) -> dict[str, Any]:
     return {"source": source, "caption": figure.caption, "width": width}
 
 
-def grid(frame: pd.DataFrame | None, *, without: Collection[str] = ()) -> dict[str, Any] | None:
+def grid(
+    frame: pd.DataFrame | None, *, without: Collection[str] = (), numbers: Collection[str] = ()
+) -> dict[str, Any] | None:
     """Return a table as text for the templates, rates in per cent.
 
     Args:
         frame: The table; None is passed on.
         without: Columns to leave out.
+        numbers: Columns of text that reads as numbers.
 
     Returns:
         ``columns``: name, and whether it is numeric; ``rows``: lists of text.
@@ -96,7 +99,7 @@ def grid(frame: pd.DataFrame | None, *, without: Collection[str] = ()) -> dict[s
         return None
     names = [str(name) for name in frame.columns if name not in without]
     rows = as_rows(frame)
-    numeric = [all(_is_number(row[name]) for row in rows) for name in names]
+    numeric = [name in numbers or all(_is_number(row[name]) for row in rows) for name in names]
     return {
         "columns": list(zip(names, numeric, strict=True)),
         "rows": [[_cell(name, row[name]) for name in names] for row in rows],

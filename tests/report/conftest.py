@@ -1,6 +1,9 @@
 """Small run folders with invented figures, in the form that the runners write; and what reads a page."""
 
+import base64
+import html
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -11,6 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
+
+import invaudit.report.leakage.page as leakage_module
+import invaudit.report.ood.page as ood_module
 
 SETS = {"held-out-digits": "near", "letters": "near", "photos": "far", "gaussian": "seen", "uniform": "seen"}
 MEANS = {"mean-near": ["near"], "mean-far": ["far"], "worst-near": ["near"], "worst": ["near", "far"]}
@@ -143,14 +149,22 @@ def run_folder(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-class Tags(HTMLParser):
-    """Collects elements, their attributes and the text."""
+# With the colon of a detector's path it counts as a baseline, so that it also gets into the figures.
+HOSTILE = "x:<script src=//evil.example>alert(1)</script>\" onload='x' & ${7*7} {{7*7}} $\\frac{"
+IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
+REQUESTS = ("http:", "https:", "//", "<script", "@import", "url(", "<link", "<iframe", "<object", "<base", "<form")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-    def __init__(self, page: str) -> None:
+
+class Page(HTMLParser):
+    """A page that was written: its elements, their attributes and the text."""
+
+    def __init__(self, path: Path) -> None:
         super().__init__()
+        self.path, self.html = path, path.read_text(encoding="utf-8")
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.pieces: list[str] = []
-        self.feed(page)
+        self.feed(self.html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
@@ -162,15 +176,52 @@ class Tags(HTMLParser):
     def text(self) -> str:
         return " ".join(" ".join(self.pieces).split())
 
-    @property
-    def images(self) -> list[str]:
-        return [attributes["src"] or "" for tag, attributes in self.found if tag == "img"]
+    def assert_offline(self, figures: list[str]) -> None:
+        """Check that the page asks for nothing, and that its figures are those beside it."""
+        rest = IMAGE.sub("", self.html)
+        assert not [word for word in REQUESTS if word in rest.lower()]
+        assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in self.found
+        shown = [attributes for tag, attributes in self.found if tag == "img"]
+        assert all(IMAGE.fullmatch(attributes["src"] or "") and attributes.get("alt") for attributes in shown)
+        beside = {path.stem: path.read_bytes() for path in (self.path.parent / "figures").glob("*")}
+        assert sorted(beside) == figures
+        embedded = {base64.b64decode((attributes["src"] or "").partition(",")[2]) for attributes in shown}
+        assert embedded == set(beside.values())
+
+    def assert_harmless(self) -> None:
+        """Check that the hostile name is on the page as text and nothing else."""
+        assert html.escape("x:<script src") in self.html
+        assert "script" not in {tag for tag, _ in self.found}
+        for tag, attributes in self.found:
+            assert not {"onload", "onerror", "href"} & attributes.keys()
+            if tag == "img":
+                assert (attributes["src"] or "").startswith("data:image/png;base64,")
+        assert "{{7*7}}" in "".join(self.pieces)
 
 
 @pytest.fixture(scope="session")
-def parse() -> Callable[[str], Tags]:
-    """Return what reads the elements and the text of a page."""
-    return Tags
+def hostile() -> str:
+    """A name that tries everything."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[[Path], Page]:
+    """Return what reads a page that was written."""
+    return Page
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawing, which takes most of the time, where the words are tested."""
+    drawing = {
+        ood_module: ("headline", "histograms", "inversions", "resistance"),
+        leakage_module: ("quantiles", "membership", "triplets"),
+    }
+    for module, names in drawing.items():
+        monkeypatch.setattr(module, "png", lambda _: b"\x89PNG\r\n\x1a\n" + bytes(16))
+        for name in names:
+            monkeypatch.setattr(module.figures, name, lambda *_, **__: None)
 
 
 METHODS, METRICS, LEAK_SEEDS = ("generator", "kkt", "tldr"), ("ssim", "lpips-alex"), (0, 1)

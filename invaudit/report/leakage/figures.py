@@ -68,11 +68,11 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
     methods = list(dict.fromkeys(method for shown in panels.values() for method in shown))
     marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
+    everything = np.concatenate([values for shown in panels.values() for pair in shown.values() for values in pair])
+    low, high = float(everything.min()), float(everything.max())
+    edge = 0.05 * (high - low) or 0.05
+    ends = (high + edge, low - edge) if distance else (low - edge, high + edge)
     for axes, (target, shown) in zip(axes_grid.flat, panels.items(), strict=False):
-        everything = np.concatenate([values for pair in shown.values() for values in pair])
-        low, high = float(everything.min()), float(everything.max())
-        edge = 0.05 * (high - low) or 0.05
-        ends = (high + edge, low - edge) if distance else (low - edge, high + edge)
         axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
         for method, pair in shown.items():
             colour, marker = marks[method]
@@ -110,9 +110,11 @@ def membership(rows: Sequence[Row]) -> Figure:
     size = (WIDTH, n_rows * (0.5 + (0.16 + 0.1 * len(seeds)) * len(scores)) + 0.8)
     figure = Figure(figsize=size, layout="constrained")
     axes_grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    offsets = dict(zip(seeds, np.linspace(-0.3, 0.3, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
+    offsets = dict(zip(seeds, np.linspace(-0.2, 0.2, len(seeds)) if len(seeds) > 1 else [0.0], strict=True))
     for axes, target in zip(axes_grid.flat, targets, strict=False):
         ruled(axes)
+        for y in range(0, len(scores), 2):
+            axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
         axes.axvline(50, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
         for row in (row for row in rows if row["target"] == target):
             interval = [row["auroc"] if row[name] is None else row[name] for name in ("auroc_low", "auroc_high")]
@@ -121,7 +123,7 @@ def membership(rows: Sequence[Row]) -> Figure:
         axes.set_title(target)
         axes.tick_params(labelbottom=True)
     axes_grid[0, 0].set_yticks(range(len(scores)), scores)
-    axes_grid[0, 0].set_ylim(len(scores) - 0.4, -0.6)
+    axes_grid[0, 0].set_ylim(len(scores) - 0.5, -0.5)
     for axes in axes_grid.flat[len(targets) :]:
         axes.set_axis_off()
     for kind in dict.fromkeys(map(kind_of, scores)):

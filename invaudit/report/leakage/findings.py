@@ -27,8 +27,8 @@ REASONS = {
     "attack-failed": "the attack does not find the leak of a target that is known to leak, so its silence says nothing",
     "exploratory": "a step knew who is a member",
 }
-# These tests could not have spoken; they take nothing from those that could.
-SILENT = ("attack-failed", "underpowered")
+# These concern the pool and not one attack alone: they silence every test that found nothing.
+SPOILING = ("control-invalid", "shift")
 UNTRIED = (
     "Access by queries alone: every attack here reads the weights.",
     "Attackers who hold more than the weights: other checkpoints, gradients, some of the training images.",
@@ -48,8 +48,8 @@ LIMITS = (
 class Finding:
     """The verdict on one target, or on a part of its tests.
 
-    ``leak`` if any test says so. Else ``inconclusive`` if the set-up fails (a reason outside ``SILENT``), or if no test
-    could speak. Else ``no-evidence``. None if nothing was tested.
+    ``leak`` if any test says so. Else ``no-evidence`` if any test says that, unless a reason of ``SPOILING`` stands
+    against another. Else ``inconclusive``. None if nothing was tested.
     """
 
     target: str
@@ -63,7 +63,7 @@ class Finding:
             return None
         if "leak" in verdicts:
             return "leak"
-        spoilt = set(self._reasons()) - set(SILENT)
+        spoilt = self._reasons().keys() & set(SPOILING)
         return "no-evidence" if "no-evidence" in verdicts and not spoilt else "inconclusive"
 
     @property
@@ -94,15 +94,15 @@ class Finding:
         if self.verdict == "leak":
             methods = ", ".join(dict.fromkeys(row["method"] for row in speaking))
             return f"{len(speaking)} of {_tests(n_tests)} say leak{smallest}: {methods}."
-        silent = "; ".join(f"{n} inconclusive, because {_because(name)}" for name, n in self._reasons().items())
-        if self.verdict == "inconclusive":
-            others = n_tests - sum(self._reasons().values())
-            return f"{_tests(n_tests)}: {silent}{f'; {others} without evidence' if others else ''}{smallest}."
-        limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
-        limit = (
-            f" They would call a leak from {limit} reconstructed members on, with probability 0.95." if limit else ""
+        unclear = "; ".join(
+            f"{n} of {n_tests} inconclusive, because {_because(name)}" for name, n in self._reasons().items()
         )
-        return f"{len(speaking)} of {_tests(n_tests)} find nothing{smallest}{f'; {silent}' if silent else ''}.{limit}"
+        if self.verdict == "inconclusive":
+            return f"{unclear}{smallest}.".replace(f"{n_tests} of {n_tests} ", "All tests ")
+        limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
+        limit = f"is {limit} reconstructed members" if limit else "is not known"
+        text = f"{len(speaking)} of {_tests(n_tests)} find nothing{smallest}{f'; {unclear}' if unclear else ''}."
+        return f"{text} The scoring limit {limit}."
 
     def _reasons(self) -> Counter[str]:
         unclear = (row for row in self.tests if row["verdict"] not in ("leak", "no-evidence"))
@@ -132,13 +132,12 @@ def findings(run: LeakageRun) -> list[Finding]:
 def headline_sentence(found: list[Finding]) -> str:
     """Return the verdicts in one sentence."""
     if len(found) == 1:
-        because = [_because(reason) for reason in found[0].reasons]
+        because = "; ".join(map(_because, found[0].reasons))
         words = WORDS.get(found[0].verdict or "", NOT_TESTED)
-        return f"{found[0].target}: {words}{', because ' + '; '.join(because) if because else ''}."
-    counts = Counter(item.verdict or "" for item in found)
-    clauses = [f"{words}: {counts[name]}" for name, words in [*WORDS.items(), ("", NOT_TESTED)] if counts[name]]
-    text = f"Of {len(found)} targets, " + ", ".join(clauses) + "."
-    return text if found else "This run holds no target."
+        return f"{found[0].target}: {words}{f', because {because}' if because else ''}."
+    targets = {name: [item.target for item in found if item.verdict == name] for name in (*WORDS, None)}
+    clauses = [f"{WORDS.get(name or '', NOT_TESTED)}: {', '.join(names)}" for name, names in targets.items() if names]
+    return ". ".join(text[0].upper() + text[1:] for text in clauses) + "." if clauses else "This run holds no target."
 
 
 def fired(run: LeakageRun) -> list[Row]:

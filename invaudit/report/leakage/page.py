@@ -1,6 +1,6 @@
 """The page of a leakage run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from invaudit.report.leakage.findings import (
     LIMITS,
     MEANINGS,
     REASONS,
+    WORDS,
     Finding,
     attack_sentence,
     findings,
@@ -23,12 +24,14 @@ from invaudit.report.leakage.findings import (
 from invaudit.report.leakage.nearest import chosen_rows, is_distance, nearest_of
 from invaudit.report.leakage.run import LeakageRun, read_leakage_run
 from invaudit.report.leakage.scope import scope
-from invaudit.report.leakage.tables import membership_results, results
+from invaudit.report.leakage.tables import BLIND, CONTROLS, MEMBERSHIP, TARGETS, TESTS, Figures, over_seeds
 from invaudit.report.page import Drawn, grid, provenance, write_page
-from invaudit.report.printing import p_text
+from invaudit.report.printing import DASH, level, p_text
+from invaudit.report.records import Row
 from invaudit.runtime.seeds import child
+from invaudit.stats.verdicts import ALPHA, BLIND_LIMIT
 
-BLIND = ["target", "design", "seed", "blind_auroc", "blind_p"]
+KEYS = ("target", "method", "metric")
 GAPS = ["target", "method", "metric", "seed", "status", "reason"]
 
 
@@ -69,12 +72,14 @@ def _figures(run: LeakageRun) -> Iterator[Drawn]:
 def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
     metric = run.primary_metric
     panels: dict[str, dict[str, figures.Similarities]] = {}
+    n_unlisted = 0
     for seed, target, method in _places(run) if metric else []:
         arrays, member = run.arrays(seed, target, method), run.arrays(seed, target, "pool").get("member")
         if member is not None and f"{metric}-index" in arrays:
             index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
-            ends = [nearest_of(index, value, kind).value for kind in (member, ~member)]
-            panels.setdefault(target, {})[method] = figures.Similarities(*ends)
+            near = [nearest_of(index, value, kind) for kind in (member, ~member)]
+            panels.setdefault(target, {})[method] = figures.Similarities(*(ends.value for ends in near))
+            n_unlisted += sum(int((ends.position < 0).sum()) for ends in near)
     if metric and panels:
         caption = (
             f"Quantiles of {metric} over the reconstructions (seed {run.seeds[0]}): to the nearest member, upwards, "
@@ -82,6 +87,10 @@ def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
             "reconstructions are nearer to members. Where members outnumber controls, some of that is expected; the "
             "tests compare equal numbers."
         )
+        if n_unlisted:
+            caption += (
+                f" {n_unlisted} values are upper bounds: the list of nearest images ends before one of that kind."
+            )
         yield Drawn("quantiles", png(figures.quantiles(panels, metric, distance=is_distance(metric))), caption)
 
 
@@ -118,32 +127,62 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
     found = findings(run)
     verdicts = dict.fromkeys(item.verdict for item in found)
     reasons = dict.fromkeys(name for item in found for name in item.reasons)
-    negative, attack = ([row for row in run.control_rows if row["kind"] == kind] for kind in ("negative", "attack"))
     ran, gaps = ([row for row in run.rows if (row["status"] == "ok") == ok] for ok in (True, False))
-    blind = dict.fromkeys(tuple(row[name] for name in BLIND) for row in ran if row["blind_auroc"] is not None)
+    remarks = dict.fromkeys(map(_remark, (row for row in run.membership_rows if row["reason"])))
+    negative, attack = ([row for row in run.control_rows if row["kind"] == kind] for kind in ("negative", "attack"))
+    blind = [row for row in ran if row["blind_auroc"] is not None]
     return provenance(run.seeds, run.config, run.environment) | {
         "title": "Leakage of training images",
         "headline": headline_sentence(found),
         "findings": found,
-        "meanings": [MEANINGS[name] for name in verdicts if name in MEANINGS],
+        "meanings": [(name, WORDS[name], MEANINGS[name]) for name in verdicts if name],
         "reasons": [(name, REASONS[name]) for name in reasons if name in REASONS],
         "attack_sentence": attack_sentence(run),
         "fired": [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in fired(run)],
         "with_images": run.shows_images,
         "cards": list(_cards(run, found)),
-        "results": grid(results(run)),
-        "membership": grid(membership_results(run)),
+        "results": _parts(run),
+        "result_columns": [*KEYS[1:], "verdict", *TESTS],
+        "membership": _grid(run.membership_rows, ("target", "score"), MEMBERSHIP),
+        "remarks": list(remarks),
         "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
-        "negative": grid(pd.DataFrame(negative), without=("kind",)),
-        "attack": grid(pd.DataFrame(attack), without=("kind",)),
-        "blind": grid(pd.DataFrame(list(blind), columns=BLIND)),
+        "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
+        "attack": _grid(attack, KEYS, CONTROLS, verdict="verdict"),
+        "blind": _grid(blind, ("target", "design"), BLIND),
+        "targets": _grid(run.target_rows, ("target", "description"), TARGETS),
         "scope": scope(run),
         "not_tested": not_tested(run),
         "limits": LIMITS,
-        "all_rows": grid(pd.DataFrame(ran), without=("status", "reason")),
+        "alpha": ALPHA,
+        "blind_limit": level(BLIND_LIMIT),
+        "all_rows": grid(pd.DataFrame(ran), without=("status",)),
         "gaps": grid(pd.DataFrame(gaps, columns=GAPS)),
-        "targets": grid(run.targets),
     }
+
+
+def _remark(row: Row) -> str:
+    """Return why a membership score, or a part of it, has no value."""
+    return (
+        row["reason"]
+        if row["status"] == "ok"
+        else f"{row['score']} on {row['target']} {row['status']}, {row['reason']}"
+    )
+
+
+def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:
+    """Return the results by target: its name; per line whether any seed leaks, and its cells."""
+    leaks = {tuple(str(row[name] or DASH) for name in KEYS) for row in run.rows if row["verdict"] == "leak"}
+    parts: dict[str, list[tuple[bool, list[str]]]] = {}
+    for target, *cells in over_seeds(run.rows, KEYS, TESTS, verdict="verdict").to_numpy().tolist():
+        parts.setdefault(target, []).append(((target, *cells[:2]) in leaks, cells))
+    return list(parts.items())
+
+
+def _grid(rows: list[Row], keys: Sequence[str], figures: Figures, **more: str) -> dict[str, Any] | None:
+    """Return rows over seeds as text for the templates, without figures that no row has."""
+    frame = over_seeds(rows, keys, figures, **more)
+    empty = [title for title in figures if title in frame and not "".join(frame[title])]
+    return grid(frame, without=empty, numbers=list(figures))
 
 
 def _cards(run: LeakageRun, found: list[Finding]) -> Iterator[tuple[str, str, str]]:

@@ -40,6 +40,11 @@ class LeakageRun:
         return [] if self.controls is None else as_rows(self.controls)
 
     @cached_property
+    def target_rows(self) -> list[Row]:
+        """Rows that describe the targets, perhaps none."""
+        return [] if self.targets is None else as_rows(self.targets)
+
+    @cached_property
     def membership_rows(self) -> list[Row]:
         """Rows of the membership scores, perhaps none."""
         return [] if self.membership is None else as_rows(self.membership)

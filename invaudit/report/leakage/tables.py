@@ -1,74 +1,74 @@
 """The tables of a leakage run: for the page, and short for the terminal."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.report.leakage.findings import LIMITS, Finding, attack_sentence, findings, headline_sentence, tested
-from invaudit.report.leakage.run import LeakageRun, read_leakage_run
+from invaudit.report.leakage.findings import Finding, attack_sentence, findings, headline_sentence, tested
+from invaudit.report.leakage.run import read_leakage_run
 from invaudit.report.printing import DASH, level, p_text, plain_table, span
 from invaudit.report.records import Row
 
-KEYS = ("target", "method", "metric")
 whole, two_decimals, three_decimals = "{:.0f}".format, "{:.2f}".format, "{:.3f}".format
+# Title of a column -> column of the file, and how its figures read.
+Figures = Mapping[str, tuple[str, Callable[[Any], str]]]
+TESTS: Figures = {
+    "Holm p": ("p_adjusted", p_text),
+    "distinct hits": ("distinct_hits", whole),
+    "to member": ("similarity_member", three_decimals),
+    "to control": ("similarity_control", three_decimals),
+    "scoring limit": ("scoring_limit", whole),
+}
+MEMBERSHIP: Figures = {
+    "AUROC": ("auroc", level),
+    "from": ("auroc_low", level),
+    "to": ("auroc_high", level),
+    "TPR at 1 % FPR": ("tpr_at_fpr_1pct", level),
+    "p": ("p_value", p_text),
+    "epsilon at least": ("epsilon_lower", two_decimals),
+}
+CONTROLS: Figures = {"p": ("p_value", p_text)}
+BLIND: Figures = {"AUROC": ("blind_auroc", level), "p": ("blind_p", p_text)}
+TARGETS: Figures = {
+    "training images": ("n_members", whole),
+    "accuracy on them": ("train_accuracy", level),
+    "accuracy on controls": ("control_accuracy", level),
+}
 
 
-def results(run: LeakageRun) -> pd.DataFrame:
-    """Return one line of text per target, method and metric: the verdict, or why there is none.
+def over_seeds(rows: Iterable[Row], keys: Sequence[str], figures: Figures, *, verdict: str = "") -> pd.DataFrame:
+    """Return one line of text per value of the key columns; over seeds, a figure is given as lowest and highest.
 
-    Over several seeds, a verdict says in how many of them, a figure is given as lowest and highest.
+    Args:
+        rows: Rows of one file.
+        keys: Columns that name a line; the values of the first come in the order of the rows.
+        figures: Columns to show.
+        verdict: Title of the column that holds the verdicts, or why there is none; empty for no such column.
     """
-    return pd.DataFrame([_result(key, rows) for key, rows in grouped(run.rows, KEYS).items()])
+    lines = []
+    for key, part in grouped(rows, keys).items():
+        line = dict(zip(keys, key, strict=True)) | ({verdict: _verdicts(part)} if verdict else {})
+        shown = {title: span((row[column] for row in part), text) for title, (column, text) in figures.items()}
+        lines.append(line | shown)
+    return pd.DataFrame(lines)
 
 
-def _result(key: tuple[str, ...], rows: list[Row]) -> dict[str, str]:
-    ran = tested(rows)
-    verdicts = Counter(_verdict(row) for row in rows)
-    counted = [f"{name} {n}/{len(rows)}" if len(rows) > 1 else name for name, n in verdicts.items()]
-    return dict(zip(KEYS, key, strict=True)) | {
-        "verdict": ", ".join(counted),
-        "Holm p": span((row["p_adjusted"] for row in ran), p_text),
-        "distinct hits": span((row["distinct_hits"] for row in ran), whole),
-        "to member": span((row["similarity_member"] for row in ran), three_decimals),
-        "to control": span((row["similarity_control"] for row in ran), three_decimals),
-        "scoring limit": span((row["scoring_limit"] for row in ran), whole),
-    }
+def _verdicts(rows: list[Row]) -> str:
+    """Return the verdicts, over several seeds with the number of each."""
+    counts = Counter(_verdict(row) for row in rows)
+    return ", ".join(f"{name} {n}/{len(rows)}" if len(rows) > 1 else name for name, n in counts.items())
 
 
 def _verdict(row: Row) -> str:
-    if row["status"] != "ok":
+    if row.get("status", "ok") != "ok" or row["verdict"] is None:
         return f"{row['status']}: {row['reason'] or 'no reason given'}"
-    return f"{row['verdict']} ({row['verdict_reason']})" if row["verdict_reason"] else str(row["verdict"])
-
-
-def membership_results(run: LeakageRun) -> pd.DataFrame:
-    """Return one line of text per target and membership score, rates in per cent.
-
-    With one seed the AUROC has its interval; over several, lowest and highest are given instead.
-    """
-    rows = run.membership_rows
-    several = len({row["seed"] for row in rows}) > 1
-    return pd.DataFrame([_membership(key, part, several) for key, part in grouped(rows, ("target", "score")).items()])
-
-
-def _membership(key: tuple[str, ...], rows: list[Row], several: bool) -> dict[str, str]:
-    ran = [row for row in rows if row["auroc"] is not None]
-    values = [row[name] for row in ran for name in (("auroc",) if several else ("auroc_low", "auroc_high"))]
-    failed = dict.fromkeys(f"{row['status']}: {row['reason']}" for row in rows if row["status"] != "ok")
-    return {
-        "target": key[0],
-        "score": key[1],
-        "AUROC": level(sum(row["auroc"] for row in ran) / len(ran)) if ran else "",
-        "over seeds" if several else "95 % interval": span(values, level),
-        "TPR at 1 % FPR": span((row["tpr_at_fpr_1pct"] for row in ran), level),
-        "p": span((row["p_value"] for row in ran), p_text),
-        "epsilon at least": span((row["epsilon_lower"] for row in ran), two_decimals),
-        "remark": "; ".join(failed),
-    }
+    reason = row.get("verdict_reason")
+    return f"{row['verdict']} ({reason})" if reason else row["verdict"]
 
 
 def leakage_table(folder: Path) -> Table:
@@ -82,12 +82,13 @@ def leakage_table(folder: Path) -> Table:
     """
     run = read_leakage_run(folder)
     caption = (
-        "One line per method, over its metrics and seeds. leak: tests that say leak, of those that ran.\n"
-        "Holm p: the smallest. hits: different pool images nearest to a reconstruction.\n"
+        "Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
+        "hits: different pool images nearest to a reconstruction.\n"
         "limit: the scoring limit, distinct reconstructed members that a test calls a leak.\n"
-        f"{attack_sentence(run)}\n{LIMITS}"
+        f"{attack_sentence(run)}\n"
+        "Failing to find a leak is not evidence of anonymity."
     )
-    table = plain_table(f"Leakage. {headline_sentence(findings(run))}", caption)
+    table = plain_table(f"Leakage of training images. {headline_sentence(findings(run))}", caption)
     for name in ("target", "method", "verdict"):
         table.add_column(name, overflow="fold")
     for name in ("leak", "Holm p", "hits", "limit"):
@@ -96,16 +97,15 @@ def leakage_table(folder: Path) -> Table:
     for (key, rows), following in zip(lines, [*lines[1:], None], strict=True):
         last = following is None or following[0][0] != key[0]
         finding = Finding(key[0], tested(rows))
-        leaks = finding.verdict == "leak"
-        table.add_row(*map(Text, (*key, *_line(finding, rows))), style="bold" if leaks else None, end_section=last)
+        style = "bold" if finding.verdict == "leak" else None
+        table.add_row(*map(Text, (*key, *_cells(finding, rows))), style=style, end_section=last)
     return table
 
 
-def _line(finding: Finding, rows: list[Row]) -> list[str]:
+def _cells(finding: Finding, rows: list[Row]) -> list[str]:
     ran = finding.tests
     if not ran:
-        verdict = ", ".join(dict.fromkeys(_verdict(row) for row in rows))
-        return [verdict, DASH, DASH, DASH, DASH]
+        return [", ".join(dict.fromkeys(map(_verdict, rows))), DASH, DASH, DASH, DASH]
     n_leaks = sum(row["verdict"] == "leak" for row in ran)
     smallest = DASH if finding.smallest is None else p_text(finding.smallest["p_adjusted"])
     counts = [span((row[name] for row in ran), whole) or DASH for name in ("distinct_hits", "scoring_limit")]

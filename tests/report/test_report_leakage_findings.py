@@ -1,0 +1,95 @@
+"""Findings of a leakage run and the table on the terminal."""
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from invaudit.report import leakage_table, read_leakage_run
+from invaudit.report.leakage.findings import REASONS, Finding, findings, headline_sentence
+from invaudit.stats import verdicts
+
+
+def _tests(*verdicts: str) -> list[dict[str, object]]:
+    rows = []
+    for text in verdicts:
+        verdict, _, reason = text.partition("/")
+        rows.append({"method": "m", "verdict": verdict, "verdict_reason": reason or None, "p_adjusted": 0.5,
+                     "scoring_limit": None})  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("tests", "verdict", "reasons"),
+    [
+        (["leak", "no-evidence", "inconclusive/control-invalid"], "leak", []),
+        (["no-evidence", "no-evidence"], "no-evidence", []),
+        (["no-evidence", "inconclusive/attack-failed", "inconclusive/underpowered"], "no-evidence", []),
+        (["no-evidence", "inconclusive/control-invalid"], "inconclusive", ["control-invalid"]),
+        (["no-evidence", "inconclusive/shift"], "inconclusive", ["shift"]),
+        (
+            ["inconclusive/attack-failed", "inconclusive/underpowered"],
+            "inconclusive",
+            ["attack-failed", "underpowered"],
+        ),
+        ([], None, []),
+    ],
+)
+def test_verdict_on_a_target(tests: list[str], verdict: str | None, reasons: list[str]) -> None:
+    for order in (tests, tests[::-1]):
+        finding = Finding("t", _tests(*order))
+        assert finding.verdict == verdict
+        assert sorted(finding.reasons) == reasons
+        assert finding.sentence.endswith(".")
+
+
+def test_every_reason_has_words() -> None:
+    assert REASONS.keys() == set(verdicts.Reason.__args__)
+
+
+def test_one_target_names_the_reason() -> None:
+    text = headline_sentence([Finding("t", _tests("inconclusive/underpowered"))])
+    assert text == f"t: inconclusive, because {REASONS['underpowered']}."
+
+
+def test_an_unknown_limit_is_said() -> None:
+    assert "The scoring limit is not known." in Finding("t", _tests("no-evidence")).sentence
+
+
+def test_findings_follow_the_table(leakage_folder: Path) -> None:
+    found = {item.target: item.verdict for item in findings(read_leakage_run(leakage_folder))}
+    assert found == {"memorised": "leak", "early-stopped": "no-evidence", "shifted": "inconclusive"}
+
+
+def _printed(folder: Path, width: int = 120) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(leakage_table(folder))
+    return stream.getvalue()
+
+
+def test_printed_table(leakage_folder: Path) -> None:
+    text = _printed(leakage_folder)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["memorised", "generator", "leak", "4/4", "0.0004", "25", "7\u20139"] in lines
+    assert ["shifted", "tldr", "inconclusive", "(shift)", "0/4", "0.48", "3", "7\u20139"] in lines
+    assert "failed: the inversions collapsed" in text
+    assert "missed by tldr" in text
+    assert "not evidence of anonymity" in text
+    targets = [line[0] for line in lines if line and line[0] in ("memorised", "early-stopped", "shifted")]
+    assert targets == ["memorised"] * 4 + ["early-stopped"] * 3 + ["shifted"] * 3
+
+
+def test_narrow_table_cuts_no_figure(leakage_folder: Path) -> None:
+    narrow = _printed(leakage_folder, width=60)
+    for word in ("0.0004", "7\u20139", "4/4"):
+        assert word in narrow
+
+
+def test_names_are_no_markup_and_stay_text(leakage_folder: Path) -> None:
+    frame = pd.read_csv(leakage_folder / "table.csv").replace({"memorised": "[red]007[/nothing]", "kkt": "007"})
+    frame.to_csv(leakage_folder / "table.csv", index=False)
+    text = _printed(leakage_folder)
+    assert "[red]007[/nothing]" in text
+    assert "007" in read_leakage_run(leakage_folder).names("method")

@@ -1,7 +1,6 @@
 """One job: train one network with one seed, pass every image through it once, score with every detector."""
 
 import importlib
-import io
 import logging
 import time
 from collections import defaultdict
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
+from invaudit.benchmarks.running import npz_bytes
 from invaudit.data import STATISTICS, ImageSet, generator, torchvision
 from invaudit.inversion import Inverter
 from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
@@ -59,15 +59,8 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> No
     with threads(1):
         sets = load_sets(settings, seed)
         job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
-        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}.npz", npz(job.arrays))
+        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}.npz", npz_bytes(job.arrays))
         RunFolder(folder).finish(job_name(seed, network), {**job.record, "sets": sets.record()})
-
-
-def npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """Return arrays as the bytes of an npz file, the same for the same arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
-    return buffer.getvalue()
 
 
 class Job:
@@ -155,7 +148,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
         job.record["cost"] = {"steps": steps, "seconds": made.seconds, "inversions": made.inversions}
     if made and made.snapshots.epochs:
         pictures = {"images": torch.stack(made.snapshots.images).numpy(), "epochs": np.array(made.snapshots.epochs)}
-        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-inversions.npz", npz(pictures))
+        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-inversions.npz", npz_bytes(pictures))
     work.unlink(missing_ok=True)
     return job
 

@@ -1,0 +1,69 @@
+"""What the runners share: jobs in worker processes, and how tables and arrays are written."""
+
+import io
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invaudit.runtime.console import notice, progress
+from invaudit.runtime.files import write_text
+from invaudit.runtime.runs import RunFolder, log_to
+
+
+def run_jobs(
+    work: Callable[..., None], jobs: dict[str, tuple[Any, ...]], folder: RunFolder, workers: int, preload: list[str]
+) -> None:
+    """Do the jobs that have no record yet.
+
+    Args:
+        work: Does one job and writes its record.
+        jobs: Name of the record -> arguments of ``work``; the longest first, so that no core waits at the end.
+        folder: Where the records are.
+        workers: Jobs at a time, each in a process of its own.
+        preload: Modules that workers need.
+    """
+    todo = [arguments for name, arguments in jobs.items() if folder.record(name) is None]
+    at_once = min(workers, len(todo))
+    notice(f"{len(todo)} of {len(jobs)} jobs to do, {at_once} at a time; results go to {folder.path}")
+    for _ in progress(_finished(work, todo, folder, at_once, preload), total=len(todo), label="jobs"):
+        pass
+
+
+def _finished(
+    work: Callable[..., None], todo: list[tuple[Any, ...]], folder: RunFolder, workers: int, preload: list[str]
+) -> Iterator[None]:
+    if workers <= 1:
+        for arguments in todo:
+            work(*arguments)
+            yield
+        return
+    # A server that has imported everything once hands out workers: importing torch takes longer than a short job.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preload)
+    log = (folder.path / "log.txt",)
+    with ProcessPoolExecutor(workers, context, initializer=log_to, initargs=log) as pool:
+        futures = [pool.submit(work, *arguments) for arguments in todo]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return arrays as the bytes of an npz file, the same for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))

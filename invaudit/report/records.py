@@ -11,7 +11,7 @@ from invaudit.runtime.files import read_json
 # Columns of names and words: "007" is not 7 there, and a set may be called "None".
 NAMES = (
     "id_set", "network", "detector", "ood_set", "group", "target", "method", "metric", "design", "score", "kind",
-    "verdict", "verdict_reason", "description", "status", "reason",
+    "verdict", "verdict_reason", "description", "hash", "status", "reason",
 )  # fmt: skip
 Row = dict[str, Any]
 

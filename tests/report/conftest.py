@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 import invaudit.report.leakage.page as leakage_module
 import invaudit.report.ood.page as ood_module
+from invaudit.runtime import content_hash
 
 SETS = {"held-out-digits": "near", "letters": "near", "photos": "far", "gaussian": "seen", "uniform": "seen"}
 MEANS = {"mean-near": ["near"], "mean-far": ["far"], "worst-near": ["near"], "worst": ["near", "far"]}
@@ -225,7 +226,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 METHODS, METRICS, LEAK_SEEDS = ("generator", "kkt", "tldr"), ("ssim", "lpips-alex"), (0, 1)
-TARGETS = {"memorised": 0.5, "early-stopped": 0.0, "shifted": 0.25}
+TARGETS = {"twin": 0.0, "memorised": 0.5, "early-stopped": 0.0, "shifted": 0.25}
 N_PAIRS, N_RECONSTRUCTIONS, N_LISTED = 40, 30, 12
 HITS = {"generator": 25, "kkt": 21, "tldr": 3}
 
@@ -255,7 +256,9 @@ def _leak_table() -> pd.DataFrame:
         base = {"target": "memorised", "design": "pairs", "seed": seed}
         rows.append(base | {"method": "deepinversion", "metric": "ssim"} | failed)
         rows.append(base | {"method": "generator", "metric": "lpips-squeeze"} | skipped)
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.loc[frame["method"].eq("tldr") & frame["target"].eq("memorised"), "reason"] = "collapsed: one image"
+    return frame
 
 
 def _membership() -> pd.DataFrame:
@@ -276,18 +279,19 @@ def _membership() -> pd.DataFrame:
 
 
 def _leak_controls() -> pd.DataFrame:
-    rows = [
-        {"kind": kind, "target": "known-leak" if kind == "attack" else "twin", "method": method, "metric": metric,
-         "seed": seed, "p_value": 0.0001 if kind == "attack" and method != "tldr" else 0.4,
-         "verdict": "leak" if kind == "attack" and method != "tldr" else "no-evidence"}
-        for kind, method, metric, seed in product(("attack", "negative"), METHODS, METRICS, LEAK_SEEDS)
+    rows: list[dict[str, object]] = [
+        {"kind": "attack", "target": "attack-control", "method": method, "metric": metric, "seed": 0,
+         "p_value": 0.4 if method == "tldr" else 0.0001, "verdict": "no-evidence" if method == "tldr" else "leak"}
+        for method, metric in product(METHODS, METRICS)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    table = _leak_table()
+    negative = table[table["target"] == "twin"].assign(kind="negative")
+    return pd.concat([pd.DataFrame(rows), negative[list(rows[0])]], ignore_index=True)
 
 
 def _leak_arrays(folder: Path, *, images: bool) -> None:
     digits = load_digits()
-    for seed, (target, leak) in product(LEAK_SEEDS, TARGETS.items()):
+    for seed, (target, leak) in product(LEAK_SEEDS, list(TARGETS.items())[1:]):
         rng = np.random.default_rng([seed, len(target)])
         place = folder / f"scores/seed-{seed}/{target}"
         place.mkdir(parents=True)
@@ -324,9 +328,9 @@ def make_leakage_run() -> Callable[..., Path]:
         _membership().to_csv(folder / "membership.csv", index=False)
         _leak_controls().to_csv(folder / "controls.csv", index=False)
         targets = [
-            {"target": target, "seed": seed, "n_members": 500, "train_accuracy": 1 - 0.1 * (leak == 0),
-             "control_accuracy": 0.86, "description": f"a {target} network"}
-            for seed, (target, leak) in product(LEAK_SEEDS, TARGETS.items())
+            {"target": target, "seed": seed, "n_members": N_PAIRS, "train_accuracy": 0.85 + 0.3 * leak,
+             "control_accuracy": 0.86, "description": f"{target} network", "hash": content_hash(target, str(seed))}
+            for seed, (target, leak) in product(LEAK_SEEDS, [("attack-control", 0.5), *TARGETS.items()])
         ]  # fmt: skip
         pd.DataFrame(targets).to_csv(folder / "targets.csv", index=False)
         _leak_arrays(folder, images=images == "full")

@@ -13,7 +13,7 @@ import pytest
 from invaudit.report import audit_record, audit_schema
 from invaudit.runtime import RunFolderError, content_hash, write_json
 
-HASHES = {"targets": {"memorised": content_hash("a")}, "data": {"pool": content_hash("b")}}
+DATA = {"pool": content_hash("b")}
 OOD = {
     "detector": "joint",
     "id_accuracy": 0.97,
@@ -28,7 +28,7 @@ def _errors(record: Any) -> list[str]:
 
 @pytest.fixture
 def record(finished_leakage_run: Path) -> dict[str, Any]:
-    return audit_record(finished_leakage_run, **HASHES, ood=OOD)
+    return audit_record(finished_leakage_run, data=DATA, ood=OOD)
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -47,14 +47,18 @@ def test_record_says_what_the_run_found(record: dict[str, Any], finished_leakage
     found = {item["target"]: item for item in record["targets"]}
     verdicts = {name: (item["verdict"], item["reasons"]) for name, item in found.items()}
     assert verdicts == {
-        "memorised": ("leak", []), "early-stopped": ("no-evidence", []), "shifted": ("inconclusive", ["shift"]),
-    }  # fmt: skip
+        "twin": ("no-evidence", []),
+        "memorised": ("leak", []),
+        "early-stopped": ("no-evidence", []),
+        "shifted": ("inconclusive", ["shift"]),
+    }
     assert sum(len(item["tests"]) for item in found.values()) == len(table)
     p_values = [test["p_value"] for item in found.values() for test in item["tests"] if test["status"] == "ok"]
     assert sorted(p_values) == sorted(table["p_value"].dropna())
-    assert found["memorised"]["hash"] == HASHES["targets"]["memorised"]
-    assert found["shifted"]["hash"] is None
-    assert record["data"] == HASHES["data"]
+    networks = found["memorised"]["networks"]
+    assert [network["hash"] for network in networks] == [content_hash("memorised", str(seed)) for seed in (0, 1)]
+    assert [name for name, item in found.items() if item["negative_control"]] == ["twin"]
+    assert record["data"] == DATA
     assert len(record["membership"]) == len(pd.read_csv(finished_leakage_run / "membership.csv"))
     assert len(record["controls"]) == len(pd.read_csv(finished_leakage_run / "controls.csv"))
     assert record["ood"]["sets"][0]["auroc_low"] is None
@@ -65,7 +69,7 @@ def test_record_says_what_the_run_found(record: dict[str, Any], finished_leakage
 
 
 def test_ood_that_was_not_measured_is_said(finished_leakage_run: Path) -> None:
-    record = audit_record(finished_leakage_run, **HASHES)
+    record = audit_record(finished_leakage_run, data=DATA)
     assert not _errors(record)
     assert record["ood"] is None
     assert any("OOD" in text for text in record["not_tested"])
@@ -73,18 +77,19 @@ def test_ood_that_was_not_measured_is_said(finished_leakage_run: Path) -> None:
 
 def test_a_bare_folder_is_enough(leakage_folder: Path, tmp_path: Path) -> None:
     shutil.copy(leakage_folder / "table.csv", tmp_path / "table.csv")
-    record = audit_record(tmp_path, targets={}, data={})
+    record = audit_record(tmp_path, data={})
     assert not _errors(record)
     assert record["membership"] == record["controls"] == record["command"] == []
     with pytest.raises(RunFolderError, match=r"table\.csv"):
-        audit_record(tmp_path / "none", targets={}, data={})
+        audit_record(tmp_path / "none", data={})
 
 
 WRONG: list[tuple[tuple[str | int, ...], Any]] = [
     (("schema_version",), 2),
     (("targets",), {}),
     (("targets", 0, "verdict"), "safe"),
-    (("targets", 0, "hash"), "abc"),
+    (("targets", 0, "networks", 0, "hash"), "abc"),
+    (("targets", 0, "negative_control"), "no"),
     (("targets", 0, "tests", 0, "p_value"), "0.1"),
     (("targets", 0, "tests", 0, "p_adjusted"), 1.5),
     (("targets", 0, "tests", 0, "distinct_hits"), 2.5),

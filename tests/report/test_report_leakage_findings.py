@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from invaudit.report import leakage_table, read_leakage_run
-from invaudit.report.leakage.findings import REASONS, Finding, findings, headline_sentence
+from invaudit.report.leakage.findings import FIRED, REASONS, Finding, findings, headline_sentence
 from invaudit.stats import verdicts
 
 
@@ -60,7 +60,14 @@ def test_an_unknown_limit_is_said() -> None:
 
 def test_findings_follow_the_table(leakage_folder: Path) -> None:
     found = {item.target: item.verdict for item in findings(read_leakage_run(leakage_folder))}
-    assert found == {"memorised": "leak", "early-stopped": "no-evidence", "shifted": "inconclusive"}
+    assert list(found)[-1] == "twin"
+    assert findings(read_leakage_run(leakage_folder))[-1].negative
+    assert found == {
+        "twin": "no-evidence",
+        "memorised": "leak",
+        "early-stopped": "no-evidence",
+        "shifted": "inconclusive",
+    }
 
 
 def _printed(folder: Path, width: int = 120) -> str:
@@ -75,10 +82,18 @@ def test_printed_table(leakage_folder: Path) -> None:
     assert ["memorised", "generator", "leak", "4/4", "0.0004", "25", "7\u20139"] in lines
     assert ["shifted", "tldr", "inconclusive", "(shift)", "0/4", "0.48", "3", "7\u20139"] in lines
     assert "failed: the inversions collapsed" in text
-    assert "missed by tldr" in text
+    assert "missed by tldr" in " ".join(text.split())
     assert "not evidence of anonymity" in text
-    targets = [line[0] for line in lines if line and line[0] in ("memorised", "early-stopped", "shifted")]
-    assert targets == ["memorised"] * 4 + ["early-stopped"] * 3 + ["shifted"] * 3
+    assert "twin (negative control) " in text
+    targets = [line[0] for line in lines if line and line[0] in ("twin", "memorised", "early-stopped", "shifted")]
+    assert targets == ["twin"] * 3 + ["memorised"] * 4 + ["early-stopped"] * 3 + ["shifted"] * 3
+
+
+def test_a_fired_negative_control_is_printed(leakage_folder: Path) -> None:
+    assert FIRED not in _printed(leakage_folder)
+    frame = pd.read_csv(leakage_folder / "controls.csv").replace({"verdict": {"no-evidence": "leak"}})
+    frame.to_csv(leakage_folder / "controls.csv", index=False)
+    assert FIRED in " ".join(_printed(leakage_folder).split())
 
 
 def test_narrow_table_cuts_no_figure(leakage_folder: Path) -> None:

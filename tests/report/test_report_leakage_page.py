@@ -14,7 +14,7 @@ from invaudit.report import leakage_page
 from invaudit.report.leakage.figures import Triplets
 from invaudit.runtime import RunFolderError
 
-IMAGES = [f"images-{number}" for number in range(9)]
+IMAGES = [f"images-{number:02}" for number in range(3, 12)]
 BANNER = "This page shows training images."
 Show = Callable[[Path], Any]
 
@@ -50,6 +50,10 @@ def test_verdicts_come_first(leakage_folder: Path, page: Show) -> None:
     assert "memorised leak 8 of 12 tests say leak (smallest Holm p 0.0004): generator, kkt." in body
     assert "early-stopped no evidence of a leak 8 of 12 tests find nothing (smallest Holm p 0.48); 4 of 12" in body
     assert "The scoring limit is 7\u20139 reconstructed members." in body
+    assert "twin Negative control: no evidence of a leak" in body
+    assert "targets that leak 1 of 3" in body
+    assert "Remark: under 1,000 controls: attribution on twin, loss on twin" in body
+    assert "Remark: collapsed: one image: tldr ssim on memorised, tldr lpips-alex on memorised." in body
     assert "shifted inconclusive (shift) All tests inconclusive, because members and control differ" in body
     assert "was found by generator, kkt; missed by tldr." in body
     assert "does not show that the training images are safe, nor that the model is anonymous" in body
@@ -61,7 +65,7 @@ def test_verdicts_come_first(leakage_folder: Path, page: Show) -> None:
 def test_every_row_is_there(leakage_folder: Path, page: Show) -> None:
     rows = pd.read_csv(leakage_folder / "table.csv")
     rows["p_value"] = rows["p_adjusted"] = 0.02 + np.arange(len(rows)) / 10_000
-    rows.loc[0, "verdict"] = "inconclusive"
+    rows.loc[rows["target"].eq("memorised").idxmax(), "verdict"] = "inconclusive"
     rows.to_csv(leakage_folder / "table.csv", index=False)
     shown = page(leakage_folder)
     cells = shown.html.replace("<td", "\n<td").split("\n")
@@ -71,7 +75,7 @@ def test_every_row_is_there(leakage_folder: Path, page: Show) -> None:
     for text in ("failed: the inversions collapsed 2/2", "skipped: the LPIPS weights are not there 2/2"):
         assert text in shown.text
     assert "deepinversion ssim on memorised: failed, the inversions collapsed." in shown.text
-    assert "kkt:cosine on shifted failed, no reference set" in shown.text
+    assert "Remark: no reference set: kkt:cosine on shifted." in shown.text
 
 
 def test_page_makes_no_request_and_figures_lie_beside_it(leakage_folder: Path, page: Show) -> None:
@@ -135,7 +139,7 @@ def test_images_are_the_nearest_ones(leakage_folder: Path, page: Show, drawn: li
 
 def test_hostile_names_are_escaped(leakage_folder: Path, page: Show, hostile: str) -> None:
     words = ["memorised", "generator", "ssim", "pairs", "attribution", "generator:ssim", "twin", "shift"]
-    words += ["attack-failed", "the inversions collapsed", "a memorised network", "no reference set"]
+    words += ["attack-failed", "the inversions collapsed", "memorised network", "no reference set"]
     for name in ("table.csv", "membership.csv", "controls.csv", "targets.csv"):
         _edit(leakage_folder, name, lambda frame: frame.replace(dict.fromkeys(words, hostile)))
     for path in leakage_folder.glob("scores/*/*/generator.npz"):
@@ -195,7 +199,7 @@ def test_nothing_ran(leakage_folder: Path, page: Show) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_fired_negative_control_is_shouted(leakage_folder: Path, page: Show) -> None:
-    words = "A negative control was called a leak, where nothing can leak: kkt, ssim on twin (seed 1)."
+    words = "A negative control fired: the tests found a leak where nothing can leak."
     assert words not in page(leakage_folder).text
 
     def fire(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,4 +210,14 @@ def test_a_fired_negative_control_is_shouted(leakage_folder: Path, page: Show) -
     _edit(leakage_folder, "controls.csv", fire)
     text = page(leakage_folder).text
     assert words in text
-    assert "negative controls 1 fired" in text
+    assert "Concerned: kkt, ssim on twin (seed 1)." in text
+    assert "negative controls fired" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_verdict_withheld_for_a_control_is_shouted(leakage_folder: Path, page: Show) -> None:
+    _edit(leakage_folder, "table.csv", lambda frame: frame.replace({"verdict_reason": {"shift": "control-invalid"}}))
+    text = page(leakage_folder).text
+    assert "A negative control fired" in text
+    assert "Concerned: generator, ssim on shifted (seed 0);" in text
+    assert "inconclusive (control-invalid)" in text

@@ -20,15 +20,12 @@ def audit_schema() -> dict[str, Any]:
     return json.loads(text)
 
 
-def audit_record(
-    folder: Path, *, targets: Mapping[str, str], data: Mapping[str, str], ood: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def audit_record(folder: Path, *, data: Mapping[str, str], ood: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the content of ``audit.json``: plain values, following `audit_schema`. What is not known is None.
 
     Args:
         folder: The folder of a leakage run.
-        targets: Content hash (SHA-256, hex) by name of target.
-        data: Content hash by name of image set.
+        data: Content hash (SHA-256, hex) by name of image set.
         ood: OOD readiness: ``detector``, ``id_accuracy`` and ``sets``, rows of an OOD table; None: not tested.
 
     Raises:
@@ -36,15 +33,14 @@ def audit_record(
     """
     run = read_leakage_run(folder)
     environment = run.environment or {}
-    descriptions = {row["target"]: row["description"] for row in run.target_rows}
     return {
         "schema_version": audit_schema()["properties"]["schema_version"]["const"],
         "date": environment.get("date"),
         "targets": [
             {
                 "target": finding.target,
-                "hash": targets.get(finding.target),
-                "description": descriptions.get(finding.target),
+                "negative_control": finding.negative,
+                "networks": [_picked(row, "network") for row in run.target_rows if row["target"] == finding.target],
                 "verdict": finding.verdict,
                 "reasons": finding.reasons,
                 "tests": [_picked(row, "test") for row in run.rows if row["target"] == finding.target],

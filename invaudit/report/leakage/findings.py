@@ -38,6 +38,9 @@ UNTRIED = (
     "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
 )
 OOD_UNTRIED = "Readiness for images of other kinds (OOD detection)."
+FIRED = (
+    "A negative control fired: the tests found a leak where nothing can leak. Do not trust the verdicts of this run."
+)
 LIMITS = (
     "Failing to find a leak does not show that the training images are safe, nor that the model is anonymous. "
     "A verdict holds for this target, these attacks and settings, this pool, and these measures of similarity."
@@ -54,6 +57,8 @@ class Finding:
 
     target: str
     tests: list[Row]
+    negative: bool = False
+    """Whether the target is a negative control."""
 
     @property
     def verdict(self) -> str | None:
@@ -123,14 +128,18 @@ def tested(rows: Iterable[Row]) -> list[Row]:
 
 
 def findings(run: LeakageRun) -> list[Finding]:
-    """Return the verdict on each target, in the order of the table."""
-    return [
-        Finding(target, tested(row for row in run.rows if row["target"] == target)) for target in run.names("target")
+    """Return the verdict on each target, in the order of the table, negative controls last."""
+    negative = run.negative_targets
+    found = [
+        Finding(target, tested(row for row in run.rows if row["target"] == target), negative=target in negative)
+        for target in run.names("target")
     ]
+    return sorted(found, key=lambda item: item.negative)
 
 
 def headline_sentence(found: list[Finding]) -> str:
-    """Return the verdicts in one sentence."""
+    """Return the verdicts on the targets that are no negative controls, in few words."""
+    found = [item for item in found if not item.negative]
     if len(found) == 1:
         because = "; ".join(map(_because, found[0].reasons))
         words = WORDS.get(found[0].verdict or "", NOT_TESTED)
@@ -140,9 +149,11 @@ def headline_sentence(found: list[Finding]) -> str:
     return ". ".join(text[0].upper() + text[1:] for text in clauses) + "." if clauses else "This run holds no target."
 
 
-def fired(run: LeakageRun) -> list[Row]:
-    """Return the negative controls that were called a leak."""
-    return [row for row in run.control_rows if row["kind"] == "negative" and row["verdict"] == "leak"]
+def fired(run: LeakageRun) -> list[str]:
+    """Return what shows that a negative control fired: those called a leak, and verdicts that were withheld for it."""
+    negative = [row for row in run.control_rows if row["kind"] == "negative" and row["verdict"] == "leak"]
+    withheld = [row for row in run.rows if row["verdict_reason"] == "control-invalid"]
+    return [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in negative + withheld]
 
 
 def attack_sentence(run: LeakageRun) -> str:

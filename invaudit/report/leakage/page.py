@@ -10,6 +10,7 @@ import pandas as pd
 from invaudit.report.drawing import png
 from invaudit.report.leakage import figures
 from invaudit.report.leakage.findings import (
+    FIRED,
     LIMITS,
     MEANINGS,
     REASONS,
@@ -29,7 +30,7 @@ from invaudit.report.page import Drawn, grid, provenance, write_page
 from invaudit.report.printing import DASH, level, p_text
 from invaudit.report.records import Row
 from invaudit.runtime.seeds import child
-from invaudit.stats.verdicts import ALPHA, BLIND_LIMIT
+from invaudit.stats.verdicts import BLIND_LIMIT
 
 KEYS = ("target", "method", "metric")
 GAPS = ["target", "method", "metric", "seed", "status", "reason"]
@@ -120,15 +121,14 @@ def _triplets(run: LeakageRun) -> Iterator[Drawn]:
             f"{method} on {target} (seed {seed}), {metric} below each image"
             f"{', smaller is more similar' if is_distance(str(metric)) else ''}."
         )
-        yield Drawn(f"images-{number}", png(figures.triplets(shown)), caption)
+        yield Drawn(f"images-{number:02}", png(figures.triplets(shown)), caption)
 
 
 def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
     found = findings(run)
-    verdicts = dict.fromkeys(item.verdict for item in found)
+    verdicts = dict.fromkeys(item.verdict for item in found if not item.negative)
     reasons = dict.fromkeys(name for item in found for name in item.reasons)
     ran, gaps = ([row for row in run.rows if (row["status"] == "ok") == ok] for ok in (True, False))
-    remarks = dict.fromkeys(map(_remark, (row for row in run.membership_rows if row["reason"])))
     negative, attack = ([row for row in run.control_rows if row["kind"] == kind] for kind in ("negative", "attack"))
     blind = [row for row in ran if row["blind_auroc"] is not None]
     return provenance(run.seeds, run.config, run.environment) | {
@@ -138,13 +138,15 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "meanings": [(name, WORDS[name], MEANINGS[name]) for name in verdicts if name],
         "reasons": [(name, REASONS[name]) for name in reasons if name in REASONS],
         "attack_sentence": attack_sentence(run),
-        "fired": [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in fired(run)],
+        "warning": FIRED,
+        "fired": fired(run),
         "with_images": run.shows_images,
         "cards": list(_cards(run, found)),
         "results": _parts(run),
         "result_columns": [*KEYS[1:], "verdict", *TESTS],
         "membership": _grid(run.membership_rows, ("target", "score"), MEMBERSHIP),
-        "remarks": list(remarks),
+        "result_remarks": _remarks(ran, ("method", "metric")),
+        "membership_remarks": _remarks(run.membership_rows, ("score",)),
         "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
         "attack": _grid(attack, KEYS, CONTROLS, verdict="verdict"),
@@ -153,20 +155,21 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "scope": scope(run),
         "not_tested": not_tested(run),
         "limits": LIMITS,
-        "alpha": ALPHA,
+        "alpha": run.alpha,
         "blind_limit": level(BLIND_LIMIT),
         "all_rows": grid(pd.DataFrame(ran), without=("status",)),
         "gaps": grid(pd.DataFrame(gaps, columns=GAPS)),
     }
 
 
-def _remark(row: Row) -> str:
-    """Return why a membership score, or a part of it, has no value."""
-    return (
-        row["reason"]
-        if row["status"] == "ok"
-        else f"{row['score']} on {row['target']} {row['status']}, {row['reason']}"
-    )
+def _remarks(rows: list[Row], names: Sequence[str]) -> list[str]:
+    """Return the reasons in the rows, each with the rows that have it."""
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["reason"]:
+            name = f"{' '.join(str(row[key]) for key in names)} on {row['target']}"
+            found.setdefault(row["reason"], {})[name] = None
+    return [f"{reason}: {', '.join(names)}" for reason, names in found.items()]
 
 
 def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:
@@ -187,6 +190,7 @@ def _grid(rows: list[Row], keys: Sequence[str], figures: Figures, **more: str) -
 
 def _cards(run: LeakageRun, found: list[Finding]) -> Iterator[tuple[str, str, str]]:
     """Yield title, figure and note of each number at the top of the page."""
+    found = [item for item in found if not item.negative]
     tests = [row for item in found for row in item.tests]
     n_leaks = sum(row["verdict"] == "leak" for row in tests)
     yield "targets that leak", f"{sum(item.verdict == 'leak' for item in found)} of {len(found)}", "by any test"
@@ -196,5 +200,5 @@ def _cards(run: LeakageRun, found: list[Finding]) -> Iterator[tuple[str, str, st
         place = f"{smallest['method']}, {smallest['metric']} on {smallest['target']}"
         yield "smallest Holm p", p_text(smallest["p_adjusted"]), place
     n_negative = sum(row["kind"] == "negative" for row in run.control_rows)
-    verdict = f"{len(fired(run))} fired" if n_negative else "not run"
-    yield "negative controls", verdict, f"of {n_negative}; none should"
+    verdict = "not run" if not n_negative else "fired" if fired(run) else "passed"
+    yield "negative controls", verdict, f"{n_negative} tests where nothing can leak"

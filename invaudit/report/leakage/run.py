@@ -11,6 +11,7 @@ import yaml
 
 from invaudit.report.records import Row, as_rows, read_config, read_environment, read_table
 from invaudit.runtime.errors import RunFolderError
+from invaudit.stats.verdicts import ALPHA
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class LeakageRun:
         """The resolved settings, perhaps none."""
         found = yaml.safe_load(self.config or "")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def negative_targets(self) -> set[str]:
+        """Targets where nothing can leak; they are audited like the others and are negative controls of them."""
+        return {row["target"] for row in self.control_rows if row["kind"] == "negative"}
+
+    @property
+    def alpha(self) -> float:
+        """Level of the verdict over all tests of one target."""
+        return self.settings.get("alpha", ALPHA)
 
     @property
     def seeds(self) -> list[int]:

@@ -36,6 +36,9 @@ def scope(run: LeakageRun) -> list[tuple[str, str]]:
     )
     found.append(("methods", names_of(run.rows, "method")))
     found += [(f"metric: {name}", METRICS.get(name, "not described")) for name in run.names("metric")]
+    if {"limit_blur", "limit_noise"} <= run.settings.keys():
+        blur, noise = run.settings["limit_blur"], run.settings["limit_noise"]
+        found.append(("scoring limit", f"Simulated with copies of members, blur {blur} px, noise {noise}."))
     candidates = span((row["n_reconstructions"] for row in run.rows), whole)
     seconds = sum(row["seconds"] for row in run.rows if row["seconds"] is not None)
     found.append(("effort", f"{candidates or '?'} reconstructions per target and method, {seconds:.0f} s in all"))

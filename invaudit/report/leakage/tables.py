@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.report.leakage.findings import Finding, attack_sentence, findings, headline_sentence, tested
+from invaudit.report.leakage.findings import FIRED, Finding, attack_sentence, findings, fired, headline_sentence, tested
 from invaudit.report.leakage.run import read_leakage_run
 from invaudit.report.printing import DASH, level, p_text, plain_table, span
 from invaudit.report.records import Row
@@ -81,7 +81,9 @@ def leakage_table(folder: Path) -> Table:
         RunFolderError: The folder holds no ``table.csv``.
     """
     run = read_leakage_run(folder)
-    caption = (
+    negative = run.negative_targets
+    caption = f"{FIRED}\n" if fired(run) else ""
+    caption += (
         "Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
         "hits: different pool images nearest to a reconstruction.\n"
         "limit: the scoring limit, distinct reconstructed members that a test calls a leak.\n"
@@ -96,9 +98,10 @@ def leakage_table(folder: Path) -> Table:
     lines = list(grouped(run.rows, ("target", "method")).items())
     for (key, rows), following in zip(lines, [*lines[1:], None], strict=True):
         last = following is None or following[0][0] != key[0]
-        finding = Finding(key[0], tested(rows))
+        finding = Finding(key[0], tested(rows), negative=key[0] in negative)
+        name = f"{key[0]} (negative control)" if finding.negative else key[0]
         style = "bold" if finding.verdict == "leak" else None
-        table.add_row(*map(Text, (*key, *_cells(finding, rows))), style=style, end_section=last)
+        table.add_row(*map(Text, (name, key[1], *_cells(finding, rows))), style=style, end_section=last)
     return table
 
 

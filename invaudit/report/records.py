@@ -37,6 +37,12 @@ def read_table(path: Path) -> pd.DataFrame | None:
         return None
 
 
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of a CSV file, none where it is missing or empty."""
+    frame = read_table(path)
+    return [] if frame is None else as_rows(frame)
+
+
 def read_config(folder: Path) -> str | None:
     """Read the text of ``config.yaml``, None where it is missing."""
     path = folder / "config.yaml"

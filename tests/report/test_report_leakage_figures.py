@@ -26,7 +26,7 @@ def _triplets() -> Triplets:
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "quantiles": lambda _: quantiles({f"t{i}": {"m": SHIFTED, "$\\frac{": SHIFTED} for i in range(5)}, "ssim"),
     "membership": lambda folder: membership(
-        [row for row in read_leakage_run(folder).membership_rows if row["auroc"] is not None]
+        [row for row in read_leakage_run(folder).membership if row["auroc"] is not None]
     ),
     "triplets": lambda _: triplets(_triplets()),
 }

@@ -64,7 +64,7 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     """
     n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
     n_columns = min(len(panels), PANELS_PER_ROW)
-    figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.7 + 2.6 * n_rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.7 + 2.8 * n_rows), layout="constrained")
     axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
     methods = list(dict.fromkeys(method for shown in panels.values() for method in shown))
     marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
@@ -89,8 +89,10 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
         axes.set_axis_off()
     for method, (colour, marker) in marks.items():
         axes_grid[0, 0].plot([], [], marker, color=colour, markersize=6, linestyle="none", label=method)
-    figure.supxlabel(f"{metric} to the nearest control", fontsize=9)
-    figure.supylabel(f"{metric} to the nearest member", fontsize=9)
+    for axes in axes_grid[:, 0]:
+        axes.set_ylabel(f"{metric} to the nearest member")
+    for axes in axes_grid.flat[: len(panels)]:
+        axes.set_xlabel(f"{metric} to the nearest control")
     figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2)
     return figure
 

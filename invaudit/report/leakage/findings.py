@@ -151,7 +151,7 @@ def headline_sentence(found: list[Finding]) -> str:
 
 def fired(run: LeakageRun) -> list[str]:
     """Return what shows that a negative control fired: those called a leak, and verdicts that were withheld for it."""
-    negative = [row for row in run.control_rows if row["kind"] == "negative" and row["verdict"] == "leak"]
+    negative = [row for row in run.controls if row["kind"] == "negative" and row["verdict"] == "leak"]
     withheld = [row for row in run.rows if row["verdict_reason"] == "control-invalid"]
     return [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in negative + withheld]
 
@@ -159,7 +159,7 @@ def fired(run: LeakageRun) -> list[str]:
 def attack_sentence(run: LeakageRun) -> str:
     """Return for which methods the attack control was called a leak, and for which it was not."""
     found: dict[str, bool] = {}
-    for row in run.control_rows:
+    for row in run.controls:
         if row["kind"] == "attack":
             found[row["method"]] = found.get(row["method"], False) or row["verdict"] == "leak"
     if not found:

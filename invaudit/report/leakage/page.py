@@ -59,7 +59,7 @@ def leakage_page(run: Path) -> Path:
 def _figures(run: LeakageRun) -> Iterator[Drawn]:
     """Yield each figure that the run can give."""
     yield from _quantiles(run)
-    measured = [row for row in run.membership_rows if row["auroc"] is not None]
+    measured = [row for row in run.membership if row["auroc"] is not None]
     if measured:
         caption = (
             "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
@@ -109,8 +109,6 @@ def _triplets(run: LeakageRun) -> Iterator[Drawn]:
         if not {"images", f"{metric}-index"} <= arrays.keys() or "images" not in pictures or "member" not in pool:
             continue
         index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
-        if index.shape[1] < 2:
-            continue
         by_margin, at_random = chosen_rows(index, value, np.random.default_rng(child(seed, "report/rows", number)))
         rows = np.concatenate([by_margin, at_random])
         near = [nearest_of(index[rows], value[rows], kind) for kind in (pool["member"], ~pool["member"])]
@@ -129,7 +127,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
     verdicts = dict.fromkeys(item.verdict for item in found if not item.negative)
     reasons = dict.fromkeys(name for item in found for name in item.reasons)
     ran, gaps = ([row for row in run.rows if (row["status"] == "ok") == ok] for ok in (True, False))
-    negative, attack = ([row for row in run.control_rows if row["kind"] == kind] for kind in ("negative", "attack"))
+    negative, attack = ([row for row in run.controls if row["kind"] == kind] for kind in ("negative", "attack"))
     blind = [row for row in ran if row["blind_auroc"] is not None]
     return provenance(run.seeds, run.config, run.environment) | {
         "title": "Leakage of training images",
@@ -144,14 +142,14 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "cards": list(_cards(run, found)),
         "results": _parts(run),
         "result_columns": [*KEYS[1:], "verdict", *TESTS],
-        "membership": _grid(run.membership_rows, ("target", "score"), MEMBERSHIP),
+        "membership": _grid(run.membership, ("target", "score"), MEMBERSHIP),
         "result_remarks": _remarks(ran, ("method", "metric")),
-        "membership_remarks": _remarks(run.membership_rows, ("score",)),
+        "membership_remarks": _remarks(run.membership, ("score",)),
         "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
         "attack": _grid(attack, KEYS, CONTROLS, verdict="verdict"),
         "blind": _grid(blind, ("target", "design"), BLIND),
-        "targets": _grid(run.target_rows, ("target", "description"), TARGETS),
+        "targets": _grid(run.targets, ("target", "description"), TARGETS),
         "scope": scope(run),
         "not_tested": not_tested(run),
         "limits": LIMITS,
@@ -178,7 +176,7 @@ def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:
     parts: dict[str, list[tuple[bool, list[str]]]] = {}
     for target, *cells in over_seeds(run.rows, KEYS, TESTS, verdict="verdict").to_numpy().tolist():
         parts.setdefault(target, []).append(((target, *cells[:2]) in leaks, cells))
-    return list(parts.items())
+    return [(run.label(target), lines) for target, lines in parts.items()]
 
 
 def _grid(rows: list[Row], keys: Sequence[str], figures: Figures, **more: str) -> dict[str, Any] | None:
@@ -199,6 +197,6 @@ def _cards(run: LeakageRun, found: list[Finding]) -> Iterator[tuple[str, str, st
     if smallest is not None:
         place = f"{smallest['method']}, {smallest['metric']} on {smallest['target']}"
         yield "smallest Holm p", p_text(smallest["p_adjusted"]), place
-    n_negative = sum(row["kind"] == "negative" for row in run.control_rows)
+    n_negative = sum(row["kind"] == "negative" for row in run.controls)
     verdict = "not run" if not n_negative else "fired" if fired(run) else "passed"
     yield "negative controls", verdict, f"{n_negative} tests where nothing can leak"

@@ -6,49 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
-from invaudit.report.records import Row, as_rows, read_config, read_environment, read_table
+from invaudit.report.records import Row, read_config, read_environment, read_rows
 from invaudit.runtime.errors import RunFolderError
 from invaudit.stats.verdicts import ALPHA
 
 
 @dataclass(frozen=True)
 class LeakageRun:
-    """A leakage run; a part that the folder does not hold is None.
+    """A leakage run; a table that the folder does not hold has no rows, another part is None.
 
-    ``table``, ``membership``, ``targets`` and ``controls`` are the CSV files of that name, ``config`` is the text of
-    ``config.yaml``, ``environment`` the content of ``environment.json``.
+    ``rows`` are those of ``table.csv``; ``membership``, ``targets`` and ``controls`` those of the CSV files of that
+    name. ``config`` is the text of ``config.yaml``, ``environment`` the content of ``environment.json``.
     """
 
     path: Path
-    table: pd.DataFrame
-    membership: pd.DataFrame | None
-    targets: pd.DataFrame | None
-    controls: pd.DataFrame | None
+    rows: list[Row]
+    membership: list[Row]
+    targets: list[Row]
+    controls: list[Row]
     config: str | None
     environment: dict[str, Any] | None
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """Rows of the table."""
-        return as_rows(self.table)
-
-    @cached_property
-    def control_rows(self) -> list[Row]:
-        """Rows of the attack controls and the negative controls, perhaps none."""
-        return [] if self.controls is None else as_rows(self.controls)
-
-    @cached_property
-    def target_rows(self) -> list[Row]:
-        """Rows that describe the targets, perhaps none."""
-        return [] if self.targets is None else as_rows(self.targets)
-
-    @cached_property
-    def membership_rows(self) -> list[Row]:
-        """Rows of the membership scores, perhaps none."""
-        return [] if self.membership is None else as_rows(self.membership)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -56,10 +35,14 @@ class LeakageRun:
         found = yaml.safe_load(self.config or "")
         return found if isinstance(found, dict) else {}
 
-    @property
+    @cached_property
     def negative_targets(self) -> set[str]:
         """Targets where nothing can leak; they are audited like the others and are negative controls of them."""
-        return {row["target"] for row in self.control_rows if row["kind"] == "negative"}
+        return {row["target"] for row in self.controls if row["kind"] == "negative"}
+
+    def label(self, target: str) -> str:
+        """Return the name of a target, with what it is if it is a negative control."""
+        return f"{target} (negative control)" if target in self.negative_targets else target
 
     @property
     def alpha(self) -> float:
@@ -102,15 +85,14 @@ def read_leakage_run(path: Path) -> LeakageRun:
     Raises:
         RunFolderError: The folder holds no ``table.csv``.
     """
-    table = read_table(path / "table.csv")
-    if table is None:
+    if not (path / "table.csv").is_file():
         raise RunFolderError(f"{path} holds no table.csv, expected the folder of a leakage run; finish it first")
     return LeakageRun(
         path=path,
-        table=table,
-        membership=read_table(path / "membership.csv"),
-        targets=read_table(path / "targets.csv"),
-        controls=read_table(path / "controls.csv"),
+        rows=read_rows(path / "table.csv"),
+        membership=read_rows(path / "membership.csv"),
+        targets=read_rows(path / "targets.csv"),
+        controls=read_rows(path / "controls.csv"),
         config=read_config(path),
         environment=read_environment(path),
     )

@@ -81,7 +81,6 @@ def leakage_table(folder: Path) -> Table:
         RunFolderError: The folder holds no ``table.csv``.
     """
     run = read_leakage_run(folder)
-    negative = run.negative_targets
     caption = f"{FIRED}\n" if fired(run) else ""
     caption += (
         "Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
@@ -98,10 +97,9 @@ def leakage_table(folder: Path) -> Table:
     lines = list(grouped(run.rows, ("target", "method")).items())
     for (key, rows), following in zip(lines, [*lines[1:], None], strict=True):
         last = following is None or following[0][0] != key[0]
-        finding = Finding(key[0], tested(rows), negative=key[0] in negative)
-        name = f"{key[0]} (negative control)" if finding.negative else key[0]
+        finding = Finding(key[0], tested(rows))
         style = "bold" if finding.verdict == "leak" else None
-        table.add_row(*map(Text, (name, key[1], *_cells(finding, rows))), style=style, end_section=last)
+        table.add_row(*map(Text, (run.label(key[0]), key[1], *_cells(finding, rows))), style=style, end_section=last)
     return table
 
 

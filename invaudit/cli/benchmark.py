@@ -1,12 +1,16 @@
-"""``invaudit benchmark ood``, also ``python -m invaudit.benchmarks.ood``."""
+"""``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, print_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table
 
 app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
 
@@ -42,17 +46,46 @@ def ood(
     return 0
 
 
+@app.command
+def leakage(*, common: Common = Common()) -> int:  # noqa: B008
+    """Reconstruct training images from networks that know them by heart, and say which of them leak.
+
+    Without options: the embedded digits benchmark, two seeds, no download, a few minutes.
+    """
+    common.start()
+    from invaudit.benchmarks.leakage import LeakageBenchmark, run
+    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.runtime import load_config
+
+    settings = load_config(
+        LeakageBenchmark, common.config or "leakage/digits", common.set, seeds=common.seeds, device=common.device
+    )
+    folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
+    if common.json:
+        print_json({"folder": str(folder), "rows": _records(read_leakage_run(folder).table)})
+    else:
+        _print(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+    return 0
+
+
 def _show(folder: Path, *, as_json: bool) -> None:
     from invaudit.report import read_ood_run, short_table, terminal_table
 
     summary = read_ood_run(folder).summary
     if as_json:
-        rows = short_table(summary)
-        print_json({"folder": str(folder), "rows": rows.astype(object).where(rows.notna(), None).to_dict("records")})
-        return
+        print_json({"folder": str(folder), "rows": _records(short_table(summary))})
+    else:
+        _print(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")
+
+
+def _records(table: "DataFrame") -> list[dict[str, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _print(table: "Table", line: str) -> None:
     from rich.console import Console
 
     # A pipe has no width of its own; 80 columns would fold the figures.
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(terminal_table(summary))
-    console.print(f"Results: {folder}/report.html, summary.csv, table.csv", highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(line, highlight=False, soft_wrap=True)

@@ -1,1 +1,44 @@
-"""Reconstruct training images from a target, and say whether it leaks them."""
+"""Reconstruct training images from a target, and say whether it leaks them.
+
+``METHODS`` makes images and ``attribute`` scores a pool without any; ``scoring`` compares images with a pool.
+"""
+
+from typing import TYPE_CHECKING
+
+from invaudit.runtime.lazy import attach
+
+if TYPE_CHECKING:
+    from invaudit.leakage.attribution import attribute, span_score
+    from invaudit.leakage.blind import Blind, blind_baseline
+    from invaudit.leakage.membership_signals import membership_scores
+    from invaudit.leakage.methods import METHODS, Method, reconstruct
+    from invaudit.leakage.planted import degraded_copies, unrelated
+    from invaudit.leakage.reconstruction import Reconstructions
+    from invaudit.leakage.scoring import Scored, best_similarity, score_reconstructions, sign_of
+    from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
+
+__getattr__, __all__ = attach(
+    __name__,
+    {
+        "Blind": "blind",
+        "METHODS": "methods",
+        "Method": "methods",
+        "PairsDraw": "targets",
+        "RECIPES": "targets",
+        "Reconstructions": "reconstruction",
+        "Scored": "scoring",
+        "TargetRecipe": "targets",
+        "attribute": "attribution",
+        "best_similarity": "scoring",
+        "blind_baseline": "blind",
+        "degraded_copies": "planted",
+        "draw_pairs": "targets",
+        "membership_scores": "membership_signals",
+        "reconstruct": "methods",
+        "score_reconstructions": "scoring",
+        "sign_of": "scoring",
+        "span_score": "attribution",
+        "train_target": "targets",
+        "unrelated": "planted",
+    },
+)

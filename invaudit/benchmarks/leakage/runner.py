@@ -1,0 +1,54 @@
+"""The whole leakage benchmark: audits in parallel, then tables and the report."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_jobs
+from invaudit.benchmarks.leakage.pools import draw_pool, load_data
+from invaudit.benchmarks.leakage.settings import LeakageBenchmark
+from invaudit.benchmarks.leakage.tables import Stored, make_tables
+from invaudit.benchmarks.running import run_jobs, write_csv
+from invaudit.models import resolve_device
+from invaudit.report import leakage_page
+from invaudit.runtime.console import notice
+from invaudit.runtime.runs import RunFolder
+
+PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
+
+
+def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
+    """Run a benchmark and write its folder.
+
+    Args:
+        settings: What to run.
+        out: The run folder.
+        resume: Continue a run that the folder holds.
+        workers: Jobs at a time, one thread each; by default one for each core. The numbers do not depend on it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: Bad settings, missing data, a folder that cannot be used.
+    """
+    resolve_device(settings.device)
+    data = load_data(settings)
+    for job in target_jobs(settings):
+        draw_pool(settings, data, job.seed, job.target)
+    workers = workers or os.cpu_count() or 1
+    with RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), threads_per_job=1) as folder:
+        for jobs in (target_jobs(settings), pool_jobs(settings)):
+            run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
+        notice("making tables")
+        shutil.rmtree(folder.path / "work", ignore_errors=True)
+        for name, table in make_tables(Stored(folder.path, settings)).items():
+            write_csv(folder.path / f"{name}.csv", table)
+        notice("making the report")
+        leakage_page(folder.path)
+    return folder.path
+
+
+def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -> dict[str, tuple[Any, ...]]:
+    return {job.name: (settings, job, folder.path) for job in jobs}

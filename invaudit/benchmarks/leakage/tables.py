@@ -1,0 +1,204 @@
+"""Tables of a leakage run, made from the records of its jobs alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, target_jobs
+from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
+from invaudit.runtime.files import read_json
+from invaudit.stats import VerdictTest, decide, holm
+
+TABLE = (
+    "target", "method", "metric", "design", "seed", "n_members", "n_control", "n_reconstructions", "similarity_member",
+    "similarity_control", "distinct_hits", "p_value", "p_adjusted", "verdict", "verdict_reason", "scoring_limit",
+    "blind_auroc", "blind_p", "seconds", "status", "reason",
+)  # fmt: skip
+MEMBERSHIP = (
+    "target", "score", "design", "seed", "n_members", "n_control", "auroc", "auroc_low", "auroc_high",
+    "tpr_at_fpr_1pct", "p_value", "epsilon_lower", "status", "reason",
+)  # fmt: skip
+TARGETS = ("target", "seed", "n_members", "train_accuracy", "control_accuracy", "description", "hash")
+CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict")
+Record = dict[str, Any]
+
+
+class Stored:
+    """The records of a run."""
+
+    def __init__(self, folder: Path, settings: LeakageBenchmark) -> None:
+        self.settings = settings
+        self.targets = {job: _read(folder, job) for job in target_jobs(settings)}
+        self.pools = {(job.seed, job.members): _read(folder, job) for job in pool_jobs(settings)}
+
+    @property
+    def audited(self) -> dict[Job, Record]:
+        """Records of all targets but the attack control."""
+        return {job: record for job, record in self.targets.items() if job.target != ATTACK_CONTROL}
+
+    @property
+    def attack(self) -> tuple[Job, Record]:
+        """The attack control."""
+        return next((job, record) for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
+
+
+def _read(folder: Path, job: Job) -> Record:
+    return read_json(folder / "records" / f"{job.name}.json")
+
+
+def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
+    """Return ``table``, ``membership``, ``targets`` and ``controls``."""
+    called = _attack_called(stored)
+    negatives = _negative_p(stored)
+    rows = [
+        row
+        for job, record in stored.audited.items()
+        for row in _target_rows(stored, job, record, called, {} if _negative(stored, job) else negatives)
+    ]
+    return {
+        "table": pd.DataFrame(rows, columns=list(TABLE)).astype(
+            dict.fromkeys(("n_reconstructions", "distinct_hits", "scoring_limit"), "Int64")
+        ),
+        "membership": pd.DataFrame(_membership_rows(stored), columns=list(MEMBERSHIP)),
+        "targets": pd.DataFrame(_describing_rows(stored), columns=list(TARGETS)),
+        "controls": pd.DataFrame(_control_rows(stored, called, rows), columns=list(CONTROLS)),
+    }
+
+
+def _negative(stored: Stored, job: Job) -> bool:
+    return stored.settings.targets[job.target].negative
+
+
+def adjusted(settings: LeakageBenchmark, record: Record) -> dict[tuple[str, str], float]:
+    """Return Holm's p-values of one target by method and metric; declared tests that gave none count as p = 1."""
+    tests = {
+        (method, metric): record["tests"].get(method, {}).get(metric, {}).get("p_value")
+        for method in settings.methods
+        for metric in settings.metrics
+    }
+    values = holm(np.array([1.0 if p is None else p for p in tests.values()]))
+    return {key: float(value) for (key, p), value in zip(tests.items(), values, strict=True) if p is not None}
+
+
+def _attack_called(stored: Stored) -> dict[str, bool]:
+    """Return which methods find the leak that is known to be there, by any metric."""
+    found = adjusted(stored.settings, stored.attack[1])
+    return {
+        method: any(p <= stored.settings.alpha for (name, _), p in found.items() if name == method)
+        for method in stored.settings.methods
+    }
+
+
+def _negative_p(stored: Stored) -> dict[tuple[str, str], float]:
+    """Return the smallest p-value of the negative controls by method and metric, adjusted for all of them."""
+    keys, values = [], []
+    for job, record in stored.audited.items():
+        if _negative(stored, job):
+            for method, tests in record["tests"].items():
+                for metric, test in tests.items():
+                    if "p_value" in test:
+                        keys.append((method, metric))
+                        values.append(test["p_value"])
+    smallest: dict[tuple[str, str], float] = {}
+    for key, p in zip(keys, holm(np.array(values)) if values else [], strict=True):
+        smallest[key] = min(float(p), smallest.get(key, 1.0))
+    return smallest
+
+
+def _target_rows(
+    stored: Stored, job: Job, record: Record, called: dict[str, bool], negatives: dict[tuple[str, str], float]
+) -> list[Record]:
+    settings = stored.settings
+    pool = stored.pools[(job.seed, job.members)]
+    ps = adjusted(settings, record)
+    rows = []
+    for method in settings.methods:
+        for metric in settings.metrics:
+            test = record["tests"][method][metric]
+            count = record["methods"][method]["n"]
+            p = ps.get((method, metric))
+            verdict = None
+            if p is not None:
+                verdict = decide(
+                    p,
+                    _as_test(test, count, settings.draws),
+                    design="pairs",
+                    alpha=settings.alpha,
+                    family=settings.family,
+                    negative_control_p=negatives.get((method, metric)),
+                    attack_control_called=called[method],
+                )
+            rows.append(
+                {
+                    **test,
+                    **_who(job),
+                    "method": method,
+                    "metric": metric,
+                    "n_reconstructions": count,
+                    "p_adjusted": p,
+                    "verdict": verdict and verdict.verdict,
+                    "verdict_reason": verdict and verdict.reason,
+                    "scoring_limit": pool["limits"].get(f"{metric}/{count}", {}).get("members"),
+                    "blind_auroc": pool["blind"].get("auroc"),
+                    "blind_p": pool["blind"].get("p_value"),
+                }
+            )
+    return rows
+
+
+def _as_test(test: Record, count: int, draws: int) -> VerdictTest:
+    none = np.empty(0)
+    nothing = {"t_all": np.nan, "t_top": np.nan, "p_all": np.nan, "p_top": np.nan}
+    return VerdictTest(
+        **nothing,
+        p_value=test["p_value"],
+        attainable_p=test["attainable_p"],
+        distinct_hits=test["distinct_hits"],
+        n_reconstructions=count,
+        draws=draws,
+        similarity_member=none,
+        similarity_control=none,
+    )
+
+
+def _who(job: Job) -> Record:
+    return {
+        "target": job.target,
+        "design": "pairs",
+        "seed": job.seed,
+        "n_members": job.members,
+        "n_control": job.members,
+    }
+
+
+def _membership_rows(stored: Stored) -> list[Record]:
+    return [
+        {**row, **_who(job), "score": score}
+        for job, record in stored.audited.items()
+        for score, row in record["membership"].items()
+    ]
+
+
+def _describing_rows(stored: Stored) -> list[Record]:
+    return [{**record["target"], "target": job.target, "seed": job.seed} for job, record in stored.targets.items()]
+
+
+def _control_rows(stored: Stored, called: dict[str, bool], rows: list[Record]) -> list[Record]:
+    job, record = stored.attack
+    attack = [
+        {
+            "kind": "attack",
+            "target": job.target,
+            "method": method,
+            "metric": metric,
+            "seed": job.seed,
+            "p_value": test.get("p_value"),
+            "verdict": "leak" if called[method] else "no-evidence",
+        }
+        for method, tests in record["tests"].items()
+        for metric, test in tests.items()
+    ]
+    negative = [{"kind": "negative", **row} for row in rows if stored.settings.targets[row["target"]].negative]
+    return attack + negative

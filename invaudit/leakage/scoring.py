@@ -1,0 +1,84 @@
+"""What reconstructions have in common with a pool: nearest images, the test on them, and membership by similarity."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invaudit.similarity import Metric, nearest
+from invaudit.stats import Design, VerdictTest, verdict_test
+
+LIST = 64
+"""Nearest pool images kept of each reconstruction: enough for any relabelling of a balanced pool to find both labels
+among them, but for a probability of 2 ** -63."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The nearest pool images of R reconstructions by one metric.
+
+    Attributes:
+        index: (R, k) int64 positions in the pool, most similar first.
+        value: (R, k) float64 in the metric's own units.
+        sign: 1.0 if a higher value is more similar, else -1.0; similarity = sign * value.
+    """
+
+    index: NDArray[np.int64]
+    value: NDArray[np.float64]
+    sign: float
+
+    def test(
+        self, design: Design, rng: np.random.Generator, *, draws: int, keep: NDArray[np.int64] | None = None
+    ) -> VerdictTest:
+        """Return the verdict test of these reconstructions, see ``invaudit.stats.verdict_test``."""
+        return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws, keep=keep)
+
+
+def score_reconstructions(images: Tensor, pool: Tensor, metric: Metric, *, records: Path | None = None) -> Scored:
+    """Search the nearest pool images of every reconstruction, blind to membership and labels.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1].
+        pool: (N, C, H, W) members and controls together, in [0, 1].
+        metric: From ``invaudit.similarity.make_metric``.
+        records: Folder for the state of the search, so that it can be resumed.
+    """
+    found = nearest(images, pool, metric, min(LIST, len(pool)), records=records)
+    return Scored(found.index.numpy(), found.value.numpy(), sign_of(metric))
+
+
+def sign_of(metric: Metric) -> float:
+    """Return 1.0 for a metric whose higher values are more similar, else -1.0."""
+    return 1.0 if metric.better == "higher" else -1.0
+
+
+def best_similarity(
+    images: Tensor, labels: Tensor, restart: Tensor, pool: Tensor, pool_labels: Tensor, metric: Metric
+) -> Tensor:
+    """Return a membership score of every pool image: its similarity to the nearest reconstruction of its class.
+
+    The mean over restarts. Every restart must hold reconstructions of every class of the pool; reconstructions whose
+    label is not known (-1) count for every class.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1].
+        labels: (R,) their classes, or -1.
+        restart: (R,) the restart each comes from.
+        pool: (N, C, H, W) in [0, 1].
+        pool_labels: (N,) classes.
+        metric: From ``invaudit.similarity.make_metric``.
+
+    Returns:
+        (N,) float64, higher = more similar.
+    """
+    scores = torch.zeros(len(pool), dtype=torch.float64)
+    restarts = restart.unique()
+    for label in pool_labels.unique():
+        mine = pool_labels == label
+        for turn in restarts:
+            chosen = (restart == turn) & ((labels == label) | (labels < 0))
+            scores[mine] += sign_of(metric) * nearest(pool[mine], images[chosen], metric, 1).value[:, 0]
+    return scores / len(restarts)

@@ -1,0 +1,215 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
+from invaudit.benchmarks.leakage.jobs import Job
+from invaudit.benchmarks.leakage.pools import draw_pool, load_data
+from invaudit.benchmarks.leakage.tables import CONTROLS, MEMBERSHIP, TABLE
+from invaudit.runtime import ConfigError, InputError, RunFolderError, child, load_config
+from invaudit.stats import Pairs, holm, verdict_test
+
+pytestmark = pytest.mark.xdist_group("leakage-benchmark")
+KKT = {"kind": "kkt", "settings": {"images": 20, "restarts": 2, "steps": 60}}
+SMALL = {
+    "name": "small",
+    "targets": {
+        "mlp": {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20},
+        "negative": {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "negative": True},
+    },
+    "attack_control": {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20},
+    "methods": {"kkt": KKT},
+    "metrics": {"cosine": {}, "ssim": {}},
+    "draws": 999,
+    "seeds": [3],
+    "device": "cpu",
+}
+
+
+def small(**changes):
+    return LeakageBenchmark.model_validate(SMALL | changes)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(small(), tmp_path_factory.mktemp("leakage") / "run", workers=1)
+
+
+@pytest.fixture(scope="module")
+def table(finished):
+    return pd.read_csv(finished / "table.csv")
+
+
+def arrays(folder, row, name):
+    with np.load(folder / "scores" / f"seed-{row.seed}" / row.target / f"{name}.npz") as found:
+        return dict(found)
+
+
+def test_every_file_and_column_is_there(finished, table):
+    names = {path.name for path in finished.iterdir()}
+    assert names >= {"config.yaml", "environment.json", "table.csv", "membership.csv", "targets.csv", "controls.csv"}
+    assert names >= {"records", "scores", "report.html", "log.txt"}
+    assert tuple(table.columns) == TABLE
+    assert tuple(pd.read_csv(finished / "membership.csv").columns) == MEMBERSHIP
+    assert tuple(pd.read_csv(finished / "controls.csv").columns) == CONTROLS
+    assert load_config(LeakageBenchmark, str(finished / "config.yaml")) == small()
+
+
+def test_every_figure_of_the_table_comes_from_the_scores(finished, table):
+    assert len(table) == 4
+    for row in table.itertuples():
+        pool = arrays(finished, row, "pool")
+        kept = arrays(finished, row, row.method)
+        index, value = kept[f"{row.metric}-index"], kept[f"{row.metric}-value"]
+        member = pool["member"][index]
+        nearest_member = value[np.arange(len(value)), member.argmax(1)]
+        nearest_control = value[np.arange(len(value)), (~member).argmax(1)]
+        assert row.similarity_member == pytest.approx(nearest_member.mean(), abs=1e-12)
+        assert row.similarity_control == pytest.approx(nearest_control.mean(), abs=1e-12)
+        assert row.distinct_hits == len(set(pool["pair"][index[:, 0]]))
+        assert row.n_reconstructions == len(index) == 40
+        stage = f"seed-{row.seed}-{row.target}/verdict/{row.method}:{row.metric}"
+        rng = np.random.default_rng(child(row.seed, stage))
+        test = verdict_test(index, value, Pairs(pool["member"], pool["pair"]), rng, draws=999)
+        assert row.p_value == test.p_value
+    for _, part in table.groupby("target", sort=False):
+        assert part["p_adjusted"].to_numpy() == pytest.approx(holm(part["p_value"].to_numpy()))
+
+
+def test_every_membership_figure_comes_from_the_scores(finished):
+    rows = pd.read_csv(finished / "membership.csv")
+    assert set(rows["score"]) == {"attribution", "loss", "margin", "gradient-norm", "kkt:cosine", "kkt:ssim"}
+    for row in rows.itertuples():
+        member = arrays(finished, row, "pool")["member"]
+        assert row.auroc == pytest.approx(roc_auc_score(member, arrays(finished, row, "membership")[row.score]))
+
+
+def test_a_reconstruction_method_scores_by_its_nearest_image_of_the_class(finished, table):
+    row = next(table[table["metric"] == "ssim"].itertuples())
+    pool, kept = arrays(finished, row, "pool"), arrays(finished, row, "kkt")
+    full = np.full((len(kept["labels"]), len(pool["labels"])), np.nan)
+    np.put_along_axis(full, kept["ssim-index"], kept["ssim-value"], axis=1)
+    own = kept["labels"][:, None] == pool["labels"][None]
+    best = [np.where(own & (kept["restart"][:, None] == turn), full, -1).max(0) for turn in (0, 1)]
+    assert arrays(finished, row, "membership")["kkt:ssim"] == pytest.approx(np.mean(best, 0), abs=1e-9)
+
+
+def test_the_pool_of_a_negative_control_was_not_trained_on():
+    settings = small()
+    data = load_data(settings)
+    pool = draw_pool(settings, data, 3, "negative")
+    seen = {image.numpy().tobytes() for image in pool.others}
+    assert len(pool.others) == 20
+    assert not seen & {image.numpy().tobytes() for image in [*pool.images, *pool.reference]}
+    assert np.array_equal(np.bincount(pool.other_labels), np.bincount(pool.labels[pool.member]))
+
+
+def test_targets_of_one_seed_share_their_pool_and_the_attack_control_has_its_own(finished):
+    pools = {name: finished / "scores/seed-3" / name / "pool.npz" for name in ("mlp", "negative", "attack-control")}
+    found = {name: path.read_bytes() for name, path in pools.items()}
+    assert found["mlp"] == found["negative"]
+    assert found["mlp"] != found["attack-control"]
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(finished, tmp_path, monkeypatch):
+    original, done = runner.run_job, []
+
+    def interrupted(settings, job, folder):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(job)
+        original(settings, job, folder)
+
+    monkeypatch.setattr(runner, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(small(), tmp_path / "run", workers=1)
+    monkeypatch.setattr(runner, "run_job", original)
+    with pytest.raises(RunFolderError, match="--resume"):
+        run(small(), tmp_path / "run", workers=1)
+    run(small(), tmp_path / "run", workers=1, resume=True)
+    assert [job.target for job in done] == ["attack-control", "mlp"]
+    for name in ("membership.csv", "controls.csv", "targets.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+    first, second = (
+        pd.read_csv(folder / "table.csv").drop(columns="seconds") for folder in (finished, tmp_path / "run")
+    )
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    for path in sorted((finished / "scores").rglob("*.npz")):
+        assert (tmp_path / "run" / path.relative_to(finished)).read_bytes() == path.read_bytes()
+
+
+def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
+    folder = run(small(images="none"), tmp_path / "run", workers=1)
+    assert not list(folder.rglob("images.npz"))
+    settings = small()
+    pool = draw_pool(settings, load_data(settings), 3, "mlp")
+    forms = [image.tobytes() for image in (pool.images * 255).round().byte().numpy()]
+    forms += [image.tobytes() for image in pool.images.numpy()]
+    for path in folder.rglob("*"):
+        if path.suffix == ".npz":
+            with np.load(path) as found:
+                kept = dict(found)
+            assert not {array.shape[1:] for array in kept.values()} & {(1, 8, 8), (8, 8), (64,)}
+            content = b"".join(array.tobytes() for array in kept.values())
+        elif path.is_file():
+            content = path.read_bytes()
+        else:
+            continue
+        assert not any(form in content for form in forms), path
+    first, second = (pd.read_csv(one / "table.csv")["p_value"] for one in (finished, folder))
+    assert first.equals(second)
+
+
+def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
+    from invaudit.benchmarks.leakage import jobs
+
+    def broken(*arguments, **options):
+        raise RuntimeError("no luck today")
+
+    monkeypatch.setattr(jobs, "reconstruct", broken)
+    folder = run(small(), tmp_path / "run", workers=1)
+    rows = pd.read_csv(folder / "table.csv")
+    assert set(rows["status"]) == {"failed"}
+    assert rows["reason"].str.contains("no luck today").all()
+    assert rows["verdict"].isna().all()
+    scores = pd.read_csv(folder / "membership.csv").set_index("score")["status"]
+    assert set(scores.loc[["kkt:ssim", "kkt:cosine"]]) == {"failed"}
+    assert set(scores.loc[["attribution", "margin"]]) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": {"kkt": {"kind": "ktk"}}}, "ktk"),
+        ({"methods": {"kkt": {"kind": "kkt", "settings": {"stepps": 3}}}}, "stepps"),
+        ({"metrics": {"psnr": {}}}, "psnr"),
+        ({"seeds": [0, 0]}, "seeds"),
+        ({"draws": 99}, "draws"),
+        ({"targets": {"attack-control": {}}}, "attack-control"),
+    ],
+)
+def test_bad_settings_are_refused(changes, words):
+    fields = SMALL | changes
+    with pytest.raises(ConfigError, match=words):
+        load_config(LeakageBenchmark, None, (), **fields)
+
+
+@pytest.mark.parametrize("changes", [{"data": "nowhere"}, {"targets": {"mlp": {"members": 2000}}}])
+def test_nothing_is_written_for_data_that_does_not_do(changes, tmp_path):
+    with pytest.raises(InputError):
+        run(small(**changes), tmp_path / "run", workers=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_hold_no_more_than_json(finished):
+    for path in (finished / "records").glob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert {path.stem for path in (finished / "records").glob("seed-*")} == {
+        Job(3, "mlp", 20).name,
+        Job(3, "negative", 20).name,
+        Job(3, "attack-control", 20).name,
+        Job(3, "", 20).name,
+    }

@@ -53,7 +53,8 @@ def membership(
 ) -> Membership:
     """Measure a membership score.
 
-    The interval is DeLong's with pairs or groups as the sampling units; an exact bound where that has no width. The
+    The interval is DeLong's with pairs or groups as the sampling units, in place of drawing whole units again, which
+    covers too seldom near 1 (10 pairs at AUROC 0.95: 74 % against 97 %); an exact bound where it has no width. The
     p-value is (1 + #{AUROC* >= AUROC}) / (1 + B) over relabellings of the design. The threshold for the TPR comes from
     the controls of a random half of the units, and the TPR from the members of the others. Epsilon: for the
     ``guesses`` pairs whose two scores differ most, the image with the higher score is guessed to be the member; equal

@@ -177,7 +177,7 @@ def decide(
         return Verdict("inconclusive", "exploratory")
     if p_adjusted is None or test is None or (observational and blind_auroc is None):
         return Verdict("inconclusive", "no-control")
-    if negative_control_p is not None and negative_control_p <= alpha:
+    if negative_control_p is not None and reaches(negative_control_p, alpha):
         return Verdict("inconclusive", "control-invalid")
     if observational and blind_auroc is not None and blind_auroc >= BLIND_LIMIT:
         return Verdict("inconclusive", "shift")

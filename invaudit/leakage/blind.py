@@ -62,7 +62,8 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
 
 def _features(images: Tensor) -> NDArray[np.float64]:
     """Return (N, D) standardised features; a feature that is the same for all images is left out."""
-    small = functional.adaptive_avg_pool2d(images, [min(SIDE, side) for side in images.shape[2:]]).flatten(1).numpy()
+    sides = min(SIDE, images.shape[2]), min(SIDE, images.shape[3])
+    small = functional.adaptive_avg_pool2d(images, sides).flatten(1).numpy()
     levels = (images * 255).round().to(torch.uint8)
     statistics = [np.asarray(statistic(levels)) for statistic in STATISTICS.values()]
     raw = np.concatenate([small.astype(np.float64), np.stack(statistics, 1).astype(np.float64)], 1)

@@ -27,13 +27,11 @@ def degraded_copies(images: Tensor, rng: torch.Generator, *, blur: float, noise:
     if blur:
         # The kernel reaches three standard deviations, or as far as reflection at the border allows.
         reach = min(math.ceil(3 * blur), min(images.shape[2:]) - 1)
-        images = torchvision().transforms.v2.functional.gaussian_blur(images, [2 * reach + 1] * 2, [blur, blur])
+        images = torchvision().transforms.functional.gaussian_blur(images, [2 * reach + 1] * 2, [blur, blur])
     return (images + noise * torch.randn(images.shape, generator=rng)).clamp(0, 1)
 
 
-def unrelated(
-    reference: Tensor, count: int, rng: torch.Generator, *, blur: float = 1.0, noise: float = 0.05
-) -> Tensor:
+def unrelated(reference: Tensor, count: int, rng: torch.Generator, *, blur: float = 1.0, noise: float = 0.05) -> Tensor:
     """Return blurred and noisy reference images: reconstructions of an attack that learnt nothing from the target.
 
     Args:

@@ -166,7 +166,7 @@ def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
 def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
     from invaudit.benchmarks.leakage import jobs
 
-    def broken(*arguments, **options):
+    def broken(*_, **__):
         raise RuntimeError("no luck today")
 
     monkeypatch.setattr(jobs, "reconstruct", broken)

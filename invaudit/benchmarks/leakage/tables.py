@@ -21,7 +21,7 @@ MEMBERSHIP = (
     "tpr_at_fpr_1pct", "p_value", "epsilon_lower", "status", "reason",
 )  # fmt: skip
 TARGETS = ("target", "seed", "n_members", "train_accuracy", "control_accuracy", "description", "hash")
-CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict")
+CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "status", "reason")
 Record = dict[str, Any]
 
 
@@ -195,7 +195,9 @@ def _control_rows(stored: Stored, called: dict[str, bool], rows: list[Record]) -
             "metric": metric,
             "seed": job.seed,
             "p_value": test.get("p_value"),
-            "verdict": "leak" if called[method] else "no-evidence",
+            "verdict": ("leak" if called[method] else "no-evidence") if "p_value" in test else None,
+            "status": test["status"],
+            "reason": test["reason"],
         }
         for method, tests in record["tests"].items()
         for metric, test in tests.items()

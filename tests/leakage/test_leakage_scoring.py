@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from invaudit.data import generator
+from invaudit.leakage import best_similarity, score_reconstructions
+from invaudit.similarity import make_metric, pairwise
+from invaudit.stats import Pairs
+
+
+@pytest.fixture
+def pool():
+    return torch.rand(20, 1, 8, 8, generator=generator(0, "pool")), torch.arange(20) % 4 // 2
+
+
+@pytest.mark.parametrize("name", ["ssim", "cosine"])
+def test_copies_of_members_are_found_and_nothing_else(pool, name):
+    images, _ = pool
+    metric = make_metric(name, reference=torch.rand(30, 1, 8, 8, generator=generator(0, "reference")))
+    design = Pairs(np.arange(20) % 2 == 0, np.arange(20) // 2)
+    test = score_reconstructions(images[::2], images, metric).test(design, np.random.default_rng(0), draws=999)
+    assert test.distinct_hits == 10
+    assert test.similarity_member == pytest.approx(np.ones(10))
+    assert test.p_value <= 0.01  # twice 2 ** -10, and the chance of the draws
+    controls = score_reconstructions(images[1::2], images, metric).test(design, np.random.default_rng(0), draws=999)
+    assert controls.p_value > 0.5
+
+
+def test_membership_by_similarity_is_the_mean_over_restarts_of_the_best_of_the_class(pool):
+    images, labels = pool
+    metric = make_metric("ssim")
+    found = torch.rand(12, 1, 8, 8, generator=generator(1, "found"))
+    found_labels, restart = torch.arange(12) % 2, torch.arange(12) // 6
+    scores = best_similarity(found, found_labels, restart, images, labels, metric)
+    table = pairwise(found, images, metric)
+    for image in range(20):
+        best = [
+            max(float(table[r, image]) for r in range(12) if restart[r] == turn and found_labels[r] == labels[image])
+            for turn in (0, 1)
+        ]
+        assert float(scores[image]) == pytest.approx(np.mean(best), abs=1e-12)
+
+
+def test_reconstructions_without_labels_count_for_every_class(pool):
+    images, labels = pool
+    metric = make_metric("ssim")
+    unknown = torch.full((20,), -1)
+    scores = best_similarity(images, unknown, torch.zeros(20, dtype=torch.int64), images, labels, metric)
+    assert scores.numpy() == pytest.approx(np.ones(20))

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
-from invaudit.report.records import Row, read_config, read_environment, read_rows
+from invaudit.report.records import Row, as_rows, read_config, read_environment, read_rows, read_table
 from invaudit.runtime.errors import RunFolderError
 from invaudit.stats.verdicts import ALPHA
 
@@ -17,17 +18,22 @@ from invaudit.stats.verdicts import ALPHA
 class LeakageRun:
     """A leakage run; a table that the folder does not hold has no rows, another part is None.
 
-    ``rows`` are those of ``table.csv``; ``membership``, ``targets`` and ``controls`` those of the CSV files of that
-    name. ``config`` is the text of ``config.yaml``, ``environment`` the content of ``environment.json``.
+    ``table`` is ``table.csv``; ``membership``, ``targets`` and ``controls`` are the rows of the CSV files of that name.
+    ``config`` is the text of ``config.yaml``, ``environment`` the content of ``environment.json``.
     """
 
     path: Path
-    rows: list[Row]
+    table: pd.DataFrame
     membership: list[Row]
     targets: list[Row]
     controls: list[Row]
     config: str | None
     environment: dict[str, Any] | None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Rows of the table."""
+        return as_rows(self.table)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -85,11 +91,12 @@ def read_leakage_run(path: Path) -> LeakageRun:
     Raises:
         RunFolderError: The folder holds no ``table.csv``.
     """
-    if not (path / "table.csv").is_file():
+    table = read_table(path / "table.csv")
+    if table is None:
         raise RunFolderError(f"{path} holds no table.csv, expected the folder of a leakage run; finish it first")
     return LeakageRun(
         path=path,
-        rows=read_rows(path / "table.csv"),
+        table=table,
         membership=read_rows(path / "membership.csv"),
         targets=read_rows(path / "targets.csv"),
         controls=read_rows(path / "controls.csv"),

@@ -1,6 +1,7 @@
 """Figures of a leakage run, and the lists behind them, against brute force."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_above_the_diagonal_means_nearer_to_members(distance: bool) -> None:
     diagonal = axes.transData.transform(np.stack(axes.lines[0].get_data()).T)
     assert diagonal[0, 0] < diagonal[1, 0]
     assert (points[:, 1] - diagonal[0, 1] > points[:, 0] - diagonal[0, 0]).all()
+
+
+def test_long_names_do_not_overlap() -> None:
+    figure = quantiles({f"{i} {'long name ' * 6}": {"m": SHIFTED} for i in range(3)}, "ssim")
+    assert png(figure)
+    extents = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
 
 
 def test_equal_similarities_draw() -> None:

@@ -198,6 +198,12 @@ def test_nothing_ran(leakage_folder: Path, page: Show) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_table_without_rows(leakage_folder: Path, page: Show) -> None:
+    _edit(leakage_folder, "table.csv", lambda frame: frame.iloc[:0])
+    assert "This run holds no target." in page(leakage_folder).text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_fired_negative_control_is_shouted(leakage_folder: Path, page: Show) -> None:
     words = "A negative control fired: the tests found a leak where nothing can leak."
     assert words not in page(leakage_folder).text

@@ -1,6 +1,7 @@
 """Figures of a leakage run, as matplotlib Figures without global state."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ KINDS: dict[str, Mark] = {
     "attribution": (BLUE, "o"),
     "usual membership scores": (INK, "D"),
 }
-PANELS_PER_ROW = 4
+PANELS_PER_ROW, TITLE_WIDTH = 4, 30
 
 
 class Similarities(NamedTuple):
@@ -64,7 +65,7 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     """
     n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
     n_columns = min(len(panels), PANELS_PER_ROW)
-    figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.7 + 2.8 * n_rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.5 + 2.6 * n_rows), layout="constrained")
     axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
     methods = list(dict.fromkeys(method for shown in panels.values() for method in shown))
     marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
@@ -81,7 +82,7 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
         axes.set_xlim(ends)
         axes.set_ylim(ends)
         axes.set_aspect("equal")
-        axes.set_title(target)
+        axes.set_title(textwrap.fill(target, TITLE_WIDTH))
         axes.locator_params(nbins=5)
         axes.grid(color="#E6E9ED", linewidth=0.8)
         axes.set_axisbelow(True)
@@ -122,7 +123,7 @@ def membership(rows: Sequence[Row]) -> Figure:
             interval = [row["auroc"] if row[name] is None else row[name] for name in ("auroc_low", "auroc_high")]
             y = scores.index(row["score"]) + offsets[row["seed"]]
             dot(axes, 100 * row["auroc"], (100 * interval[0], 100 * interval[1]), y, KINDS[kind_of(row["score"])])
-        axes.set_title(target)
+        axes.set_title(textwrap.fill(target, TITLE_WIDTH))
         axes.tick_params(labelbottom=True)
     axes_grid[0, 0].set_yticks(range(len(scores)), scores)
     axes_grid[0, 0].set_ylim(len(scores) - 0.5, -0.5)

@@ -59,7 +59,7 @@ def leakage_page(run: Path) -> Path:
 def _figures(run: LeakageRun) -> Iterator[Drawn]:
     """Yield each figure that the run can give."""
     yield from _quantiles(run)
-    measured = [row for row in run.membership if row["auroc"] is not None]
+    measured = [row | {"target": run.label(row["target"])} for row in run.membership if row["auroc"] is not None]
     if measured:
         caption = (
             "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
@@ -79,7 +79,7 @@ def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
         if member is not None and f"{metric}-index" in arrays:
             index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
             near = [nearest_of(index, value, kind) for kind in (member, ~member)]
-            panels.setdefault(target, {})[method] = figures.Similarities(*(ends.value for ends in near))
+            panels.setdefault(run.label(target), {})[method] = figures.Similarities(*(ends.value for ends in near))
             n_unlisted += sum(int((ends.position < 0).sum()) for ends in near)
     if metric and panels:
         caption = (

@@ -178,7 +178,9 @@ def shift(runs: int, dimensions: int, shifted: int, shifts: list[float], draws: 
             test = verdict_test(*lists, Observational(member, strata(one_class, blind)), rng, draws=draws)
             stratified += test.p_value <= 0.01
             seen = auroc(blind[~member], blind[member])
-            found = decide(test.p_value, test, design="observational", blind_auroc=seen, attack_control_called=True)
+            found = decide(
+                test.p_value, test.attainable_p, design="observational", blind_auroc=seen, attack_control_called=True
+            )
             verdicts[found.reason or found.verdict] += 1
         case, most = f"{size} sd", int(binom.ppf(0.999, runs, 0.01))
         yield line(case, "rejected at 0.01 without strata of the blind score", int(plain), runs)
@@ -232,7 +234,7 @@ def limits(
                     rows = np.concatenate([other[rng.permutation(len(other))[len(planted) :]], copies[planted]])
                     test = verdict_test(*nearest_lists(rows), design, rng, draws=draws)
                     adjusted = min(1.0, test.p_value * family)
-                    called += decide(adjusted, test, design="pairs", family=family).verdict == "leak"
+                    called += decide(adjusted, test.attainable_p, design="pairs", family=family).verdict == "leak"
                     audits += 1
             case = f"{name}, family of {family}, limits {' '.join(map(str, numbers))}"
             yield line(case, "leak", called, audits, least=round(0.93 * audits))
@@ -252,7 +254,7 @@ def member_mean(runs: int, pools: int, reconstructions: int, noise: float, draws
                 *search(degraded(mean, {"blur": 0, "noise": noise}, rng), pool), design, rng, draws=draws
             )
             rejected += test.p_value <= 0.01
-            verdict = decide(test.p_value, test, design="pairs", attack_control_called=True)
+            verdict = decide(test.p_value, test.attainable_p, design="pairs", attack_control_called=True)
             found[verdict.reason or verdict.verdict] += 1
         yield line(name, "rejected at 0.01 without looking at distinct hits", int(rejected), runs)
         yield line(name, "leak", found["leak"], runs, most=0)

@@ -49,6 +49,7 @@ PUBLIC = {
         "torchvision",
     ],
     "invaudit.stats": [
+        "ALPHA",
         "DESIGNS",
         "Design",
         "Draws",

@@ -9,7 +9,9 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.leakage.attribution import attribute, span_score
+    from invaudit.leakage.audits import Audit, Metrics, Row, describe_pool, make_metrics, noted
     from invaudit.leakage.blind import Blind, blind_baseline
+    from invaudit.leakage.judging import MEMBERSHIP, TABLE, adjusted, judged
     from invaudit.leakage.membership_signals import membership_scores
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
@@ -20,20 +22,30 @@ if TYPE_CHECKING:
 __getattr__, __all__ = attach(
     __name__,
     {
+        "Audit": "audits",
         "Blind": "blind",
+        "MEMBERSHIP": "judging",
         "METHODS": "methods",
+        "Metrics": "audits",
         "Method": "methods",
         "PairsDraw": "targets",
         "RECIPES": "targets",
         "Reconstructions": "reconstruction",
         "Scored": "scoring",
+        "Row": "audits",
+        "TABLE": "judging",
         "TargetRecipe": "targets",
+        "adjusted": "judging",
         "attribute": "attribution",
         "best_similarity": "scoring",
         "blind_baseline": "blind",
         "degraded_copies": "planted",
+        "describe_pool": "audits",
         "draw_pairs": "targets",
+        "judged": "judging",
+        "make_metrics": "audits",
         "membership_scores": "membership_signals",
+        "noted": "audits",
         "reconstruct": "methods",
         "score_reconstructions": "scoring",
         "sign_of": "scoring",

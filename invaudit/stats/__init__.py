@@ -25,9 +25,10 @@ from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.relabelling import nearest_lists
-from invaudit.stats.verdicts import Verdict, VerdictTest, decide, verdict_test
+from invaudit.stats.verdicts import ALPHA, Verdict, VerdictTest, decide, verdict_test
 
 __all__ = [
+    "ALPHA",
     "DESIGNS",
     "Design",
     "Draws",

@@ -131,7 +131,7 @@ class Verdict(NamedTuple):
 
 def decide(
     p_adjusted: float | None,
-    test: VerdictTest | None,
+    attainable_p: float | None,
     *,
     design: str,
     alpha: float = ALPHA,
@@ -156,7 +156,7 @@ def decide(
 
     Args:
         p_adjusted: The test's p-value after Holm over the declared family (`holm`); None without a test.
-        test: The test; None if there are no controls to test against.
+        attainable_p: ``VerdictTest.attainable_p``; None without a test, if there are no controls to test against.
         design: "pairs" or "observational".
         alpha: Level of the whole family.
         family: Number of tests in the declared family.
@@ -169,19 +169,19 @@ def decide(
         Verdict and reason.
 
     Raises:
-        SettingError: A design, level, rate or p-value outside its range, or only one of p-value and test.
+        SettingError: A design, level, rate or p-value outside its range, or only one of p-value and attainable p-value.
     """
-    _check_decision(p_adjusted, test, design, alpha, family, blind_auroc, negative_control_p)
+    _check_decision(p_adjusted, attainable_p, design, alpha, family, blind_auroc, negative_control_p)
     observational = design == "observational"
     if exploratory:
         return Verdict("inconclusive", "exploratory")
-    if p_adjusted is None or test is None or (observational and blind_auroc is None):
+    if p_adjusted is None or attainable_p is None or (observational and blind_auroc is None):
         return Verdict("inconclusive", "no-control")
     if negative_control_p is not None and reaches(negative_control_p, alpha):
         return Verdict("inconclusive", "control-invalid")
     if observational and blind_auroc is not None and blind_auroc >= BLIND_LIMIT:
         return Verdict("inconclusive", "shift")
-    if not reaches(test.attainable_p * family, alpha):
+    if not reaches(attainable_p * family, alpha):
         return Verdict("inconclusive", "underpowered")
     if reaches(p_adjusted, alpha):
         return Verdict("leak")
@@ -197,7 +197,7 @@ def reaches(p: float, alpha: float) -> bool:
 
 def _check_decision(
     p_adjusted: float | None,
-    test: VerdictTest | None,
+    attainable_p: float | None,
     design: str,
     alpha: float,
     family: int,
@@ -209,8 +209,8 @@ def _check_decision(
     if not 0 < alpha < 1:
         raise SettingError(f"alpha is {alpha}, expected (0, 1); pass the level of the family")
     at_least_one(family, "family")
-    if (p_adjusted is None) != (test is None):
-        raise ShapeError("p_adjusted and test go together; pass both, or None for both without controls")
+    if (p_adjusted is None) != (attainable_p is None):
+        raise ShapeError("p_adjusted and attainable_p go together; pass both, or None for both without controls")
     rates = {"p_adjusted": p_adjusted, "blind_auroc": blind_auroc, "negative_control_p": negative_control_p}
     for name, value in rates.items():
         if value is not None and not 0 <= value <= 1:

@@ -8,7 +8,8 @@ from sklearn.metrics import roc_auc_score
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
 from invaudit.benchmarks.leakage.jobs import Job
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
-from invaudit.benchmarks.leakage.tables import CONTROLS, MEMBERSHIP, TABLE
+from invaudit.benchmarks.leakage.tables import CONTROLS
+from invaudit.leakage import MEMBERSHIP, TABLE
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child, load_config
 from invaudit.stats import Pairs, holm, verdict_test
 

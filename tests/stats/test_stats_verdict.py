@@ -194,7 +194,7 @@ def test_planted_copies_are_found(design):
     similarity[np.arange(12), copied] = 0.9
     found = verdict_test(*lists(similarity), given, rng)
     assert found.p_value < 0.001
-    assert decide(found.p_value, found, design=design, blind_auroc=0.5) == ("leak", None)
+    assert decide(found.p_value, found.attainable_p, design=design, blind_auroc=0.5) == ("leak", None)
 
 
 def test_copies_of_two_images_are_two_coins():
@@ -207,7 +207,7 @@ def test_copies_of_two_images_are_two_coins():
     found = verdict_test(*lists(similarity), design, rng)
     assert found.distinct_hits == 2
     assert found.attainable_p == 0.25
-    assert decide(found.p_value, found, design="pairs") == ("inconclusive", "underpowered")
+    assert decide(found.p_value, found.attainable_p, design="pairs") == ("inconclusive", "underpowered")
 
 
 def test_min_p_on_a_small_example():
@@ -280,13 +280,13 @@ SEEN = {**WELL, "design": "observational", "blind_auroc": 0.5}
     ],
 )
 def test_rule(p, changes, expected):
-    assert decide(p, outcome(p), **changes) == expected
+    assert decide(p, outcome(p).attainable_p, **changes) == expected
 
 
 @pytest.mark.parametrize(("hits", "family", "enough"), [(6, 1, False), (7, 1, True), (7, 2, False), (8, 2, True)])
 def test_few_hits_decide_nothing(hits, family, enough):
     for p in (0.0001, 0.9):
-        found = decide(p, outcome(p, hits=hits), family=family, **WELL)
+        found = decide(p, outcome(p, hits=hits).attainable_p, family=family, **WELL)
         assert (found.reason == "underpowered") is not enough
 
 
@@ -298,16 +298,16 @@ def test_no_test_without_controls():
 
 def test_settings_of_the_rule_are_checked():
     with pytest.raises(SettingError, match="'coins'"):
-        decide(0.5, outcome(0.5), design="coins")
+        decide(0.5, outcome(0.5).attainable_p, design="coins")
     with pytest.raises(SettingError, match="alpha is 1"):
-        decide(0.5, outcome(0.5), design="pairs", alpha=1)
+        decide(0.5, outcome(0.5).attainable_p, design="pairs", alpha=1)
     with pytest.raises(SettingError, match=r"p_adjusted is 1\.5"):
-        decide(1.5, outcome(0.5), design="pairs")
+        decide(1.5, outcome(0.5).attainable_p, design="pairs")
 
 
 def test_a_whole_family_at_the_limit_of_the_draws():
     # 12 tests at B = 9,999: the first Holm step multiplies 0.0001 by 12.
     p = np.array([1e-4] + [0.5] * 11)
     adjusted = holm(p)
-    assert decide(adjusted[0], outcome(p[0]), family=12, **WELL) == ("leak", None)
+    assert decide(adjusted[0], outcome(p[0]).attainable_p, family=12, **WELL) == ("leak", None)
     assert decide(adjusted[1], outcome(p[1]), family=12, **WELL) == ("no-evidence", None)

@@ -1,12 +1,7 @@
 """One job: audit one target of one seed, or measure what one pool allows by itself."""
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,30 +11,11 @@ from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, TargetChoice
 from invaudit.benchmarks.running import npz_bytes
 from invaudit.data import generator
-from invaudit.leakage import (
-    METHODS,
-    Reconstructions,
-    attribute,
-    best_similarity,
-    blind_baseline,
-    degraded_copies,
-    membership_scores,
-    reconstruct,
-    score_reconstructions,
-    sign_of,
-    train_target,
-    unrelated,
-)
+from invaudit.leakage import Audit, Row, describe_pool, make_metrics, reconstruct, train_target
 from invaudit.models import Target, accuracy, collect, resolve_device, threads
-from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 from invaudit.runtime.files import write_bytes
 from invaudit.runtime.runs import RunFolder
-from invaudit.runtime.seeds import child
-from invaudit.similarity import Metric, make_metric, pairwise
-from invaudit.stats import Pairs, membership, scoring_limit
-
-logger = logging.getLogger(__name__)
-Row = dict[str, Any]
+from invaudit.similarity import Metric
 
 
 class Job(NamedTuple):
@@ -79,21 +55,32 @@ def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
 
 
 def _audit(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) -> Row:
-    scores = folder / "scores" / f"seed-{job.seed}" / job.target
     choice = settings.attack_control if job.target == ATTACK_CONTROL else settings.targets[job.target]
     target = _train(settings, job, choice, pool)
-    record: Row = {"target": _about(target, pool, choice), "methods": {}, "tests": {}, "membership": {}}
-    arrays: dict[str, np.ndarray] = {}
-    _signals(settings, job, target, pool, record, arrays)
     metrics = _metrics(settings, pool)
-    for name in settings.methods:
-        _method(settings, job, name, target, pool, metrics, record, arrays, scores, folder / "work")
-    write_bytes(scores / "membership.npz", npz_bytes(arrays))
+    where = {"seed": job.seed, "stage": job.name, "draws": settings.draws}
+    audit = Audit(pool.images, pool.labels, pool.design, metrics, **where)
+    audit.signals(target, attribution=settings.attribution)
+    for name, method in settings.methods.items():
+        checkpoint = folder / "work" / f"{job.name}-{name}.pt"
+        rng = generator(job.seed, f"method/{job.target}/{name}")
+        given = (target, method.kind, method.settings, rng)
+        more = {"reference": pool.reference, "checkpoint": checkpoint}
+        audit.method(name, lambda given=given, more=more: reconstruct(*given, **more))
+        checkpoint.unlink(missing_ok=True)
+    _store(audit, pool, folder / "scores" / f"seed-{job.seed}" / job.target, images=settings.images == "full")
+    return {"target": _about(target, pool, choice), **audit.record}
+
+
+def _store(audit: Audit, pool: DrawnPool, folder: Path, *, images: bool) -> None:
     design = {"labels": pool.labels.numpy(), "member": pool.design.member, "pair": pool.design.pair}
-    write_bytes(scores / "pool.npz", npz_bytes(design))
-    if settings.images == "full":
-        write_bytes(scores / "images.npz", npz_bytes({"images": _bytes(pool.images)}))
-    return record
+    write_bytes(folder / "pool.npz", npz_bytes(design))
+    write_bytes(folder / "membership.npz", npz_bytes(audit.scores))
+    for method, arrays in audit.nearest.items():
+        shown = {"images": _bytes(audit.images_of[method])} if images else {}
+        write_bytes(folder / f"{method}.npz", npz_bytes(arrays | shown))
+    if images:
+        write_bytes(folder / "images.npz", npz_bytes({"images": _bytes(pool.images)}))
 
 
 def _train(settings: LeakageBenchmark, job: Job, choice: TargetChoice, pool: DrawnPool) -> Target:
@@ -126,175 +113,25 @@ def _described(choice: TargetChoice) -> str:
     return ", ".join(parts)
 
 
-@contextmanager
-def _noted(row: Row, name: str) -> Iterator[None]:
-    """Time what happens inside and note how it ended; a failure is a row, not the end."""
-    start = time.perf_counter()
-    row |= {"status": "ok", "reason": ""}
-    try:
-        yield
-    except MissingDataError as error:
-        row |= {"status": "skipped", "reason": str(error)}
-    except ModelError as error:
-        row |= {"status": "not-applicable", "reason": str(error)}
-    except InputError as error:
-        row |= {"status": "failed", "reason": str(error)}
-    except Exception as error:
-        row |= {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
-        logger.warning("%s failed", name, exc_info=True)
-    row["seconds"] = time.perf_counter() - start
-
-
-def _signals(
-    settings: LeakageBenchmark,
-    job: Job,
-    target: Target,
-    pool: DrawnPool,
-    record: Row,
-    arrays: dict[str, np.ndarray],
-) -> None:
-    """Score membership without reconstruction: attribution, and the usual scores."""
-    if settings.attribution:
-        _measure(job, "attribution", lambda: attribute(target, pool.images, pool.labels), pool.design, record, arrays)
-    usual = membership_scores(target, pool.images, pool.labels)
-    for name, values in usual.items():
-        _measure(job, name, lambda values=values: values, pool.design, record, arrays)
-
-
-def _measure(
-    job: Job, name: str, score: Callable[[], Tensor], design: Pairs, record: Row, arrays: dict[str, np.ndarray]
-) -> None:
-    row: Row = {}
-    with _noted(row, name):
-        values = score().double().cpu().numpy()
-        row |= asdict(membership(values, design, _rng(job, f"membership/{name}")))
-        arrays[name] = values
-    record["membership"][name] = row
-
-
 def _metrics(settings: LeakageBenchmark, pool: DrawnPool) -> dict[str, Metric | Row]:
-    """Return the metrics by name; for one that cannot be had, the row that says why."""
-    made: dict[str, Metric | Row] = {}
-    for name, choice in settings.metrics.items():
-        row: Row = {}
-        with _noted(row, name):
-            made[name] = make_metric(
-                name, resize=choice.resize, reference=pool.reference, device=resolve_device(settings.device)
-            )
-        made.setdefault(name, row)
-    return made
-
-
-def _method(
-    settings: LeakageBenchmark,
-    job: Job,
-    name: str,
-    target: Target,
-    pool: DrawnPool,
-    metrics: dict[str, Metric | Row],
-    record: Row,
-    arrays: dict[str, np.ndarray],
-    scores: Path,
-    work: Path,
-) -> None:
-    """Reconstruct by one method, and score what it gave by every metric."""
-    about: Row = {"n": 0, "outcome": None}
-    checkpoint = work / f"{job.name}-{name}.pt"
-    found: Reconstructions | None = None
-    with _noted(about, name):
-        choice = settings.methods[name]
-        found = reconstruct(
-            target,
-            choice.kind,
-            METHODS[choice.kind].settings(**choice.settings),
-            generator(job.seed, f"method/{job.target}/{name}"),
-            reference=pool.reference,
-            checkpoint=checkpoint,
-        )
-        about |= {"n": len(found), "outcome": found.outcome, "message": found.message}
-        if not len(found):
-            raise InputError(f"{found.outcome}: {found.message}")
-    record["methods"][name] = about
-    lists: dict[str, np.ndarray] = {}
-    record["tests"][name] = {
-        metric: _test(settings, job, (name, metric), made, about, found, pool, lists)
-        for metric, made in metrics.items()
-    }
-    for metric, made in metrics.items():
-        key = f"{name}:{metric}"
-        if isinstance(made, dict) or about["status"] != "ok" or found is None:
-            failed = made if isinstance(made, dict) else about
-            record["membership"][key] = {"status": failed["status"], "reason": failed["reason"], "seconds": 0.0}
-            continue
-        of_pool = (found.images, found.labels, found.restart, pool.images, pool.labels, made)
-        _measure(job, key, lambda of_pool=of_pool: best_similarity(*of_pool), pool.design, record, arrays)
-    if found is not None and len(found):
-        lists |= {"labels": found.labels.numpy(), "restart": found.restart.numpy()}
-        lists |= {"images": _bytes(found.images)} if settings.images == "full" else {}
-        write_bytes(scores / f"{name}.npz", npz_bytes(lists))
-    checkpoint.unlink(missing_ok=True)
-
-
-def _test(
-    settings: LeakageBenchmark,
-    job: Job,
-    names: tuple[str, str],
-    metric: Metric | Row,
-    method: Row,
-    found: Reconstructions | None,
-    pool: DrawnPool,
-    lists: dict[str, np.ndarray],
-) -> Row:
-    if method["status"] != "ok" or found is None:
-        return {"status": method["status"], "reason": method["reason"], "seconds": method["seconds"]}
-    if isinstance(metric, dict):
-        return metric
-    row: Row = {}
-    with _noted(row, ":".join(names)):
-        scored = score_reconstructions(found.images, pool.images, metric)
-        test = scored.test(pool.design, _rng(job, f"verdict/{':'.join(names)}"), draws=settings.draws)
-        lists |= {f"{names[1]}-index": scored.index, f"{names[1]}-value": scored.value}
-        row |= {
-            "p_value": test.p_value,
-            "attainable_p": test.attainable_p,
-            "distinct_hits": test.distinct_hits,
-            "similarity_member": scored.sign * float(test.similarity_member.mean()),
-            "similarity_control": scored.sign * float(test.similarity_control.mean()),
-        }
-    row["seconds"] += method["seconds"]
-    if method["outcome"] == "collapsed":
-        row["reason"] = f"collapsed: {method['message']}"
-    return row
+    resizes = {name: choice.resize for name, choice in settings.metrics.items()}
+    return make_metrics(resizes, pool.reference, resolve_device(settings.device))
 
 
 def _describe_pool(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) -> Row:
-    """Measure what needs no target: the blind baseline, and the scoring limit of every metric and number of images."""
-    record: Row = {"blind": {}, "limits": {}, "n_members": job.members}
-    with _noted(record["blind"], "blind baseline"):
-        blind = blind_baseline(pool.images, pool.design, _rng(job, "blind"))
-        record["blind"] |= {"auroc": blind.auroc, "p_value": blind.p_value}
-    rng = generator(job.seed, f"limit/{job.members}")
-    copies = degraded_copies(pool.images, rng, blur=settings.limit_blur, noise=settings.limit_noise)
-    for name, metric in _metrics(settings, pool).items():
-        if isinstance(metric, dict):
-            continue
-        copied = sign_of(metric) * pairwise(copies, pool.images, metric).numpy()
-        for count in sorted(_counts(settings, job, folder)):
-            row: Row = {}
-            with _noted(row, f"scoring limit of {name}"):
-                images = unrelated(pool.reference, count, generator(job.seed, f"unrelated/{count}"))
-                similarity = sign_of(metric) * pairwise(images, pool.images, metric).numpy()
-                limit = scoring_limit(
-                    similarity,
-                    copied,
-                    pool.design,
-                    _rng(job, f"limit/{name}/{count}"),
-                    alpha=settings.alpha,
-                    family=settings.family,
-                )
-                row |= {"members": limit.members, "power": limit.power, "similarity": limit.similarity}
-            record["limits"][f"{name}/{count}"] = row
-    return record
+    return describe_pool(
+        pool.images,
+        pool.design,
+        pool.reference,
+        _metrics(settings, pool),
+        _counts(settings, job, folder),
+        seed=job.seed,
+        stage=job.name,
+        alpha=settings.alpha,
+        family=settings.family,
+        blur=settings.limit_blur,
+        noise=settings.limit_noise,
+    )
 
 
 def _counts(settings: LeakageBenchmark, job: Job, folder: Path) -> set[int]:
@@ -302,10 +139,6 @@ def _counts(settings: LeakageBenchmark, job: Job, folder: Path) -> set[int]:
     audited = [one for one in target_jobs(settings) if (one.seed, one.members) == (job.seed, job.members)]
     records = [RunFolder(folder).record(one.name) for one in audited]
     return {method["n"] for record in records if record for method in record["methods"].values() if method["n"]}
-
-
-def _rng(job: Job, stage: str) -> np.random.Generator:
-    return np.random.default_rng(child(job.seed, f"{job.name}/{stage}"))
 
 
 def _bytes(images: Tensor) -> np.ndarray:

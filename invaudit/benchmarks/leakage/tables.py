@@ -8,18 +8,10 @@ import pandas as pd
 
 from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, target_jobs
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
+from invaudit.leakage import MEMBERSHIP, TABLE, adjusted, judged
 from invaudit.runtime.files import read_json
-from invaudit.stats import VerdictTest, decide, holm
+from invaudit.stats import holm
 
-TABLE = (
-    "target", "method", "metric", "design", "seed", "n_members", "n_control", "n_reconstructions", "similarity_member",
-    "similarity_control", "distinct_hits", "p_value", "p_adjusted", "verdict", "verdict_reason", "scoring_limit",
-    "blind_auroc", "blind_p", "seconds", "status", "reason",
-)  # fmt: skip
-MEMBERSHIP = (
-    "target", "score", "design", "seed", "n_members", "n_control", "auroc", "auroc_low", "auroc_high",
-    "tpr_at_fpr_1pct", "p_value", "epsilon_lower", "status", "reason",
-)  # fmt: skip
 TARGETS = ("target", "seed", "n_members", "train_accuracy", "control_accuracy", "description", "hash")
 CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "status", "reason")
 Record = dict[str, Any]
@@ -71,23 +63,13 @@ def _negative(stored: Stored, job: Job) -> bool:
     return stored.settings.targets[job.target].negative
 
 
-def adjusted(settings: LeakageBenchmark, record: Record) -> dict[tuple[str, str], float]:
-    """Return Holm's p-values of one target by method and metric; declared tests that gave none count as p = 1."""
-    tests = {
-        (method, metric): record["tests"].get(method, {}).get(metric, {}).get("p_value")
-        for method in settings.methods
-        for metric in settings.metrics
-    }
-    values = holm(np.array([1.0 if p is None else p for p in tests.values()]))
-    return {key: float(value) for (key, p), value in zip(tests.items(), values, strict=True) if p is not None}
-
-
 def _attack_called(stored: Stored) -> dict[str, bool]:
     """Return which methods find the leak that is known to be there, by any metric."""
-    found = adjusted(stored.settings, stored.attack[1])
+    settings = stored.settings
+    found = adjusted(stored.attack[1]["tests"], list(settings.methods), list(settings.metrics))
     return {
-        method: any(p <= stored.settings.alpha for (name, _), p in found.items() if name == method)
-        for method in stored.settings.methods
+        method: any(p <= settings.alpha for (name, _), p in found.items() if name == method)
+        for method in settings.methods
     }
 
 
@@ -111,56 +93,17 @@ def _target_rows(
     stored: Stored, job: Job, record: Record, called: dict[str, bool], negatives: dict[tuple[str, str], float]
 ) -> list[Record]:
     settings = stored.settings
-    pool = stored.pools[(job.seed, job.members)]
-    ps = adjusted(settings, record)
-    rows = []
-    for method in settings.methods:
-        for metric in settings.metrics:
-            test = record["tests"][method][metric]
-            count = record["methods"][method]["n"]
-            p = ps.get((method, metric))
-            verdict = None
-            if p is not None:
-                verdict = decide(
-                    p,
-                    _as_test(test, count, settings.draws),
-                    design="pairs",
-                    alpha=settings.alpha,
-                    family=settings.family,
-                    negative_control_p=negatives.get((method, metric)),
-                    attack_control_called=called[method],
-                )
-            rows.append(
-                {
-                    **test,
-                    **_who(job),
-                    "method": method,
-                    "metric": metric,
-                    "n_reconstructions": count,
-                    "p_adjusted": p,
-                    "verdict": verdict and verdict.verdict,
-                    "verdict_reason": verdict and verdict.reason,
-                    "scoring_limit": pool["limits"].get(f"{metric}/{count}", {}).get("members"),
-                    "blind_auroc": pool["blind"].get("auroc"),
-                    "blind_p": pool["blind"].get("p_value"),
-                }
-            )
-    return rows
-
-
-def _as_test(test: Record, count: int, draws: int) -> VerdictTest:
-    none = np.empty(0)
-    nothing = {"t_all": np.nan, "t_top": np.nan, "p_all": np.nan, "p_top": np.nan}
-    return VerdictTest(
-        **nothing,
-        p_value=test["p_value"],
-        attainable_p=test["attainable_p"],
-        distinct_hits=test["distinct_hits"],
-        n_reconstructions=count,
-        draws=draws,
-        similarity_member=none,
-        similarity_control=none,
+    rows = judged(
+        record,
+        stored.pools[(job.seed, job.members)],
+        list(settings.methods),
+        list(settings.metrics),
+        design="pairs",
+        alpha=settings.alpha,
+        negatives=negatives,
+        called=called,
     )
+    return [{**row, **_who(job)} for row in rows]
 
 
 def _who(job: Job) -> Record:

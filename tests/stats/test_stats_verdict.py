@@ -310,4 +310,4 @@ def test_a_whole_family_at_the_limit_of_the_draws():
     p = np.array([1e-4] + [0.5] * 11)
     adjusted = holm(p)
     assert decide(adjusted[0], outcome(p[0]).attainable_p, family=12, **WELL) == ("leak", None)
-    assert decide(adjusted[1], outcome(p[1]), family=12, **WELL) == ("no-evidence", None)
+    assert decide(adjusted[1], outcome(p[1]).attainable_p, family=12, **WELL) == ("no-evidence", None)

@@ -2,9 +2,8 @@
 
 import io
 import logging
-from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,8 @@ from torch import Tensor, nn
 from invaudit.inversion.conditions import Condition, move
 from invaudit.inversion.diagnostics import spread
 from invaudit.inversion.generators import build_generator
-from invaudit.inversion.objectives import (
-    OBJECTIVES,
-    PERTURBED,
-    Step,
-    perturbed,
-    recorded_statistics,
-    unserved,
-    weight_gradients,
-)
+from invaudit.inversion.objectives import OBJECTIVES
+from invaudit.inversion.observing import observed, unserved
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, Outcome, draw, draw_condition
 from invaudit.inversion.settings import InversionSettings
 from invaudit.models import Target, autocast, borrowed, resolve_precision, seeded
@@ -54,13 +46,20 @@ class Inverter:
         target: What it will be trained against: gives image shape, classes and device.
         rng: CPU generator of initial weights and all later draws; the caller keeps its state for a checkpoint.
         start: Generator of the same settings whose weights to start from.
+        centre: (C, H, W), the mean of reference images, for the objective ``distance``.
 
     Raises:
         SettingError: The target's images are too small, or ``start`` does not fit.
     """
 
     def __init__(
-        self, settings: InversionSettings, target: Target, rng: torch.Generator, *, start: nn.Module | None = None
+        self,
+        settings: InversionSettings,
+        target: Target,
+        rng: torch.Generator,
+        *,
+        start: nn.Module | None = None,
+        centre: Tensor | None = None,
     ) -> None:
         self.settings, self.classes, self.rng = settings, target.classes, rng
         with seeded(rng):
@@ -81,9 +80,10 @@ class Inverter:
         self.optimizer = torch.optim.Adam(
             self.generator.parameters(), settings.learning_rate, settings.betas, fused=True
         )
-        wanted = [name for name, weight in settings.weights.items() if weight]
-        self.skipped = tuple(name for name in wanted if name in unserved(target))
-        self.weights = {name: settings.weights[name] for name in wanted if name not in self.skipped}
+        self.centre = None if centre is None else centre.to(target.device)
+        wanted = {name: weight for name, weight in settings.weights.items() if weight}
+        self.skipped = {name: reason for name, reason in unserved(target, centre).items() if name in wanted}
+        self.weights = {name: weight for name, weight in wanted.items() if name not in self.skipped}
         self.last: Inversion | None = None
 
     def run(
@@ -144,20 +144,18 @@ class Inverter:
 
     def _advance(self, target: Target, run: _Run, steps: int) -> None:
         self.generator.train()
-        statistics = recorded_statistics(target) if "batch-norm" in self.weights else nullcontext(tuple)
         scale = torch.tensor(list(self.weights.values()), device=target.device)
         precision = resolve_precision(self.settings.precision, target.device)
+        observing = observed(
+            target, self.weights, perturbation=self.settings.perturbation, precision=precision, centre=self.centre
+        )
         rows = []
-        with seeded(self.rng), target.layers.recorded(target.module) as seen, statistics as batch_norm:
+        with seeded(self.rng), observing as observe:
             for _ in range(steps):
                 noise, condition = self._batch(target.device)
                 with autocast(target.device, precision):
                     images = self.generator(noise, condition)
-                    logits = target(images)
-                features = seen[target.layers.head]
-                step = Step(images.float(), condition, logits.float(), features.float(), batch_norm())
-                step = self._asked(target, step, precision)
-                batch_norm()  # forgets the statistics of further passes
+                step = observe(images, condition)
                 terms = torch.stack([OBJECTIVES[name](step) for name in self.weights])
                 self.optimizer.zero_grad(set_to_none=True)
                 (terms * scale).sum().backward()
@@ -166,17 +164,6 @@ class Inverter:
         self.generator.eval()
         # The first look at a number: until here the host has not waited for the device.
         self._evaluate(target, run, torch.stack(rows).double().cpu())
-
-    def _asked(self, target: Target, step: Step, precision: torch.dtype) -> Step:
-        """Return the step with what some objectives ask for at the price of further passes."""
-        if any(name in self.weights for name in PERTURBED):
-            with autocast(target.device, precision):
-                logits = target(perturbed(step.images, self.settings.perturbation))
-            step = replace(step, perturbed_logits=logits.float())
-        if "gradient-norm-all" in self.weights:
-            gradients = weight_gradients(target, step.images, step.condition.labels)
-            step = replace(step, weight_gradients=gradients)
-        return step
 
     def _batch(self, device: torch.device) -> tuple[Tensor, Condition]:
         settings, n = self.settings, self.settings.batch_size
@@ -223,8 +210,7 @@ class Inverter:
             return "diverged", f"{run.problem}; {remedy}"
         worst = min(best.accuracy)
         text = f"inversion accuracy {worst:.1%} in the worst class after {best.step} steps"
-        if self.skipped:
-            text += f"; objective {self.skipped[0]} skipped, the target has no stored statistics"
+        text += "".join(f"; objective {name} skipped, {reason}" for name, reason in self.skipped.items())
         copies = [str(label) for label, value in enumerate(best.spread) if value < settings.least_spread]
         if copies:
             found = f"inversions of class {', '.join(copies)} are copies of one image"
@@ -234,8 +220,9 @@ class Inverter:
         return "converged", text
 
     def _identity(self, target: Target, steps: int) -> str:
+        centre = b"" if self.centre is None else self.centre.cpu().numpy().tobytes()
         return content_hash(
-            self.settings.model_dump_json(), target.hash, str(steps), self.rng.get_state().numpy().tobytes()
+            self.settings.model_dump_json(), target.hash, str(steps), self.rng.get_state().numpy().tobytes(), centre
         )
 
     def _save(self, path: Path, identity: str, run: _Run) -> None:

@@ -1,17 +1,13 @@
 """Objectives: pure functions of one inversion step, each one term of the loss."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional
 
 from invaudit.inversion.conditions import Condition
-from invaudit.models import Target
 from invaudit.runtime.errors import SettingError
 
 
@@ -37,6 +33,7 @@ class Step:
         batch_norm: One entry for each batch-norm layer of the target; recorded where an objective asks.
         perturbed_logits: As ``logits``, of the images after ``perturbed``; where an objective asks.
         weight_gradients: What ``weight_gradients`` gives; where an objective asks.
+        centre: (C, H, W), the mean of reference images, where there are any.
     """
 
     images: Tensor
@@ -46,6 +43,7 @@ class Step:
     batch_norm: tuple[Statistics, ...] = ()
     perturbed_logits: Tensor | None = None
     weight_gradients: tuple[Tensor, ...] = ()
+    centre: Tensor | None = None
 
 
 def kl(step: Step) -> Tensor:
@@ -163,12 +161,15 @@ def total_variation(step: Step) -> Tensor:
     return down + across
 
 
-def energy(step: Step) -> Tensor:
-    """Return the mean squared pixel.
+def distance(step: Step) -> Tensor:
+    """Return the mean squared distance of pixels to the centre.
 
-    Source: DeepInversion, arXiv 1912.08795, which takes the norm of the whole batch; a mean serves any size.
+    Source: the L2 term of DeepInversion, arXiv 1912.08795: the norm of normalised images, that is around the mean of
+    the data. There it is the norm of the whole batch; a mean over pixels serves any size.
     """
-    return step.images.square().mean()
+    if step.centre is None:
+        raise SettingError("the step holds no centre, which distance needs; give reference images")
+    return (step.images - step.centre).square().mean()
 
 
 def pixel_range(step: Step) -> Tensor:
@@ -189,78 +190,13 @@ OBJECTIVES: dict[str, Callable[[Step], Tensor]] = {
     "image-cosine": image_cosine,
     "batch-norm": batch_norm,
     "total-variation": total_variation,
-    "energy": energy,
+    "distance": distance,
     "pixel-range": pixel_range,
 }
 """Name -> objective; the lower the better."""
 
 PERTURBED = ("kl-perturbed", "cross-entropy-perturbed")
 """Objectives that ask for ``Step.perturbed_logits``."""
-
-
-def perturbed(images: Tensor, radius: float) -> Tensor:
-    """Return images (N, C, H, W) moved by ``radius`` up or down in every value, at random, and kept in [0, 1].
-
-    Draws from torch's own generators.
-
-    Source: arXiv 2410.16884 bounds the perturbation in the largest change; its group draws the signs like this.
-    """
-    return (images + radius * torch.randn_like(images).sign()).clamp(0, 1)
-
-
-def weight_gradients(target: Target, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """Return the gradient of the mean cross-entropy in every weight of a target, itself differentiable in the images.
-
-    Args:
-        target: May be frozen; is left as it is.
-        images: (N, C, H, W) in [0, 1].
-        labels: (N,).
-    """
-    weights = {name: value.detach().requires_grad_() for name, value in target.module.named_parameters()}
-    logits = functional_call(target.module, weights, (target.normalise(images),))
-    loss = functional.cross_entropy(logits, labels)
-    return torch.autograd.grad(loss, tuple(weights.values()), create_graph=True, materialize_grads=True)
-
-
-def unserved(target: Target) -> tuple[str, ...]:
-    """Return the objectives that a target cannot serve: ``batch-norm`` where it has no stored statistics."""
-    return () if _batch_norms(target) else ("batch-norm",)
-
-
-@contextmanager
-def recorded_statistics(target: Target) -> Iterator[Callable[[], tuple[Statistics, ...]]]:
-    """Record what enters the batch-norm layers during the forward passes inside.
-
-    Yields:
-        A function that gives the statistics of the last forward pass and forgets them.
-    """
-    seen: list[Statistics] = []
-
-    def note(part: Any, inputs: tuple[Tensor, ...]) -> None:
-        # Around the stored mean, which is near: one pass without cancellation, and much faster than torch.var_mean.
-        shape = (1, -1, *([1] * (inputs[0].ndim - 2)))
-        values = inputs[0].float() - part.running_mean.view(shape)
-        axes = [0, *range(2, values.ndim)]
-        mean = values.mean(axes)
-        variance = values.square().mean(axes) - mean.square()
-        seen.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
-
-    def take() -> tuple[Statistics, ...]:
-        taken = tuple(seen)
-        seen.clear()
-        return taken
-
-    handles = [part.register_forward_pre_hook(note) for part in _batch_norms(target)]
-    try:
-        yield take
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _batch_norms(target: Target) -> list[nn.modules.batchnorm._BatchNorm]:
-    kind = nn.modules.batchnorm._BatchNorm
-    return [part for part in target.modules() if isinstance(part, kind) and part.running_mean is not None]
 
 
 def _perturbed(step: Step) -> Step:

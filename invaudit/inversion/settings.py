@@ -82,12 +82,21 @@ class InversionSettings(Settings):
     @field_validator("weights")
     @classmethod
     def _weighable(cls, value: dict[str, float]) -> dict[str, float]:
-        unknown = [name for name in value if name not in OBJECTIVES]
-        if unknown:
-            raise ValueError(f"unknown objective {unknown[0]!r}; known: {', '.join(OBJECTIVES)}")
-        wrong = [name for name, weight in value.items() if not 0 <= weight < math.inf]
-        if wrong:
-            raise ValueError(f"weight of {wrong[0]} is {value[wrong[0]]:g}, expected a finite number >= 0")
-        if not any(value.get(name) for name in ("kl", "cross-entropy")):
-            raise ValueError("neither kl nor cross-entropy has a weight, so nothing asks for a class; give one of them")
-        return value
+        return weighable(value)
+
+
+def weighable(weights: dict[str, float]) -> dict[str, float]:
+    """Return weights of objectives as they are, if they can be used.
+
+    Raises:
+        ValueError: Unknown objective, a weight that is negative or not finite, or nothing that asks for a class.
+    """
+    unknown = [name for name in weights if name not in OBJECTIVES]
+    if unknown:
+        raise ValueError(f"unknown objective {unknown[0]!r}; known: {', '.join(OBJECTIVES)}")
+    wrong = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
+    if wrong:
+        raise ValueError(f"weight of {wrong[0]} is {weights[wrong[0]]:g}, expected a finite number >= 0")
+    if not any(weights.get(name) for name in ("kl", "cross-entropy")):
+        raise ValueError("neither kl nor cross-entropy has a weight, so nothing asks for a class; give one of them")
+    return weights

@@ -203,14 +203,30 @@ def test_every_mode_generator_and_objective_runs(trained):
             trained, SHORT.model_copy(update={"generator": name, "steps": 1, "batch_size": 4}), generator(0, "tests")
         )
     weights = dict.fromkeys(OBJECTIVES, 1.0)
-    found = invert(trained, SHORT.model_copy(update={"weights": weights}), generator(0, "tests"))
+    settings = SHORT.model_copy(update={"weights": weights})
+    found = Inverter(settings, trained, generator(0, "tests"), centre=torch.zeros(1, 8, 8)).run(trained)
     assert set(found.history[0].objectives) == set(OBJECTIVES)
 
 
 def test_objective_that_the_target_cannot_serve_is_skipped_and_said(new_target):
     found = invert(new_target("mlp"), SHORT, generator(0, "tests"))
-    assert "batch-norm skipped" in found.message
+    assert "batch-norm skipped, the target has no stored statistics" in found.message
     assert "batch-norm" not in found.history[0].objectives
+
+
+def test_distance_draws_inversions_to_the_centre_and_counts_in_the_checkpoint(trained, tmp_path):
+    settings = SHORT.model_copy(update={"steps": 100, "weights": {"cross-entropy": 0.01, "distance": 10.0}})
+    means = [
+        Inverter(settings, trained, generator(0, "tests"), centre=torch.full((1, 8, 8), level)).run(trained)
+        for level in (0.2, 0.8)
+    ]
+    low, high = (one.sample(LABELS, generator(0, "tests")).mean().item() for one in means)
+    assert low < 0.35
+    assert high > 0.65
+    path = tmp_path / "work.pt"
+    Inverter(SHORT, trained, generator(0, "tests"), centre=torch.zeros(1, 8, 8)).run(trained, checkpoint=path)
+    with pytest.raises(RunFolderError, match="another inversion"):
+        Inverter(SHORT, trained, generator(0, "tests"), centre=torch.ones(1, 8, 8)).run(trained, checkpoint=path)
 
 
 def test_garbage_class_is_never_wanted(new_target):

@@ -11,14 +11,8 @@ from torch import nn
 
 from invaudit.inversion import OBJECTIVES, Step, sample_condition
 from invaudit.inversion.conditions import Condition
-from invaudit.inversion.objectives import (
-    PERTURBED,
-    Statistics,
-    perturbed,
-    recorded_statistics,
-    unserved,
-    weight_gradients,
-)
+from invaudit.inversion.objectives import PERTURBED, Statistics
+from invaudit.inversion.observing import perturbed, recorded_statistics, unserved, weight_gradients
 from invaudit.models import InputSpec, Target, borrowed
 from invaudit.runtime.errors import SettingError
 
@@ -36,7 +30,8 @@ def step(*, garbage: bool = False, seed: int = 0, dtype=torch.float64) -> Step:
     statistics = Statistics(normal(3), normal(3).square(), normal(3), normal(3).square() + 0.1)
     images = torch.rand((N, 2, 5, 6), generator=rng, dtype=dtype)
     logits, features, noisy = normal(N, CLASSES + garbage), normal(N, WIDTH), normal(N, CLASSES + garbage)
-    return Step(images, condition, logits, features, (statistics, statistics), noisy, (normal(4, 3), normal(4)))
+    gradients, centre = (normal(4, 3), normal(4)), normal(2, 5, 6)
+    return Step(images, condition, logits, features, (statistics, statistics), noisy, gradients, centre)
 
 
 def with_rows(rows: torch.Tensor, labels: list[int]) -> Step:
@@ -118,7 +113,9 @@ REFERENCES = {
     "image-cosine": lambda s: by_pairs(s.images.flatten(1), s.condition.labels, lambda c: c * c, same=True),
     "batch-norm": statistics_by_hand,
     "total-variation": lambda s: variation_by_loops(s.images),
-    "energy": lambda s: float(np.mean(s.images.numpy() ** 2)),
+    "distance": lambda s: float(
+        np.mean([np.linalg.norm(x - s.centre.numpy()) ** 2 for x in s.images.numpy()]) / s.centre.numel()
+    ),
     "pixel-range": lambda s: float(np.mean([max(-v, 0) + max(v - 1, 0) for v in s.images.flatten().tolist()])),
 }
 
@@ -140,7 +137,7 @@ def test_gradient_equals_finite_differences(name):
     def value(*leaves: torch.Tensor) -> torch.Tensor:
         images, logits, features, mean, noisy, gradient = leaves
         statistics = tuple(replace(one, mean=mean) for one in found.batch_norm)
-        changed = Step(3 * images - 1, found.condition, logits, features, statistics, noisy, (gradient,))
+        changed = Step(3 * images - 1, found.condition, logits, features, statistics, noisy, (gradient,), found.centre)
         # The sum keeps a gradient for what this objective does not use.
         return OBJECTIVES[name](changed) + 0 * sum(leaf.sum() for leaf in leaves)
 
@@ -171,7 +168,9 @@ def test_finite_with_a_garbage_class_extreme_logits_and_dead_features(name):
     features = torch.zeros_like(found.features).requires_grad_()
     images = torch.zeros_like(found.images).requires_grad_()
     still = torch.zeros(3, requires_grad=True)
-    value = OBJECTIVES[name](Step(images, found.condition, logits, features, found.batch_norm, logits, (still,)))
+    value = OBJECTIVES[name](
+        Step(images, found.condition, logits, features, found.batch_norm, logits, (still,), images.detach()[0])
+    )
     assert value.isfinite()
     (value + 0 * (logits.sum() + features.sum() + images.sum() + still.sum())).backward()
     for leaf in (logits, features, images, still):
@@ -265,8 +264,9 @@ def test_recorded_statistics_equal_those_of_the_inputs_and_hooks_are_removed(new
 
 
 def test_only_targets_with_stored_statistics_serve_batch_norm(new_target):
-    assert unserved(new_target("cnn")) == ()
-    assert unserved(new_target("mlp")) == ("batch-norm",)
+    assert set(unserved(new_target("cnn"))) == {"distance"}
+    assert set(unserved(new_target("mlp"))) == {"batch-norm", "distance"}
+    assert set(unserved(new_target("mlp"), torch.zeros(1, 8, 8))) == {"batch-norm"}
 
 
 def test_perturbed_images_move_by_the_radius_up_or_down_and_stay_in_range():
@@ -280,10 +280,10 @@ def test_perturbed_images_move_by_the_radius_up_or_down_and_stay_in_range():
     assert moved.max() <= 1
 
 
-@pytest.mark.parametrize("name", PERTURBED)
-def test_what_needs_perturbed_images_says_so(name):
-    with pytest.raises(SettingError, match="no logits of perturbed images"):
-        OBJECTIVES[name](replace(step(), perturbed_logits=None))
+@pytest.mark.parametrize("name", [*PERTURBED, "distance"])
+def test_what_a_step_lacks_is_said(name):
+    with pytest.raises(SettingError, match="the step holds no"):
+        OBJECTIVES[name](replace(step(), perturbed_logits=None, centre=None))
 
 
 @pytest.mark.parametrize("arch", ["mlp", "plain-cnn"])

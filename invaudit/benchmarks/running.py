@@ -1,17 +1,12 @@
-"""What the runners share: jobs in worker processes, and how tables and arrays are written."""
+"""What the runners share: jobs in worker processes."""
 
-import io
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from invaudit.runtime.console import notice, progress
-from invaudit.runtime.files import write_text
 from invaudit.runtime.runs import RunFolder, log_to
 
 
@@ -55,15 +50,3 @@ def _finished(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """Return arrays as the bytes of an npz file, the same for the same arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
-    return buffer.getvalue()
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))

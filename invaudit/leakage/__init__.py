@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.membership_signals import membership_scores
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
+    from invaudit.leakage.pool import Pool, make_pool, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.scoring import Scored, best_similarity, score_reconstructions, sign_of
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
@@ -29,6 +30,7 @@ __getattr__, __all__ = attach(
         "Metrics": "audits",
         "Method": "methods",
         "PairsDraw": "targets",
+        "Pool": "pool",
         "RECIPES": "targets",
         "Reconstructions": "reconstruction",
         "Scored": "scoring",
@@ -44,12 +46,15 @@ __getattr__, __all__ = attach(
         "draw_pairs": "targets",
         "judged": "judging",
         "make_metrics": "audits",
+        "make_pool": "pool",
         "membership_scores": "membership_signals",
         "noted": "audits",
+        "read_pairs": "pool",
         "reconstruct": "methods",
         "score_reconstructions": "scoring",
         "sign_of": "scoring",
         "span_score": "attribution",
+        "stratified": "pool",
         "train_target": "targets",
         "unrelated": "planted",
     },

@@ -50,7 +50,9 @@ def noted(row: Row, name: str) -> Iterator[None]:
     row["seconds"] = time.perf_counter() - start
 
 
-def make_metrics(resizes: Mapping[str, int | None], reference: Tensor, device: torch.device) -> dict[str, Metric | Row]:
+def make_metrics(
+    resizes: Mapping[str, int | None], reference: Tensor | None, device: torch.device
+) -> dict[str, Metric | Row]:
     """Return metrics by name with the side that each resizes to."""
     made: dict[str, Metric | Row] = {}
     for name, resize in resizes.items():
@@ -72,7 +74,6 @@ class Audit:
         seed: Seed of the audit.
         stage: Name of the audit; with the seed, the source of all draws.
         draws: Relabellings of each test.
-        keep: Positions of the pool images that are tested, see ``verdict_test``; None: all.
 
     Attributes:
         record: ``methods``, ``tests`` (by method and metric) and ``membership`` (by score): rows of plain values.
@@ -91,10 +92,9 @@ class Audit:
         seed: int,
         stage: str,
         draws: int,
-        keep: NDArray[np.int64] | None = None,
     ) -> None:
         self.images, self.labels, self.design, self.metrics = images, labels, design, metrics
-        self.seed, self.stage, self.draws, self.keep = seed, stage, draws, keep
+        self.seed, self.stage, self.draws = seed, stage, draws
         self.record: dict[str, dict[str, Any]] = {"methods": {}, "tests": {}, "membership": {}}
         self.scores: dict[str, NDArray[np.float64]] = {}
         self.nearest: dict[str, dict[str, np.ndarray]] = {}
@@ -143,7 +143,7 @@ class Audit:
         row: Row = {}
         with noted(row, f"{name}:{metric}"):
             scored = score_reconstructions(found.images, self.images, measure)
-            test = scored.test(self.design, self._rng(f"verdict/{name}:{metric}"), draws=self.draws, keep=self.keep)
+            test = scored.test(self.design, self._rng(f"verdict/{name}:{metric}"), draws=self.draws)
             self.nearest[name] |= {f"{metric}-index": scored.index, f"{metric}-value": scored.value}
             row |= {
                 "p_value": test.p_value,
@@ -172,7 +172,7 @@ class Audit:
 def describe_pool(
     images: Tensor,
     design: Design,
-    reference: Tensor,
+    reference: Tensor | None,
     metrics: Metrics,
     counts: Iterable[int],
     *,
@@ -189,7 +189,7 @@ def describe_pool(
     Args:
         images: (N, C, H, W) in [0, 1], the pool that is tested.
         design: Who is a member.
-        reference: Images that are in no pool, which stand in for unrelated reconstructions.
+        reference: Images that are in no pool, which stand in for unrelated reconstructions; None: no scoring limit.
         metrics: From ``make_metrics``.
         counts: Numbers of reconstructions.
         seed: Seed of the audit.
@@ -213,7 +213,7 @@ def describe_pool(
         record["blind"] |= {"auroc": found.auroc, "p_value": found.p_value}
     copies = degraded_copies(images, generator(seed, f"{stage}/copies"), blur=blur, noise=noise)
     for name, metric in metrics.items():
-        if isinstance(metric, dict):
+        if isinstance(metric, dict) or reference is None:
             continue
         sign, copied = sign_of(metric), pairwise(copies, images, metric).numpy()
         for count in sorted(counts):

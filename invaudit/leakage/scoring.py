@@ -30,11 +30,9 @@ class Scored:
     value: NDArray[np.float64]
     sign: float
 
-    def test(
-        self, design: Design, rng: np.random.Generator, *, draws: int, keep: NDArray[np.int64] | None = None
-    ) -> VerdictTest:
+    def test(self, design: Design, rng: np.random.Generator, *, draws: int) -> VerdictTest:
         """Return the verdict test of these reconstructions, see ``invaudit.stats.verdict_test``."""
-        return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws, keep=keep)
+        return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws)
 
 
 def score_reconstructions(images: Tensor, pool: Tensor, metric: Metric, *, records: Path | None = None) -> Scored:

@@ -1,13 +1,19 @@
 """Files that are either whole or absent, and content hashes."""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from invaudit.runtime.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -57,3 +63,15 @@ def content_hash(*parts: bytes | str) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return arrays as the bytes of an npz file, the same for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    return buffer.getvalue()
+
+
+def write_csv(path: Path, table: "DataFrame") -> None:
+    """Write a table."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, TargetChoice
-from invaudit.benchmarks.running import npz_bytes
 from invaudit.data import generator
-from invaudit.leakage import Audit, Row, describe_pool, make_metrics, reconstruct, train_target
+from invaudit.leakage import METHODS, Audit, Row, describe_pool, make_metrics, reconstruct, train_target
 from invaudit.models import Target, accuracy, collect, resolve_device, threads
-from invaudit.runtime.files import write_bytes
+from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.similarity import Metric
 
@@ -64,7 +63,7 @@ def _audit(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) 
     for name, method in settings.methods.items():
         checkpoint = folder / "work" / f"{job.name}-{name}.pt"
         rng = generator(job.seed, f"method/{job.target}/{name}")
-        given = (target, method.kind, method.settings, rng)
+        given = (target, method.kind, METHODS[method.kind].settings(**method.settings), rng)
         more = {"reference": pool.reference, "checkpoint": checkpoint}
         audit.method(name, lambda given=given, more=more: reconstruct(*given, **more))
         checkpoint.unlink(missing_ok=True)

@@ -9,10 +9,11 @@ from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_job
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import Stored, make_tables
-from invaudit.benchmarks.running import run_jobs, write_csv
+from invaudit.benchmarks.running import run_jobs
 from invaudit.models import resolve_device
-from invaudit.report import leakage_page
+from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
+from invaudit.runtime.files import write_csv, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -47,6 +48,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             write_csv(folder.path / f"{name}.csv", table)
         notice("making the report")
         leakage_page(folder.path)
+        write_json(folder.path / "audit.json", audit_record(folder.path, data={settings.data: data.hash}))
     return folder.path
 
 

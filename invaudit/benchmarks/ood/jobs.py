@@ -16,7 +16,6 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
-from invaudit.benchmarks.running import npz_bytes
 from invaudit.data import STATISTICS, ImageSet, generator, torchvision
 from invaudit.inversion import Inverter
 from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
@@ -38,7 +37,7 @@ from invaudit.ood import (
     tuned,
 )
 from invaudit.runtime.errors import SettingError
-from invaudit.runtime.files import write_bytes
+from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.stats import conformal_threshold, expected_calibration_error
 

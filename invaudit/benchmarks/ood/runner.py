@@ -10,10 +10,10 @@ from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.jobs import PIXELS, check_jobs, job_name, run_job
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
-from invaudit.benchmarks.running import run_jobs, write_csv
+from invaudit.benchmarks.running import run_jobs
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice
-from invaudit.runtime.files import write_json
+from invaudit.runtime.files import write_csv, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.jobs"]

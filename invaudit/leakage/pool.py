@@ -1,0 +1,175 @@
+"""The pool of an audit: members and controls together, in an order that tells nothing about who is which."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from invaudit.data import ImageSet
+from invaudit.leakage.blind import Blind, blind_baseline
+from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
+from invaudit.stats import Design, Observational, Pairs, strata
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Members and controls.
+
+    Attributes:
+        images: The N images; their labels are classes, 0 throughout where there are none.
+        design: Who is a member.
+        source: (N,) position of each image among the members or the controls as they were given.
+        dropped: Images left out because they are both member and control.
+    """
+
+    images: ImageSet
+    design: Design
+    source: NDArray[np.int64]
+    dropped: int
+
+    def subset(self, positions: NDArray[np.int64]) -> "Pool":
+        """Return the pool of these images."""
+        chosen = self.images.subset(torch.from_numpy(positions))
+        return Pool(chosen, self.design.subset(positions), self.source[positions], self.dropped)
+
+
+def make_pool(
+    members: ImageSet, controls: ImageSet, *, pairs: NDArray[np.int64] | None = None, drop_duplicates: bool = False
+) -> Pool:
+    """Put members and controls together, ordered by the hash of each image.
+
+    Args:
+        members: Images that the target was trained on.
+        controls: Images of the same source that it was not trained on.
+        pairs: (P, 2) positions of a member and a control each, drawn by coins before training; the pool is then these
+            images, under the ``pairs`` design. None: all images, under the ``observational`` design, with classes as
+            strata.
+        drop_duplicates: Leave out images that are both member and control (with pairs: the whole pair).
+
+    Raises:
+        ShapeError: Images of different shapes.
+        DataError: An image is both member and control; pairs that do not fit; only one of the two sets has classes.
+    """
+    if members.images.shape[1:] != controls.images.shape[1:]:
+        raise ShapeError(
+            f"members have shape {tuple(members.images.shape[1:])}, controls {tuple(controls.images.shape[1:])}; "
+            "give both in one size and with the same channels"
+        )
+    if (members.labels.min() < 0) != (controls.labels.min() < 0):
+        raise DataError("only one of members and controls has class labels; give labels for both, or for neither")
+    if pairs is not None:
+        members, controls = _paired(members, controls, pairs)
+    hashes = [_hashes(members), _hashes(controls)]
+    both = set(hashes[0]) & set(hashes[1])
+    kept = [np.array([one not in both for one in side]) for side in hashes]
+    dropped = sum(int((~side).sum()) for side in kept)
+    if dropped and not drop_duplicates:
+        raise DataError(
+            f"{len(both)} image(s) are both member and control, the first is member {int((~kept[0]).argmax())}; "
+            "give controls that the target was not trained on, or drop such images with --drop-duplicates"
+        )
+    if pairs is not None:
+        kept = [kept[0] & kept[1]] * 2
+    places = [np.flatnonzero(side) for side in kept]
+    if not min(map(len, places)):
+        raise DataError(f"{len(places[0])} members and {len(places[1])} controls are left, expected some of each")
+    order = np.argsort([hashes[side][place] for side in (0, 1) for place in places[side]], kind="stable")
+    given = [np.arange(len(hashes[side])) if pairs is None else pairs[:, side] for side in (0, 1)]
+    source = np.concatenate([given[side][places[side]] for side in (0, 1)])[order]
+    member = np.repeat([True, False], [len(place) for place in places])[order]
+    images = torch.cat([members.images[places[0]], controls.images[places[1]]])[order]
+    labels = torch.cat([members.labels[places[0]], controls.labels[places[1]]])[order].clamp_min(0)
+    pair = np.concatenate(places)[order]
+    design = Observational(member, labels.numpy()) if pairs is None else Pairs(member, pair)
+    return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped)
+
+
+def stratified(pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int | None = None) -> tuple[Pool, Blind]:
+    """Return the part of a pool that is tested, and the blind baseline on it.
+
+    Under ``observational``: as many members as controls of each class, at random, and strata of class and blind score.
+    Under ``pairs``: all of it.
+
+    Args:
+        pool: The pool.
+        rng: Source of the draw and of the baseline's folds and relabellings.
+        bins: Bins of the blind score in each class.
+        most: Largest number of members, and of controls, to draw; None: no limit.
+    """
+    if isinstance(pool.design, Pairs):
+        return pool, blind_baseline(pool.images.floats(), pool.design, rng)
+    labels = pool.images.labels.numpy()
+    tested = pool.subset(pool.design.balanced(labels, rng))
+    if most is not None and len(tested.design) > 2 * most:
+        tested = tested.subset(_fewer(tested, most, rng))
+    blind = blind_baseline(tested.images.floats(), tested.design, rng)
+    found = strata(tested.images.labels.numpy(), blind.score, bins)
+    design = Observational(tested.design.member, found)
+    return Pool(tested.images, design, tested.source, tested.dropped), blind
+
+
+def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int64]:
+    """Read a file of pairs: CSV with the columns ``member`` and ``control``, positions from 0.
+
+    Args:
+        path: The file.
+        made_before: The reconstructions: pairs written after them could have been chosen to fit.
+
+    Returns:
+        (P, 2) positions.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: Other columns, values that are no positions, or a file newer than the reconstructions.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"the file of pairs {path} is not there; give the one that was drawn before training")
+    if made_before is not None and path.stat().st_mtime > made_before.stat().st_mtime:
+        raise DataError(
+            f"{path} was written after {made_before}: pairs that are drawn after an attack could be chosen to fit it; "
+            "give the file that was drawn before training"
+        )
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        pairs = np.array([[int(row["member"]), int(row["control"])] for row in rows], np.int64).reshape(-1, 2)
+    except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a CSV file with the columns member and control, positions from 0") from error
+    if not len(pairs):
+        raise DataError(f"{path} holds no pairs, expected at least one")
+    return pairs
+
+
+def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:
+    sides = []
+    for column, (name, images) in enumerate((("member", members), ("control", controls))):
+        index = pairs[:, column]
+        if index.min() < 0 or index.max() >= len(images):
+            raise DataError(f"pairs name {name} {index.max()}, expected positions from 0 to {len(images) - 1}")
+        if len(np.unique(index)) < len(index):
+            raise DataError(f"pairs name a {name} twice; each image belongs to one pair")
+        sides.append(images.subset(torch.from_numpy(index)))
+    if not torch.equal(sides[0].labels, sides[1].labels):
+        first = int((sides[0].labels != sides[1].labels).nonzero()[0])
+        raise DataError(f"pair {first} joins images of two classes; pairs must be of one class")
+    return sides[0], sides[1]
+
+
+def _hashes(images: ImageSet) -> list[bytes]:
+    return [hashlib.sha256(image.tobytes()).digest() for image in images.images.contiguous().numpy()]
+
+
+def _fewer(pool: Pool, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw about ``most`` members and as many controls, the same share of every class."""
+    share = 2 * most / len(pool.design)
+    member, labels = pool.design.member, pool.images.labels.numpy()
+    chosen = []
+    for label in np.unique(labels):
+        sides = [np.flatnonzero((labels == label) & (member == side)) for side in (True, False)]
+        count = max(1, int(share * min(map(len, sides))))
+        chosen += [rng.permutation(side)[:count] for side in sides]
+    return np.sort(np.concatenate(chosen))

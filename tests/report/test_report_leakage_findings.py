@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from invaudit.report import leakage_table, read_leakage_run
-from invaudit.report.leakage.findings import FIRED, REASONS, Finding, findings, headline_sentence
+from invaudit.report.leakage.findings import FIRED, NO_LIMIT, REASONS, Finding, findings, headline_sentence
+from invaudit.report.leakage.scope import scope
 from invaudit.stats import verdicts
 
 
@@ -55,7 +56,13 @@ def test_one_target_names_the_reason() -> None:
 
 
 def test_an_unknown_limit_is_said() -> None:
-    assert "The scoring limit is not known." in Finding("t", _tests("no-evidence")).sentence
+    assert NO_LIMIT in Finding("t", _tests("no-evidence")).sentence
+
+
+def test_reconstructions_of_several_metrics_cost_once(leakage_folder: Path) -> None:
+    effort = dict(scope(read_leakage_run(leakage_folder)))["effort"]
+    methods, failed = 4 * 3 * 2 * 4.5, 2 * 1.0
+    assert effort == f"30 reconstructions per target and method, {methods + failed:.0f} s in all"
 
 
 def test_findings_follow_the_table(leakage_folder: Path) -> None:

@@ -38,6 +38,10 @@ UNTRIED = (
     "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
 )
 OOD_UNTRIED = "Readiness for images of other kinds (OOD detection)."
+NO_LIMIT = (
+    "There is no scoring limit: it was not measured, or not even copies of all members are called a leak with "
+    "probability 0.95. Finding nothing then says little."
+)
 FIRED = (
     "A negative control fired: the tests found a leak where nothing can leak. Do not trust the verdicts of this run."
 )
@@ -105,9 +109,8 @@ class Finding:
         if self.verdict == "inconclusive":
             return f"{unclear}{smallest}.".replace(f"{n_tests} of {n_tests} ", "All tests ")
         limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
-        limit = f"is {limit} reconstructed members" if limit else "is not known"
         text = f"{len(speaking)} of {_tests(n_tests)} find nothing{smallest}{f'; {unclear}' if unclear else ''}."
-        return f"{text} The scoring limit {limit}."
+        return f"{text} {f'The scoring limit is {limit} reconstructed members.' if limit else NO_LIMIT}"
 
     def _reasons(self) -> Counter[str]:
         unclear = (row for row in self.tests if row["verdict"] not in ("leak", "no-evidence"))

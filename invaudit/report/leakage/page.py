@@ -27,7 +27,7 @@ from invaudit.report.leakage.run import LeakageRun, read_leakage_run
 from invaudit.report.leakage.scope import scope
 from invaudit.report.leakage.tables import BLIND, CONTROLS, MEMBERSHIP, TARGETS, TESTS, Figures, over_seeds
 from invaudit.report.page import Drawn, grid, provenance, write_page
-from invaudit.report.printing import DASH, level, p_text
+from invaudit.report.printing import DASH, p_text
 from invaudit.report.records import Row
 from invaudit.runtime.seeds import child
 from invaudit.stats.verdicts import BLIND_LIMIT
@@ -154,7 +154,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "not_tested": not_tested(run),
         "limits": LIMITS,
         "alpha": run.alpha,
-        "blind_limit": level(BLIND_LIMIT),
+        "blind_limit": f"{100 * BLIND_LIMIT:.0f}",
         "all_rows": grid(pd.DataFrame(ran), without=("status",)),
         "gaps": grid(pd.DataFrame(gaps, columns=GAPS)),
     }

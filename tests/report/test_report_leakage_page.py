@@ -48,13 +48,15 @@ def test_verdicts_come_first(leakage_folder: Path, page: Show) -> None:
     body = shown.text.partition("Leakage of training images Leak")[2]
     assert body.startswith(": memorised. No evidence of a leak: early-stopped. Inconclusive: shifted.")
     assert "memorised leak 8 of 12 tests say leak (smallest Holm p 0.0004): generator, kkt." in body
-    assert "early-stopped no evidence of a leak 8 of 12 tests find nothing (smallest Holm p 0.48); 4 of 12" in body
+    assert (
+        "early-stopped no evidence of a leak 8 of 12 tests find nothing (smallest Holm p 0.48); 4 of 12 tests" in body
+    )
     assert "The scoring limit is 7\u20139 reconstructed members." in body
     assert "twin Negative control: no evidence of a leak" in body
     assert "targets that leak 1 of 3" in body
     assert "Remark: under 1,000 controls: attribution on twin, loss on twin" in body
     assert "Remark: collapsed: one image: tldr ssim on memorised, tldr lpips-alex on memorised." in body
-    assert "shifted inconclusive (shift) All tests inconclusive, because members and control differ" in body
+    assert "shifted inconclusive (shift) 12 of 12 tests inconclusive, because members and control differ" in body
     assert "was found by generator, kkt; missed by tldr." in body
     assert "does not show that the training images are safe, nor that the model is anonymous" in body
     assert "invaudit leak 'a b'" in body

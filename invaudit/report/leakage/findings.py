@@ -102,14 +102,14 @@ class Finding:
         smallest = "" if self.smallest is None else f" (smallest Holm p {p_text(self.smallest['p_adjusted'])})"
         if self.verdict == "leak":
             methods = ", ".join(dict.fromkeys(row["method"] for row in speaking))
-            return f"{len(speaking)} of {_tests(n_tests)} say leak{smallest}: {methods}."
+            return f"{len(speaking)} of {n_tests} tests say leak{smallest}: {methods}."
         unclear = "; ".join(
-            f"{n} of {n_tests} inconclusive, because {_because(name)}" for name, n in self._reasons().items()
+            f"{n} of {n_tests} tests inconclusive, because {_because(name)}" for name, n in self._reasons().items()
         )
         if self.verdict == "inconclusive":
-            return f"{unclear}{smallest}.".replace(f"{n_tests} of {n_tests} ", "All tests ")
+            return f"{unclear}{smallest}."
         limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
-        text = f"{len(speaking)} of {_tests(n_tests)} find nothing{smallest}{f'; {unclear}' if unclear else ''}."
+        text = f"{len(speaking)} of {n_tests} tests find nothing{smallest}{f'; {unclear}' if unclear else ''}."
         return f"{text} {f'The scoring limit is {limit} reconstructed members.' if limit else NO_LIMIT}"
 
     def _reasons(self) -> Counter[str]:
@@ -119,10 +119,6 @@ class Finding:
 
 def _because(reason: str) -> str:
     return REASONS.get(reason, reason)
-
-
-def _tests(n_tests: int) -> str:
-    return "1 test" if n_tests == 1 else f"{n_tests} tests"
 
 
 def tested(rows: Iterable[Row]) -> list[Row]:

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from invaudit.similarity.images import flat_images
     from invaudit.similarity.metrics import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
+    from invaudit.similarity.weights import MissingWeightsError
 
 __getattr__, __all__ = attach(
     __name__,
     {
         "METRICS": "metrics",
         "Metric": "metrics",
+        "MissingWeightsError": "weights",
         "Neighbours": "search",
         "flat_images": "images",
         "make_metric": "metrics",

@@ -6,7 +6,7 @@ from torch import Tensor
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.images import checked_images, same_shape
-from invaudit.similarity.metric import UNIT, Better, MetricOptions, Screen, described
+from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
 
 
 class Cosine:
@@ -40,9 +40,9 @@ class Cosine:
         return rows / rows.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
 
     def screen(self, queries: Tensor) -> Screen:
-        """Multiply in float32; a sum of D products of unit vectors is off by at most (D + 4) u."""
+        """Multiply the unit vectors in float32."""
         rough = queries.float()
-        tolerance = torch.full((len(rough), 1), (rough.shape[1] + 4) * UNIT, device=rough.device)
+        tolerance = torch.full((len(rough), 1), rounding(rough.shape[1] + 4), device=rough.device)
         return lambda gallery: (rough @ gallery.float().T, tolerance)
 
     def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the search asks of a metric, and what a metric is made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,6 +15,26 @@ Screen = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 UNIT = 2.0**-24
 """Unit roundoff of float32: one operation is off by at most this share of its result."""
+
+
+def rounding(n: int) -> float:
+    """Return gamma_n: a float32 sum of products is off by this share of the sum of their magnitudes.
+
+    *Source:* Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5; holds in any order of summation.
+    """
+    return n * UNIT / (1 - n * UNIT)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Multiply and convolve in true float32 inside, whatever the program allows elsewhere; restore it after."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Metric(Protocol):

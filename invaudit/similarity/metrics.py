@@ -1,6 +1,7 @@
 """The metrics by name."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,9 +11,17 @@ from torch import Tensor
 from invaudit.runtime.errors import SettingError
 from invaudit.similarity.centred import Cosine
 from invaudit.similarity.metric import Metric, MetricOptions
+from invaudit.similarity.perceptual import Lpips
 from invaudit.similarity.structural import Ssim
 
-METRICS: Mapping[str, Callable[[MetricOptions], Metric]] = MappingProxyType({"ssim": Ssim, "cosine": Cosine})
+METRICS: Mapping[str, Callable[[MetricOptions], Metric]] = MappingProxyType(
+    {
+        "ssim": Ssim,
+        "lpips-alex": partial(Lpips, "alex"),
+        "lpips-squeeze": partial(Lpips, "squeeze"),
+        "cosine": Cosine,
+    }
+)
 """Name -> what makes the metric; called by ``make_metric``."""
 
 
@@ -37,6 +46,8 @@ def make_metric(
 
     Raises:
         SettingError: Unknown name, or cosine without a reference.
+        MissingWeightsError: LPIPS without trunk weights; says how to fetch them.
+        ModelError: Trunk weights that do not fit.
     """
     if name not in METRICS:
         raise SettingError(f"metric {name!r} is unknown, expected one of {', '.join(METRICS)}")

@@ -1,21 +1,25 @@
 """Exact nearest images: every pair is screened fast, those that may belong to the answer are computed in float64."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import length_hint
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from invaudit.runtime.console import progress
-from invaudit.runtime.errors import RunFolderError, SettingError
+from invaudit.runtime.errors import DataError, RunFolderError, SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.images import same_shape
-from invaudit.similarity.metric import Metric
+from invaudit.similarity.metric import Metric, full_precision
 from invaudit.similarity.records import Record, State
 
-CHUNK = 1024
-PAIR_NUMBERS = 2**20
+LARGEST_CHUNK = 2048
+CHUNK_NUMBERS = 2**25
+"""Numbers (128 MB) that the embedded images of a block may take, which makes its size where none is given."""
+PAIR_NUMBERS = 2**16
+"""Numbers on each side of a batch of pairs: it stays in the cache of one core."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,14 @@ class Neighbours:
 
 
 @torch.no_grad()
+@full_precision()
 def nearest(
     queries: Tensor,
     gallery: Tensor | Iterable[Tensor],
     metric: Metric,
     k: int,
     *,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     records: Path | None = None,
 ) -> Neighbours:
     """Return the k most similar gallery images of every query.
@@ -51,7 +56,7 @@ def nearest(
         gallery: (N, C, H, W), or an iterable of such batches of any sizes; memory does not grow with N.
         metric: From ``make_metric``.
         k: Neighbours of each query, from 1 to N.
-        chunk: Gallery images compared at once.
+        chunk: Gallery images compared at once; by default as many as fit well, at most 2048.
         records: Folder where the state is kept, so that a search that was stopped goes on.
 
     Raises:
@@ -60,15 +65,17 @@ def nearest(
         DataError: Values that are not floats in [0, 1].
         RunFolderError: ``records`` holds another search, or cannot be written.
     """
-    if k < 1 or chunk < 1:
+    if k < 1 or (chunk is not None and chunk < 1):
         raise SettingError(f"k is {k} and chunk is {chunk}, expected both to be at least 1")
     search = _Search(queries, metric, k, records)
-    for block in _blocks(_shown(gallery, chunk, metric.label), chunk):
+    size = chunk or max(1, min(LARGEST_CHUNK, CHUNK_NUMBERS // search.queries[0].numel()))
+    for block in _blocks(_shown(gallery, size, metric.label), size, queries.shape[1:]):
         search.add(block)
     return search.result()
 
 
 @torch.no_grad()
+@full_precision()
 def pairwise(queries: Tensor, gallery: Tensor, metric: Metric) -> Tensor:
     """Return the values (Q, N) float64 of all pairs of queries and gallery images, (Q or N, C, H, W), in [0, 1].
 
@@ -100,19 +107,24 @@ def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) 
 def _shown(gallery: Tensor | Iterable[Tensor], size: int, label: str) -> Iterator[Tensor]:
     """Yield the batches of a gallery, with progress where their number is known."""
     batches: Iterable[Tensor] = gallery.split(size) if isinstance(gallery, Tensor) else gallery
-    total = len(batches) if isinstance(batches, Sized) else None
-    return iter(batches) if total is None else progress(batches, total=total, label=label)
+    total = length_hint(batches)
+    return progress(batches, total=total, label=label) if total else iter(batches)
 
 
 def _bytes(images: Tensor) -> bytes:
     return images.cpu().contiguous().numpy().tobytes()
 
 
-def _blocks(batches: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+def _blocks(batches: Iterable[Tensor], size: int, shape: torch.Size) -> Iterator[Tensor]:
     """Yield the images of the batches in blocks of one size, the last one perhaps smaller."""
     waiting: list[Tensor] = []
     count = 0
     for batch in batches:
+        if not isinstance(batch, Tensor):
+            raise DataError(
+                f"the gallery gave a {type(batch).__name__}, expected tensors (N, C, H, W); give images alone"
+            )
+        same_shape(batch, shape, "gallery", "the queries")
         for part in batch.split(size):
             waiting.append(part)
             count += len(part)
@@ -129,7 +141,7 @@ class _Search:
     """The k best of the gallery images seen so far, exact after every block."""
 
     def __init__(self, queries: Tensor, metric: Metric, k: int, records: Path | None) -> None:
-        self.metric, self.k, self.shape = metric, k, queries.shape[1:]
+        self.metric, self.k = metric, k
         self.queries = metric.embed(queries)
         self.screen = metric.screen(self.queries)
         self.sign = 1 if metric.better == "higher" else -1
@@ -142,7 +154,6 @@ class _Search:
 
     def add(self, block: Tensor) -> None:
         """Take the next gallery images, those that the record knows already by their hash alone."""
-        same_shape(block, self.shape, "gallery", "the queries")
         if self.known is not None:
             known = block[: self.known.seen - self.seen]
             self._skip(known, self.known)

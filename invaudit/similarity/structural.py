@@ -8,12 +8,12 @@ from torch import Tensor
 from invaudit.models import resolve_precision
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.images import checked_images
-from invaudit.similarity.metric import UNIT, Better, MetricOptions, Screen, described
+from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
 
 C1, C2 = 0.01**2, 0.03**2
 SIGMA = 1.5
 SIDE, SMALL_SIDE = 11, 5
-QUERY_TILE, GALLERY_TILE = 256, 512
+TILE = 256, 512
 
 
 class Ssim:
@@ -31,7 +31,10 @@ class Ssim:
 
     def __init__(self, options: MetricOptions) -> None:
         self.resize, self.device = options.resize, options.device
-        self.label = described("SSIM", self.resize)
+        window = f"window {SIDE} ({SMALL_SIDE} for sides under {SIDE})"
+        if self.resize is not None:
+            window = f"window {window_side(self.resize, self.resize)}"
+        self.label = described(f"SSIM, {window}", self.resize)
         self.key = content_hash(self.label, self.device.type)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -60,9 +63,9 @@ class Ssim:
         return (luminance * structure).flatten(2).mean(2).mean(1)
 
 
-def window_side(sides: torch.Size) -> int:
-    """Return the side of the window for images of these height and width."""
-    return SIDE if min(sides) >= SIDE else SMALL_SIDE
+def window_side(height: int, width: int) -> int:
+    """Return the side of the window for images of this size."""
+    return SIDE if min(height, width) >= SIDE else SMALL_SIDE
 
 
 @cache
@@ -74,7 +77,7 @@ def _window(side: int, device: torch.device) -> Tensor:
 
 def _windowed(maps: Tensor) -> Tensor:
     """Return weighted means (..., H - side + 1, W - side + 1) float64 of maps (..., H, W) over every window inside."""
-    window = _window(window_side(maps.shape[-2:]), maps.device)
+    window = _window(window_side(*maps.shape[-2:]), maps.device)
     down, across = (_band(window, n) for n in maps.shape[-2:])
     return down @ maps @ across.T
 
@@ -87,72 +90,78 @@ def _band(window: Tensor, n: int) -> Tensor:
 
 
 class _Patches:
-    """Images as the screening takes them: for each window position one column of centred pixels for each image.
+    """Images as the screening takes them: for each window position a column of centred pixels for each image.
 
     The covariance of a pair at a position is then one entry of a matrix product, with nothing left to cancel: rounding
-    puts it off by a small share of s_x s_y, hence SSIM by at most the same share, whatever the images. The products
+    puts it off by a small share of s_x s_y, hence SSIM by at most the same share, whatever the images. These products
     run in bfloat16 where the device is fast at it.
     """
 
     def __init__(self, images: Tensor) -> None:
-        self.n = len(images)
-        self.window = _window(window_side(images.shape[-2:]), images.device)
-        side = len(self.window)
+        self.window = _window(window_side(*images.shape[-2:]), images.device)
+        self.dtype = resolve_precision("auto", images.device)
         double = images.double()
         centred = double - double.mean((2, 3), keepdim=True)
-        moments = _windowed(torch.stack([double, centred, centred.square()]))
-        variances = (moments[2] - moments[1].square()).clamp_min(0)
-        self.means, self.variances = (
-            value.permute(1, 2, 3, 0).flatten(0, 2).float().contiguous() for value in (moments[0], variances)
-        )
+        moments = _windowed(torch.stack([double, centred, centred * centred])).permute(0, 2, 3, 4, 1)
+        self.means = moments[0].float()
+        self.variances = (moments[2] - moments[1] * moments[1]).clamp_min(0).float()
         self.pixels = images.permute(1, 2, 3, 0).contiguous()
-        rows, columns = self.pixels.shape[1] - side + 1, self.pixels.shape[2] - side + 1
-        self.positions = [(c, i, j) for c in range(images.shape[1]) for i in range(rows) for j in range(columns)]
 
-    def column(self, index: int, weights: Tensor, constant: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the centred pixels at a position times the weights, over two rows of constants, (side^2 + 2, N)."""
-        c, i, j = self.positions[index]
+    def columns(self, channel: int, row: int, weights: Tensor | None, constants: Tensor) -> Tensor:
+        """Return centred pixels times weights, over two rows of constants, for a row of positions: (P, K, N)."""
         side = len(self.window)
-        column = torch.empty(side * side + 2, self.n, dtype=dtype, device=self.pixels.device)
-        centred = self.pixels[c, i : i + side, j : j + side] - self.means[index]
-        column[:-2] = centred.flatten(0, 1).mul_(weights)
-        column[-2:] = constant
-        return column
+        means = self.means[channel, row]
+        found = means.new_empty(len(means), side * side + 2, means.shape[1], dtype=self.dtype)
+        found[:, -2:] = constants
+        strip = self.pixels[channel, row : row + side]
+        for position, mean in enumerate(means):
+            centred = (strip[:, position : position + side] - mean).flatten(0, 1)
+            found[position, :-2] = centred if weights is None else centred.mul_(weights)
+        return found
 
     def against(self, other: "_Patches") -> tuple[Tensor, Tensor]:
-        """Return rough SSIM of all pairs (Q, B) float32 and how far they may be off, (Q, 1).
+        """Return rough SSIM of all pairs, (Q, B) float32, and how far they may be off, (Q, 1).
 
-        Each SSIM is the mean of 4 (mu_x mu_y + C1/2) (s_xy + C2/2) / ((mu_x^2 + mu_y^2 + C1) (s_x^2 + s_y^2 + C2)):
-        the first factor, the second and the denominator are products of 2, side^2 + 2 and 4 columns.
+        SSIM is the mean of (4 mu_x mu_y + 2 C1) (s_xy + C2/2) / ((mu_x^2 + mu_y^2 + C1) (s_x^2 + s_y^2 + C2)): at each
+        position three matrix products, of 2, K = side^2 + 2 and 4 numbers.
         """
-        device = self.pixels.device
-        dtype = resolve_precision("auto", device)
         weights = torch.outer(self.window, self.window).float().view(-1, 1)
-        # C2 / 2 as a sum of two numbers: in bfloat16 one would be off by 2^-9 of it.
-        high = torch.tensor(C2 / 2, device=device).to(dtype).float()
-        constant = torch.stack([high, C2 / 2 - high]).view(2, 1)
-        ones = torch.ones((), device=device)
-        total = torch.zeros(self.n, other.n, device=device)
-        for index in range(len(self.positions)):
-            x = self.column(index, weights, constant, dtype).T.contiguous()
-            y = other.column(index, ones, ones, dtype)
-            mean_x, mean_y = self.means[index], other.means[index]
-            light_x, light_y = mean_x.square() + C1, mean_y.square()
-            var_x, var_y = self.variances[index] + C2, other.variances[index]
-            one_x, one_y = torch.ones_like(mean_x), torch.ones_like(mean_y)
-            upper_x = torch.stack([4 * mean_x, 2 * C1 * one_x], 1)
-            upper_y = torch.stack([mean_y, one_y])
-            lower_x = torch.stack([light_x * var_x, light_x, var_x, one_x], 1)
-            lower_y = torch.stack([one_y, var_y, light_y, light_y * var_y])
-            for q in _tiles(self.n, QUERY_TILE, device):
-                for g in _tiles(other.n, GALLERY_TILE, device):
-                    upper = (upper_x[q] @ upper_y[:, g]).mul_(x[q] @ y[:, g])
-                    total[q, g].addcdiv_(upper, lower_x[q] @ lower_y[:, g])
-        n = len(self.positions)
-        share = 2 * torch.finfo(dtype).eps + (len(weights) + 20 + n) * UNIT
-        return total.div_(n), torch.full((self.n, 1), share, device=device)
+        # C2/2 as a sum of two numbers, since one bfloat16 would be off by up to 2^-9 of it.
+        high = weights.new_tensor(C2 / 2).to(self.dtype).float()
+        constants = torch.stack([high, C2 / 2 - high]).view(2, 1)
+        channels, rows, positions = self.means.shape[:3]
+        total = self.pixels.new_zeros(self.pixels.shape[-1], other.pixels.shape[-1])
+        for channel in range(channels):
+            for row in range(rows):
+                x = self.columns(channel, row, weights, constants).mT.contiguous()
+                y = other.columns(channel, row, None, torch.ones_like(constants))
+                _accumulate(total, (x, y), *_factors(self, other, channel, row))
+        n = channels * rows * positions
+        share = 2 * torch.finfo(self.dtype).eps + rounding(len(weights) + n + 20)
+        return total.div_(n), total.new_full((len(total), 1), share)
 
 
-def _tiles(n: int, size: int, device: torch.device) -> list[slice]:
-    size = size if device.type == "cpu" else n
-    return [slice(start, start + size) for start in range(0, n, size)]
+def _factors(x: _Patches, y: _Patches, channel: int, row: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the factors of 4 mu_x mu_y + 2 C1 and of the denominator: (P, Q, n) and (P, n, B) each."""
+    mean_x, mean_y = x.means[channel, row], y.means[channel, row]
+    variance_x, variance_y = x.variances[channel, row] + C2, y.variances[channel, row]
+    light_x, light_y = mean_x.square() + C1, mean_y.square()
+    one_x, one_y = torch.ones_like(mean_x), torch.ones_like(mean_y)
+    upper = torch.stack([4 * mean_x, 2 * C1 * one_x], 2), torch.stack([mean_y, one_y], 1)
+    lower = (
+        torch.stack([light_x * variance_x, light_x, variance_x, one_x], 2),
+        torch.stack([one_y, variance_y, light_y, light_y * variance_y], 1),
+    )
+    return upper, lower
+
+
+def _accumulate(total: Tensor, *factors: tuple[Tensor, Tensor]) -> None:
+    """Add covariance times luminance over denominator to the total, position by position, in tiles that fit a cache."""
+    height, width = TILE if total.device.type == "cpu" else total.shape
+    for q in range(0, total.shape[0], height):
+        for g in range(0, total.shape[1], width):
+            tile = total[q : q + height, g : g + width]
+            parts = [(x[:, q : q + height], y[:, :, g : g + width]) for x, y in factors]
+            for position in range(len(parts[0][0])):
+                covariance, upper, lower = (x[position] @ y[position] for x, y in parts)
+                tile.addcdiv_(upper.mul_(covariance.float()), lower)

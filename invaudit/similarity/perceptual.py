@@ -1,0 +1,124 @@
+"""LPIPS as the squared distance of two vectors, one for each image."""
+
+import warnings
+from pathlib import Path
+
+import lpips
+import torch
+from lpips import pretrained_networks
+from torch import Tensor, nn
+
+from invaudit.data import generator
+from invaudit.runtime.errors import ModelError
+from invaudit.runtime.files import content_hash
+from invaudit.similarity.images import checked_images
+from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.weights import trunk_weights
+
+NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}
+"""Network -> what builds its trunk, and the smallest side that it can take."""
+
+BATCH = 64
+
+
+class Lpips:
+    """Learned perceptual image patch similarity, version 0.1: a distance, 0 for equal images.
+
+    With unit features f_l and linear weights w_l >= 0 of layer l, LPIPS(x, y) = |v(x) - v(y)|^2, where v(x) joins
+    sqrt(w_l / (H_l W_l)) f_l(x) over layers, channels and positions. Networks, linear weights and normalisation are
+    those of the package ``lpips``; inputs are scaled to [-1, 1], grey images repeated to three channels.
+
+    Args:
+        net: ``alex`` or ``squeeze``.
+        options: What ``make_metric`` was given.
+
+    Raises:
+        MissingWeightsError: The trunk weights are not found.
+        ModelError: The weights do not fit, or a linear weight is negative, so that there is no such vector.
+
+    *Source:* Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1; exact.
+    """
+
+    better: Better = "lower"
+
+    def __init__(self, net: str, options: MetricOptions) -> None:
+        self.name, self.resize, self.device = f"lpips-{net}", options.resize, options.device
+        self.label = described(f"LPIPS 0.1, {net}", self.resize)
+        weights = trunk_weights(net, options.weights, download=options.download)
+        build, self.smallest = NETS[net]
+        self.trunk = _trunk(build, weights).to(self.device)
+        self.scaling = lpips.ScalingLayer().to(self.device)
+        self.heads = [head.to(self.device) for head in _heads(net)]
+        numbers = (value.cpu().numpy().tobytes() for value in [*self.trunk.state_dict().values(), *self.heads])
+        self.key = content_hash(self.label, self.device.type, *numbers)
+        self._batch_sizes: dict[torch.Size, int] = {}
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the vectors (N, D) float32, of batches of one size: other sizes are computed with other rounding."""
+        images = checked_images(images, smallest=self.smallest, resize=self.resize, device=self.device)
+        images = images.expand(-1, 3, -1, -1)
+        size = self._batch_size(images.shape[1:])
+        return torch.cat([self._vectors(part, size) for part in images.split(size)])
+
+    def _batch_size(self, shape: torch.Size) -> int:
+        """Return the size of batches in which the place of an image does not change its vector by a bit; 1 always is.
+
+        Which operations a place gets depends on shapes alone, so one image in all places shows whether they differ.
+        """
+        if shape not in self._batch_sizes:
+            probe = torch.rand(shape, generator=generator(0, "similarity/probe")).to(self.device)
+            vectors = self._vectors(probe.expand(BATCH, -1, -1, -1), BATCH)
+            self._batch_sizes[shape] = BATCH if (vectors == vectors[0]).all() else 1
+        return self._batch_sizes[shape]
+
+    def _vectors(self, images: Tensor, size: int) -> Tensor:
+        batch = images.new_zeros(size, *images.shape[1:])
+        batch[: len(images)] = images
+        vectors = []
+        for features, head in zip(self.trunk(self.scaling(2 * batch - 1)), self.heads, strict=True):
+            kept = head > 0
+            scale = (head[kept] / features[0, 0].numel()).sqrt().view(-1, 1, 1)
+            vectors.append((lpips.normalize_tensor(features)[:, kept] * scale).flatten(1))
+        return torch.cat(vectors, 1)[: len(images)]
+
+    def screen(self, queries: Tensor) -> Screen:
+        """Multiply out |x - y|^2 in float32, around the mean of the queries: less is left to cancel."""
+        centre = queries.mean(0)
+        x = queries - centre
+        x_squared = x.square().sum(1, keepdim=True)
+        share = rounding(queries.shape[1] + 8)
+
+        def against(gallery: Tensor) -> tuple[Tensor, Tensor]:
+            y = gallery - centre
+            y_squared = y.square().sum(1)
+            rough = torch.addmm(y_squared, x, y.T, alpha=-2).add_(x_squared)
+            return rough, share * (x_squared.sqrt() + y_squared.max().sqrt()).square()
+
+        return against
+
+    def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
+        """Return the squared distance of each pair, summed in float64."""
+        return (queries.double() - gallery.double()).square_().sum(1)
+
+
+def _trunk(build: type[nn.Module], weights: dict[str, Tensor]) -> nn.Module:
+    with torch.device("meta"), warnings.catch_warnings():
+        # The package calls torchvision in a way that torchvision warns about.
+        warnings.filterwarnings("ignore", message=".*pretrained", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*weight enum", category=UserWarning)
+        trunk = build(pretrained=False, requires_grad=False)
+    # The package's names say in which slice a layer is: slice1.0.weight is torchvision's features.0.weight.
+    names = {name: f"features.{name.partition('.')[2]}" for name in trunk.state_dict()}
+    try:
+        trunk.load_state_dict({name: weights[other] for name, other in names.items()}, assign=True)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"the trunk weights do not fit LPIPS ({error}); fetch torchvision's") from error
+    return trunk.eval().requires_grad_(False)
+
+
+def _heads(net: str) -> list[Tensor]:
+    path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+    heads = [value.flatten() for value in torch.load(path, map_location="cpu", weights_only=True).values()]
+    if any((head < 0).any() for head in heads):
+        raise ModelError(f"{path} has negative linear weights, so that LPIPS is no distance; reinstall lpips 0.1.4")
+    return heads

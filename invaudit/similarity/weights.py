@@ -1,0 +1,70 @@
+"""The trunks of LPIPS: where their ImageNet weights are looked for, and how they are read."""
+
+import os
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from invaudit.runtime.console import notice
+from invaudit.runtime.errors import InputError, ModelError
+
+FOLDER = "INVAUDIT_WEIGHTS"
+PUBLISHED = {
+    "alex": ("alexnet", torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
+    "squeeze": ("squeezenet1_1", torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
+}
+"""Network of LPIPS -> torchvision's name of its trunk, and the published weights."""
+
+
+class MissingWeightsError(InputError):
+    """The trunk weights of LPIPS are not where they were looked for."""
+
+
+def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str, Tensor]:
+    """Return the weights of a trunk under torchvision's names (``features.0.weight``, ...).
+
+    Looked for in this order: ``lpips_NET_trunk.safetensors`` in the folder, or else in the folder that INVAUDIT_WEIGHTS
+    names; torchvision's cache, unless a folder was given; with ``download``, torchvision's server.
+
+    Args:
+        net: ``alex`` or ``squeeze``.
+        folder: Folder to look in; None for that of INVAUDIT_WEIGHTS.
+        download: Fetch what is not found, checked against the hash in its name.
+
+    Raises:
+        MissingWeightsError: The weights are in none of these places.
+        ModelError: The file is damaged.
+    """
+    where = folder or (Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
+    own = where and Path(where) / f"lpips_{net}_trunk.safetensors"
+    name, published = PUBLISHED[net]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rpartition("/")[2]
+    if own and own.is_file():
+        return _read(own)
+    if folder is None and cached.is_file():
+        return _read(cached)
+    if download:
+        notice(f"downloading {published.url}")
+        return _features(published.get_state_dict(progress=False, check_hash=True))
+    raise MissingWeightsError(
+        f"lpips-{net} needs the trunk weights of {name}, which are neither at "
+        f"{own or f'${FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; fetch them with download=True, or: "
+        f"python -c \"import torchvision; torchvision.models.{name}(weights='DEFAULT')\""
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return _features(load_file(path))
+        return _features(torch.load(path, map_location="cpu", weights_only=True))
+    except (SafetensorError, RuntimeError, EOFError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be read as trunk weights ({error}); remove it and fetch it again") from error
+
+
+def _features(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith("features.")}

@@ -1,7 +1,9 @@
 """The reconstruction methods by name, and the one call that runs them."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invaudit.leakage.deepinversion import DeepInversionSettings, deepinversion
 from invaudit.leakage.inverted import GeneratorSettings, TldrSettings, from_generator
 from invaudit.leakage.kkt import KKTSettings, kkt
 from invaudit.leakage.reconstruction import Reconstructions
 from invaudit.models import Target
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "generator": Method(GeneratorSettings, from_generator),
         "tldr": Method(TldrSettings, from_generator),
+        "deepinversion": Method(DeepInversionSettings, deepinversion),
         "kkt": Method(KKTSettings, kkt),
     }
 )
-"""Name -> method."""
+"""Name -> method. None sees who is a member, and all restarts are kept: there is no choice that could look at one."""
 
 
 def reconstruct(
@@ -56,16 +62,23 @@ def reconstruct(
         method: A name of ``METHODS``.
         settings: Settings of the method, or their values; choose them without the target's members.
         rng: Source of all draws.
-        reference: (M, C, H, W) images in [0, 1] of the same kind that are not in the pool, for methods with an image
-            prior.
-        checkpoint: File for the state of a long search, so that it can be resumed to the same result.
+        reference: (M, C, H, W) images in [0, 1] of the same kind that are not in the pool; every method but ``tldr``
+            is stronger with them.
+        checkpoint: File for the state of a long search, so that it can be resumed to the same result; a method may
+            write several, with a number appended.
 
     Raises:
-        SettingError: Unknown method.
+        SettingError: Unknown method, or settings of another one.
         InputError: What the method cannot work with, e.g. batch norm for ``kkt``.
     """
     if method not in METHODS:
         raise SettingError(f"method {method!r} is unknown, expected one of {', '.join(METHODS)}")
     known = METHODS[method]
     chosen = settings if isinstance(settings, Settings) else known.settings.model_validate(settings)
-    return known.run(target, chosen, rng, reference=reference, checkpoint=checkpoint)
+    if type(chosen) is not known.settings:
+        raise SettingError(f"got {type(chosen).__name__} for {method!r}, expected {known.settings.__name__}")
+    start = time.perf_counter()
+    found = known.run(target, chosen, rng, reference=reference, checkpoint=checkpoint)
+    log = _log.info if found.outcome in ("converged", "budget") else _log.warning
+    log("%s %s: %s", method, found.outcome, found.message)
+    return replace(found, seconds=time.perf_counter() - start)

@@ -1,14 +1,14 @@
 """What every reconstruction method gives: images, how they were come by, and how the search ended."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from invaudit.runtime.errors import SettingError, ShapeError
 
-Outcome = Literal["converged", "budget", "collapsed", "diverged", "given"]
+Outcome = Literal["given", "converged", "budget", "collapsed", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Reconstructions:
     """R images made from a target alone that are meant to resemble members.
 
     Attributes:
-        images: (R, C, H, W) float32 in [0, 1], on the CPU; none where the search diverged.
+        images: (R, C, H, W) float32 in [0, 1], on the CPU; none of a restart that diverged.
         labels: (R,) int64, the class each was made for; -1 where that is not known.
         restart: (R,) int64, the restart each comes from, counted from 0.
         outcome: ``converged``, ``budget``, ``collapsed`` (images of some class are copies of one another), ``diverged``
@@ -46,8 +46,9 @@ class Reconstructions:
             raise ShapeError(
                 f"got {got}, restart {tuple(self.restart.shape)}; expected (R, C, H, W) and one label and restart each"
             )
-        if n and not (self.images.min() >= 0 and self.images.max() <= 1 and self.images.isfinite().all()):
-            raise SettingError("reconstructions have values outside [0, 1]; rescale them")
+        # Not by comparing with "outside": that is false for NaN.
+        if n and not (self.images.min() >= 0 and self.images.max() <= 1):
+            raise SettingError("reconstructions have values outside [0, 1] or not finite; rescale them")
 
     def __len__(self) -> int:
         """Return the number of reconstructions."""
@@ -57,3 +58,21 @@ class Reconstructions:
 def balanced_labels(classes: int, count: int) -> Tensor:
     """Return (count,) int64 labels 0, 1, ..., so that every stretch of them has all classes in equal numbers."""
     return torch.arange(count) % classes
+
+
+def centre_of(reference: Tensor | None, shape: tuple[int, int, int]) -> Tensor | None:
+    """Return the mean image of reference images (M, C, H, W), if there are any.
+
+    Raises:
+        ShapeError: They have another shape than the target takes.
+    """
+    if reference is None:
+        return None
+    if reference.shape[1:] != shape or not len(reference):
+        raise ShapeError(f"reference images have shape {tuple(reference.shape)}, expected (M, {str(shape)[1:-1]})")
+    return reference.float().mean(0)
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """Return the worst of the outcomes of several restarts."""
+    return max(outcomes, key=get_args(Outcome).index)

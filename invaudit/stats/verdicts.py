@@ -89,8 +89,9 @@ def verdict_test(
 
     Raises:
         ShapeError: Arrays that do not fit, or a list that ends before both labels have appeared under some
-            relabelling. With lists of 64 from a balanced pool that has a probability of about 2 ** -63 per list and
-            relabelling; lists of the whole pool never end early.
+            relabelling. Lists of 64 do under ``pairs`` (it has a probability of 2 ** -63 at most, per list and
+            relabelling) and for strata with members and controls in like numbers; in a stratum with hardly any
+            controls even long lists can end early. Lists of the whole pool never do.
         SettingError: A value outside its range.
 
     Source: min-p as in Westfall and Young 1993; p-values as in Phipson and Smyth 2010.

@@ -18,7 +18,7 @@ from invaudit.similarity.weights import trunk_weights
 NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}
 """Network -> what builds its trunk, and the smallest side that it can take."""
 
-BATCH = 64
+BATCH_PIXELS, SMALLEST_BATCH = 2**16, 8
 
 
 class Lpips:
@@ -67,8 +67,9 @@ class Lpips:
         """
         if shape not in self._batch_sizes:
             probe = torch.rand(shape, generator=generator(0, "similarity/probe")).to(self.device)
-            vectors = self._vectors(probe.expand(BATCH, -1, -1, -1), BATCH)
-            self._batch_sizes[shape] = BATCH if (vectors == vectors[0]).all() else 1
+            size = max(SMALLEST_BATCH, BATCH_PIXELS // (shape[1] * shape[2]))
+            vectors = self._vectors(probe.expand(size, -1, -1, -1), size)
+            self._batch_sizes[shape] = size if (vectors == vectors[0]).all() else 1
         return self._batch_sizes[shape]
 
     def _vectors(self, images: Tensor, size: int) -> Tensor:

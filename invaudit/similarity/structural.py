@@ -103,8 +103,8 @@ class _Patches:
         double = images.double()
         centred = double - double.mean((2, 3), keepdim=True)
         moments = _windowed(torch.stack([double, centred, centred * centred])).permute(0, 2, 3, 4, 1)
-        self.means = moments[0].float()
-        self.variances = (moments[2] - moments[1] * moments[1]).clamp_min(0).float()
+        self.means = moments[0].float().contiguous()
+        self.variances = (moments[2] - moments[1] * moments[1]).clamp_min(0).float().contiguous()
         self.pixels = images.permute(1, 2, 3, 0).contiguous()
 
     def columns(self, channel: int, row: int, weights: Tensor | None, constants: Tensor) -> Tensor:

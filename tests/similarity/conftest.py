@@ -1,0 +1,64 @@
+"""Metrics that need no published weights: LPIPS with random trunks, its linear weights as shipped."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.models import alexnet, squeezenet1_1
+
+from invaudit.data import generator
+from invaudit.models import threads
+from invaudit.similarity import Metric, make_metric
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: several test processes share the cores."""
+    with threads(1):
+        yield
+
+
+def random_trunk(build: Callable) -> dict[str, Tensor]:
+    """Return random weights, scaled so that features neither vanish nor explode."""
+    with torch.device("meta"):
+        shapes = build().features.state_dict()
+    rng = generator(0, "tests/trunk")
+    return {
+        f"features.{name}": torch.randn(value.shape, generator=rng) * (2 / max(1, value[0].numel())) ** 0.5
+        for name, value in shapes.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def trunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with random trunks."""
+    folder = tmp_path_factory.mktemp("trunks")
+    for net, build in (("alex", alexnet), ("squeeze", squeezenet1_1)):
+        save_file(random_trunk(build), folder / f"lpips_{net}_trunk.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """Return the folder with the published trunks."""
+    if not os.environ.get("INVAUDIT_WEIGHTS"):
+        pytest.skip("INVAUDIT_WEIGHTS is not set")
+    return Path(os.environ["INVAUDIT_WEIGHTS"])
+
+
+@pytest.fixture(scope="session")
+def make(trunks: Path) -> Callable[..., Metric]:
+    """Return a function that makes any metric for RGB images of 12 x 12 pixels."""
+
+    def made(name: str, **options: object) -> Metric:
+        if name.startswith("lpips"):
+            options = {"weights": trunks, "resize": 31 if name == "lpips-alex" else 17, **options}
+        if name == "cosine":
+            options = {"reference": torch.rand(20, 3, 12, 12, generator=generator(0, "tests/reference")), **options}
+        return make_metric(name, **options)
+
+    return made

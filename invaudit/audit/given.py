@@ -210,6 +210,6 @@ class _Batches:
     def __init__(self, images: ImageSet) -> None:
         self.images = images
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         for start in range(0, len(self.images), 1024):
             yield self.images.floats(slice(start, start + 1024))

@@ -9,10 +9,10 @@ from pathlib import Path
 from cyclopts import App
 
 from invaudit import __version__
-from invaudit.cli import benchmark, invert, ood
+from invaudit.cli import benchmark, invert, leakage, ood
 from invaudit.runtime.errors import ControlError, InputError
 
-REPEATABLE = ("--set", "--detector")
+REPEATABLE = ("--set", "--detector", "--metric")
 
 app = App(
     name="invaudit",
@@ -20,6 +20,7 @@ app = App(
     version=__version__,
 )
 app.command(ood.app)
+app.command(leakage.app)
 app.command(invert.app)
 app.command(benchmark.app)
 

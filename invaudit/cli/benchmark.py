@@ -1,16 +1,12 @@
 """``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, print_json
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-    from rich.table import Table
+from invaudit.cli.printing import print_table, records
 
 app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
 
@@ -62,9 +58,9 @@ def leakage(*, common: Common = Common()) -> int:  # noqa: B008
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     if common.json:
-        print_json({"folder": str(folder), "rows": _records(read_leakage_run(folder).table)})
+        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
     else:
-        _print(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+        print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
     return 0
 
 
@@ -73,19 +69,6 @@ def _show(folder: Path, *, as_json: bool) -> None:
 
     summary = read_ood_run(folder).summary
     if as_json:
-        print_json({"folder": str(folder), "rows": _records(short_table(summary))})
+        print_json({"folder": str(folder), "rows": records(short_table(summary))})
     else:
-        _print(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")
-
-
-def _records(table: "DataFrame") -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def _print(table: "Table", line: str) -> None:
-    from rich.console import Console
-
-    # A pipe has no width of its own; 80 columns would fold the figures.
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(table)
-    console.print(line, highlight=False, soft_wrap=True)
+        print_table(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")

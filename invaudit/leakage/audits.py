@@ -22,10 +22,11 @@ from invaudit.leakage.scoring import best_similarity, score_reconstructions, sig
 from invaudit.models import Target
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 from invaudit.runtime.seeds import child
-from invaudit.similarity import Metric, make_metric, pairwise
+from invaudit.similarity import Metric, make_metric
 from invaudit.stats import Design, membership, scoring_limit
 
 logger = logging.getLogger(__name__)
+BLOCK = 512
 Row = dict[str, Any]
 Metrics = Mapping[str, Metric | Row]
 """Metrics by name; in place of one that cannot be had, the row that says why."""
@@ -215,19 +216,31 @@ def describe_pool(
     for name, metric in metrics.items():
         if isinstance(metric, dict) or reference is None:
             continue
-        sign, copied = sign_of(metric), pairwise(copies, images, metric).numpy()
+        copied = _similarity(copies, images, metric)
         for count in sorted(counts):
             row: Row = {}
             with noted(row, f"scoring limit of {name}"):
                 others = unrelated(reference, count, generator(seed, f"{stage}/unrelated/{count}"))
                 limit = scoring_limit(
-                    sign * pairwise(others, images, metric).numpy(),
-                    sign * copied,
+                    _similarity(others, images, metric),
+                    copied,
                     design,
                     rng(f"limit/{name}/{count}"),
                     alpha=alpha,
                     family=family,
                 )
-                row |= {"members": limit.members, "power": limit.power, "similarity": sign * limit.similarity}
+                row |= {
+                    "members": limit.members,
+                    "power": limit.power,
+                    "similarity": sign_of(metric) * limit.similarity,
+                }
             record["limits"][f"{name}/{count}"] = row
     return record
+
+
+@torch.no_grad()
+def _similarity(queries: Tensor, pool: Tensor, metric: Metric) -> NDArray[np.float64]:
+    """Return the (Q, N) similarities of all pairs as the search screens them: rough, and good enough to simulate."""
+    compare = metric.screen(metric.embed(queries))
+    parts = [compare(metric.embed(part))[0].double().cpu() for part in pool.split(BLOCK)]
+    return sign_of(metric) * torch.cat(parts, 1).numpy()

@@ -81,6 +81,7 @@ def judged(
                     attack_control_called=(called or {}).get(method),
                     exploratory=exploratory,
                 )
+            limit = pool["limits"].get(f"{metric}/{count}", {})
             described = {
                 "method": method,
                 "metric": metric,
@@ -89,9 +90,19 @@ def judged(
                 "p_adjusted": p,
                 "verdict": verdict,
                 "verdict_reason": reason,
-                "scoring_limit": pool["limits"].get(f"{metric}/{count}", {}).get("members"),
+                "scoring_limit": limit.get("members"),
                 "blind_auroc": pool["blind"].get("auroc"),
                 "blind_p": pool["blind"].get("p_value"),
             }
+            if p is not None and not test["reason"] and limit.get("members") is None:
+                described["reason"] = _no_limit(limit)
             rows.append({**test, **described})
     return rows
+
+
+def _no_limit(limit: Mapping[str, Any]) -> str:
+    if not limit:
+        return "no scoring limit: no reference images"
+    if limit["status"] != "ok":
+        return f"no scoring limit: {limit['reason']}"
+    return f"no scoring limit: all members reconstructed would be called with probability {limit['power']:.2f} only"

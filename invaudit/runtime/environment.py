@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ PACKAGES = (
 
 
 def describe_environment(**extra: Any) -> dict[str, Any]:
-    """Return versions, hardware, command and git state as plain values, with ``extra`` beside them."""
+    """Return date, versions, hardware, command and git state as plain values, with ``extra`` beside them."""
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "hardware": {"processor": _processor(), "machine": platform.machine(), "cores": os.cpu_count()},
         "system": platform.platform(),

@@ -13,7 +13,7 @@ from invaudit.runtime.files import read_json
 from invaudit.stats import holm
 
 TARGETS = ("target", "seed", "n_members", "train_accuracy", "control_accuracy", "description", "hash")
-CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "status", "reason")
+CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "verdict_reason", "status", "reason")
 Record = dict[str, Any]
 
 

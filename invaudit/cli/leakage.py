@@ -1,0 +1,146 @@
+"""``invaudit leakage reconstruct`` and ``invaudit leakage score``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from invaudit.cli.options import Common, Model, print_json
+from invaudit.cli.printing import print_table, records
+from invaudit.runtime.errors import ConfigError
+
+app = App(name="leakage", help="Reconstruct training images, and say whether reconstructions show a leak.")
+
+
+@app.command
+def reconstruct(
+    *,
+    method: str = "kkt",
+    reference: str | None = None,
+    model: Model = Model(),  # noqa: B008
+    common: Common = Common(),  # noqa: B008
+) -> int:
+    """Make images from a network alone that are meant to resemble its training images.
+
+    Writes reconstructions.npz (images, labels), which ``invaudit leakage score`` takes, and a gallery.
+
+    Args:
+        method: kkt, generator, tldr or deepinversion; --set sets its fields, e.g. --set restarts=1.
+        reference: DATA: images of the same kind that the network was not trained on; they help most methods.
+    """
+    common.start()
+    target = model.load()
+    if target is None:
+        raise ConfigError("--model is missing: the network to reconstruct from")
+    import torch
+
+    from invaudit.data import generator, load
+    from invaudit.leakage import METHODS
+    from invaudit.leakage import reconstruct as run_method
+    from invaudit.models import resolve_device
+    from invaudit.report import gallery, write_figure
+    from invaudit.runtime import RunFolder, load_config, write_bytes, write_json
+    from invaudit.runtime.files import npz_bytes
+
+    if method not in METHODS:
+        raise ConfigError(f"--method {method!r} is unknown, expected one of {', '.join(METHODS)}")
+    settings = load_config(METHODS[method].settings, common.config, common.set)
+    target = target.to(resolve_device(common.device or "auto"))
+    images = load(reference) if reference else None
+    inputs = (target.hash, method, str(common.seed()), images.hash if images else "")
+    with RunFolder.open(common.folder("reconstructions"), settings, resume=common.resume, inputs=inputs) as folder:
+        found = run_method(
+            target,
+            method,
+            settings,
+            generator(common.seed(), f"reconstruct/{method}"),
+            reference=images.floats() if images else None,
+            checkpoint=folder.path / "work" / "search.pt",
+        )
+        pictures = (found.images * 255).round().to(torch.uint8).numpy()
+        labels = found.labels.numpy()
+        write_bytes(folder.path / "reconstructions.npz", npz_bytes({"images": pictures, "labels": labels}))
+        if len(found):
+            columns = 10
+            shown = pictures[: len(pictures) // columns * columns or 1]
+            grid = shown.reshape(-1, min(columns, len(shown)), *shown.shape[1:])
+            write_figure(gallery(grid[:10], [""] * len(grid[:10])), folder.path / "figures" / "gallery.png")
+        report = {"method": method, "count": len(found), "outcome": found.outcome, "message": found.message}
+        write_json(folder.path / "reconstructions.json", report)
+    if common.json:
+        print_json({"folder": str(folder.path), **report})
+    else:
+        print(f"Outcome: {found.outcome}. {found.message}")
+        print(f"{len(found)} reconstructions: {folder.path}/reconstructions.npz")
+    return 0
+
+
+@app.command
+def score(
+    reconstructions: str,
+    members: str,
+    controls: str,
+    *,
+    pairs: Path | None = None,
+    reference: str | None = None,
+    metric: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    images: Literal["none", "full"] | None = None,
+    used_members: Annotated[bool, Parameter(negative="")] = False,
+    drop_duplicates: Annotated[bool, Parameter(negative="")] = False,
+    fail_on: Literal["leak", "inconclusive"] | None = None,
+    common: Common = Common(),  # noqa: B008
+) -> int:
+    """Say whether reconstructions, by whatever attack, show that a network leaks its training images.
+
+    Without --pairs the verdict assumes that members and controls differ in nothing but membership.
+
+    Args:
+        reconstructions: DATA: all images that the attack gave, e.g. reconstructions.npz.
+        members: DATA: images that the network was trained on.
+        controls: DATA: images of the same source that it was not trained on.
+        pairs: CSV file with the columns member and control (positions from 0): same-class pairs of which a fair coin,
+            tossed before training, named the member.
+        reference: DATA: further images of the source, for the cosine and for the scoring limit.
+        metric: ssim, lpips-alex, lpips-squeeze or cosine, with :SIDE to resize first, e.g. --metric lpips-alex:32; may
+            be repeated. All are one family of tests.
+        images: full: keep images in the folder and show them in its report.
+        used_members: Say so if any setting, choice or statistic of the attack used members: nothing is concluded then.
+        drop_duplicates: Leave out images that are both member and control.
+        fail_on: Exit with code 3 on a leak, or (inconclusive) also when nothing can be concluded.
+    """
+    common.start()
+    from invaudit.audit import ScoreSettings
+    from invaudit.audit import score as run_score
+    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.runtime import load_config, read_json
+
+    settings = load_config(
+        ScoreSettings,
+        common.config,
+        common.set,
+        reconstructions=reconstructions,
+        members=members,
+        controls=controls,
+        pairs=pairs,
+        reference=reference,
+        metrics=dict(map(_metric, metric)) or None,
+        images=images,
+        used_members=used_members or None,
+        drop_duplicates=drop_duplicates or None,
+        seeds=common.seeds,
+        device=common.device,
+    )
+    folder = run_score(settings, common.folder("score"), resume=common.resume)
+    if common.json:
+        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
+    else:
+        print_table(leakage_table(folder), f"Results: {folder}/report.html, audit.json, neighbours.csv")
+    verdict = read_json(folder / "audit.json")["targets"][0]["verdict"]
+    return 3 if fail_on and verdict in ("leak", fail_on) else 0
+
+
+def _metric(text: str) -> tuple[str, int | None]:
+    name, found, side = text.partition(":")
+    if found and not (side.isdigit() and int(side)):
+        raise ConfigError(f"--metric {text!r}: expected NAME or NAME:SIDE, e.g. lpips-alex:32")
+    return name, int(side) if found else None

@@ -12,13 +12,13 @@ from torch import Tensor
 from invaudit.inversion import Inversion, InversionSettings, Inverter
 from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, worst
 from invaudit.models import Target
-from invaudit.runtime.settings import Settings
 
 
-class GeneratorSettings(Settings):
-    """How ``generator`` reconstructs. Defaults were found on shadow targets, never on audited members.
+class GeneratorSettings(InversionSettings):
+    """How ``generator`` reconstructs: an inversion with defaults found on shadow targets, never on audited members.
 
-    Shadow targets: perceptrons 64-300-10 that fit 40 of scikit-learn's digits, seeds 100 to 105.
+    Shadow targets: perceptrons 64-300-10 that fit 40 of scikit-learn's digits, and small convolutional networks with
+    batch norm, seeds 100 to 105.
     """
 
     images: int = Field(default=80, ge=1)
@@ -27,24 +27,23 @@ class GeneratorSettings(Settings):
     restarts: int = Field(default=1, ge=1)
     """Generators trained from different starts; the images of all are kept."""
 
-    inversion: InversionSettings = InversionSettings(
-        hot=True, weights={"cross-entropy": 1.0, "cosine": 1.0, "distance": 3.0, "batch-norm": 1.0}
-    )
-    """How each generator is trained. Distance to the mean of reference images takes away what the target does not ask
-    for; cosine then keeps the images of a class apart. Without reference images or batch norm their terms are skipped.
-    """
+    weights: dict[str, float] = Field(default={"cross-entropy": 1.0, "cosine": 1.0, "distance": 2.0, "batch-norm": 0.1})
+    """Distance to the mean of reference images takes away what the target does not ask for; cosine then keeps the
+    images of a class apart. More batch norm makes them alike. Without reference images or without batch norm in the
+    target their terms are skipped, which is said."""
+
+    hot: bool = True
+    """Ask for one-hot distributions: training images are sure."""
 
 
 class TldrSettings(GeneratorSettings):
     """How ``tldr`` reconstructs: the nine terms of arXiv 2410.16884, which prints no weights.
 
-    Weights were found on the same shadow targets; a weight of 0 switches a term off.
+    Defaults were found on the same shadow targets.
     """
 
-    inversion: InversionSettings = InversionSettings(
-        hot=True,
-        perturbation=0.2,
-        weights={
+    weights: dict[str, float] = Field(
+        default={
             "kl": 0.5,
             "kl-perturbed": 0.5,
             "cross-entropy": 0.5,
@@ -54,13 +53,16 @@ class TldrSettings(GeneratorSettings):
             "total-variation": 0.03,
             "pixel-range": 1.0,
             "gradient-norm": 0.3,
-        },
+        }
     )
-    """How each generator is trained. With one-hot conditions, as there, KL and cross-entropy are one and the same, so
-    each gets one half. Cosine is the strongest term that keeps the images of a class apart; orthogonality works over
-    all classes and against it. Total variation is weak, since more makes the images of a class alike. The pixel range
-    is kept by the generator itself, so this term is always 0. ``gradient-norm-all`` in place of ``gradient-norm`` is
-    the gradient term as printed, at three times the cost and without a better result."""
+    """A weight of 0 switches a term off. With one-hot conditions KL and cross-entropy are one and the same, so each
+    gets one half. Cosine is the strongest term that keeps the images of a class apart; orthogonality spans all classes
+    and makes each more alike. Total variation is weak for the same reason. The generator keeps the pixel range itself,
+    so this term is always 0. ``gradient-norm-all`` in place of ``gradient-norm`` is the gradient term as printed, at
+    three times the cost and with no better result."""
+
+    perturbation: float = Field(default=0.2, gt=0, le=1)
+    """Larger ones held members apart from controls a little better."""
 
 
 def from_generator(
@@ -94,7 +96,7 @@ def from_generator(
     found, images = [], []
     for restart in range(settings.restarts):
         file = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{restart}")
-        inverter = Inverter(settings.inversion, target, rng, centre=centre)
+        inverter = Inverter(settings, target, rng, centre=centre)
         inversion = inverter.run(target, checkpoint=file, watch=True)
         drawn = inversion.outcome != "diverged"
         images.append(inversion.sample(labels, rng) if drawn else torch.empty(0, *target.spec.shape))

@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from invaudit.data import STATISTICS
 from invaudit.runtime.errors import ShapeError
-from invaudit.stats import Design, auroc
+from invaudit.stats import Design, Pairs, auroc
 
 SIDE = 8
 FOLDS = 5
+AT_ONCE = 250
+"""Relabellings fitted together; bounds the memory of large pools."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +37,10 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
     """Measure how well a linear classifier tells members from controls by their pixels, without the target.
 
     Ridge regression of membership on pixels (pooled to at most 8 x 8) and on pixel statistics (brightness, contrast,
-    total variation, grey levels, compressed size), five-fold, the images of a pair or group in one fold. Its scores are
-    a linear function of the labels, so fitting it anew under every relabelling is one product. The p-value is exact
-    under ``pairs``; under ``observational`` if labels are exchangeable within strata. A classifier that finds nothing
-    does not prove that there is no difference.
+    total variation, grey levels, compressed size), within strata, five-fold, the images of a pair or group in one fold.
+    Its scores are a linear function of the labels, so fitting it anew under every relabelling is one product. The
+    p-value is exact under ``pairs``, and under ``observational`` if labels are exchangeable within strata. A classifier
+    that finds nothing does not prove that there is no difference.
 
     Args:
         images: (N, C, H, W) float32 in [0, 1], the pool.
@@ -53,11 +55,16 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
     """
     if len(images) != len(design):
         raise ShapeError(f"got {len(images)} images and a design of {len(design)}; give the design of this pool")
-    operator = _cross_fitted(_features(images), _folds(design, rng))
-    labels = np.concatenate([design.member[None], design.relabellings(rng, draws)])
-    scores = (2.0 * labels - 1) @ operator.T
-    found = np.array([auroc(score[~label], score[label]) for score, label in zip(scores, labels, strict=True)])
-    return Blind(float(found[0]), float((found >= found[0]).mean()), scores[0])
+    # Without the means of a stratum, a mix of classes that differs between members and controls is no shift.
+    features, folds = _within(_features(images), design), _folds(design, rng)
+    score = _cross_fitted(features, folds, design.member[None], design)[0]
+    observed = auroc(score[~design.member], score[design.member])
+    reached = 0
+    for start in range(0, draws, AT_ONCE):
+        labels = design.relabellings(rng, min(AT_ONCE, draws - start))
+        scores = _cross_fitted(features, folds, labels, design)
+        reached += sum(auroc(one[~label], one[label]) >= observed for one, label in zip(scores, labels, strict=True))
+    return Blind(observed, (1 + reached) / (1 + draws), score)
 
 
 def _features(images: Tensor) -> NDArray[np.float64]:
@@ -77,15 +84,27 @@ def _folds(design: Design, rng: np.random.Generator) -> NDArray[np.int64]:
     return (rng.permutation(int(place.max()) + 1) % FOLDS)[place]
 
 
-def _cross_fitted(features: NDArray[np.float64], folds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the (N, N) matrix that turns labels into scores, each by a fit without the image's own fold."""
-    operator = np.zeros((len(features), len(features)))
+def _within(values: NDArray[np.float64], design: Design) -> NDArray[np.float64]:
+    """Return (N, D) values less the mean of their stratum, where the design has strata."""
+    if isinstance(design, Pairs):
+        return values
+    place = np.unique(design.stratum, return_inverse=True)[1]
+    sums = np.zeros((place.max() + 1, values.shape[1]))
+    np.add.at(sums, place, values)
+    return values - (sums / np.bincount(place)[:, None])[place]
+
+
+def _cross_fitted(
+    features: NDArray[np.float64], folds: NDArray[np.int64], labels: NDArray[np.bool_], design: Design
+) -> NDArray[np.float64]:
+    """Return (L, N) scores for each of the labellings (L, N), every image scored by a fit without its own fold."""
+    wanted = _within(np.where(labels.T, 1.0, -1.0), design)
+    scores = np.empty_like(wanted)
     for fold in np.unique(folds):
         inside = folds == fold
         train = features[~inside]
         # As strong as one standardised feature's worth of data for each feature: tame where there are more features
         # than images, without effect where there are many images.
         normal = train.T @ train + features.shape[1] * np.eye(features.shape[1])
-        weights = np.linalg.solve(normal, train.T)
-        operator[np.ix_(inside, ~inside)] = features[inside] @ weights
-    return operator
+        scores[inside] = features[inside] @ np.linalg.solve(normal, train.T @ wanted[~inside])
+    return scores.T

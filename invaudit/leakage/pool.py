@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from invaudit.leakage.blind import Blind, blind_baseline
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
 from invaudit.stats import Design, Observational, Pairs, strata
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Pool:
@@ -23,7 +27,7 @@ class Pool:
         images: The N images; their labels are classes, 0 throughout where there are none.
         design: Who is a member.
         source: (N,) position of each image among the members or the controls as they were given.
-        dropped: Images left out because they are both member and control.
+        dropped: Images left out because they are both member and control, or copies of another one.
     """
 
     images: ImageSet
@@ -48,11 +52,15 @@ def make_pool(
         pairs: (P, 2) positions of a member and a control each, drawn by coins before training; the pool is then these
             images, under the ``pairs`` design. None: all images, under the ``observational`` design, with classes as
             strata.
-        drop_duplicates: Leave out images that are both member and control (with pairs: the whole pair).
+        drop_duplicates: Leave out images that are both member and control. With pairs: every pair with an image that
+            another pair has too.
+
+    Of copies among members, or among controls, one stays; with pairs they are refused or dropped as well.
 
     Raises:
         ShapeError: Images of different shapes.
-        DataError: An image is both member and control; pairs that do not fit; only one of the two sets has classes.
+        DataError: An image is both member and control, or in several pairs; pairs that do not fit; only one of
+            the two sets has classes.
     """
     if members.images.shape[1:] != controls.images.shape[1:]:
         raise ShapeError(
@@ -65,15 +73,25 @@ def make_pool(
         members, controls = _paired(members, controls, pairs)
     hashes = [_hashes(members), _hashes(controls)]
     both = set(hashes[0]) & set(hashes[1])
-    kept = [np.array([one not in both for one in side]) for side in hashes]
-    dropped = sum(int((~side).sum()) for side in kept)
-    if dropped and not drop_duplicates:
+    # The coins of pairs that share an image do not fall independently, given that it is not both member and control.
+    shared = both if pairs is None else {one for one, count in Counter(hashes[0] + hashes[1]).items() if count > 1}
+    kept = [np.array([one not in shared for one in side]) for side in hashes]
+    if shared and not drop_duplicates:
+        what = f"both member and control, the first is member {int((~kept[0]).argmax())}"
+        if not both:
+            what = f"in several pairs, the first in pair {int((~(kept[0] & kept[1])).argmax())}"
         raise DataError(
-            f"{len(both)} image(s) are both member and control, the first is member {int((~kept[0]).argmax())}; "
+            f"{len(both or shared)} image(s) are {what}; "
             "give controls that the target was not trained on, or drop such images with --drop-duplicates"
         )
-    if pairs is not None:
-        kept = [kept[0] & kept[1]] * 2
+    kept = (
+        [kept[0] & kept[1]] * 2
+        if pairs is not None
+        else [_first(one) & side for one, side in zip(hashes, kept, strict=True)]
+    )
+    dropped = sum(int((~side).sum()) for side in kept)
+    if dropped:
+        _log.warning("%d image(s) are left out of the pool: duplicates", dropped)
     places = [np.flatnonzero(side) for side in kept]
     if not min(map(len, places)):
         raise DataError(f"{len(places[0])} members and {len(places[1])} controls are left, expected some of each")
@@ -157,6 +175,13 @@ def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> 
         first = int((sides[0].labels != sides[1].labels).nonzero()[0])
         raise DataError(f"pair {first} joins images of two classes; pairs must be of one class")
     return sides[0], sides[1]
+
+
+def _first(hashes: list[bytes]) -> NDArray[np.bool_]:
+    """Return whether each image is the first of its copies: they would carry one label in every relabelling."""
+    first = np.zeros(len(hashes), bool)
+    first[np.unique(hashes, return_index=True)[1]] = True
+    return first
 
 
 def _hashes(images: ImageSet) -> list[bytes]:

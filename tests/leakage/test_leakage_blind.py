@@ -22,7 +22,7 @@ def pairs(n, seed=0):
 def test_scores_are_those_of_a_ridge_regression_that_never_saw_the_fold():
     pool, design = images(60), pairs(30)
     features, folds = _features(pool), _folds(design, np.random.default_rng(1))
-    scores = _cross_fitted(features, folds) @ (2.0 * design.member - 1)
+    scores = _cross_fitted(features, folds, design.member[None], design)[0]
     for fold in range(5):
         inside = folds == fold
         model = Ridge(alpha=features.shape[1], fit_intercept=False)
@@ -71,3 +71,24 @@ def test_a_feature_that_never_varies_is_left_out():
 def test_a_design_of_another_pool_is_refused():
     with pytest.raises(ShapeError, match="give the design of this pool"):
         blind_baseline(images(10), pairs(6), np.random.default_rng(0))
+
+
+def test_a_mix_of_classes_that_differs_is_no_shift():
+    classes = np.arange(400) % 2
+    pool = images(400) * 0.5
+    pool[torch.from_numpy(classes == 1), :, :4] += 0.4
+    member = np.random.default_rng(0).random(400) < np.where(classes == 1, 0.8, 0.2)
+    apart = blind_baseline(pool, Observational(member, classes), np.random.default_rng(0), draws=99)
+    together = blind_baseline(pool, Observational(member, 0 * classes), np.random.default_rng(0), draws=99)
+    assert apart.auroc < 0.6
+    assert apart.p_value > 0.05
+    assert together.auroc > 0.7
+    pool[torch.from_numpy(member), :, :, :2] += 0.15
+    assert blind_baseline(pool, Observational(member, classes), np.random.default_rng(0), draws=99).auroc > 0.8
+
+
+def test_relabellings_in_parts_give_what_they_give_at_once(monkeypatch):
+    whole = blind_baseline(images(40), pairs(20), np.random.default_rng(0), draws=30)
+    monkeypatch.setattr("invaudit.leakage.blind.AT_ONCE", 7)
+    parts = blind_baseline(images(40), pairs(20), np.random.default_rng(0), draws=30)
+    assert (parts.auroc, parts.p_value) == (whole.auroc, whole.p_value)

@@ -63,6 +63,27 @@ def test_an_image_that_is_both_is_refused_or_dropped_with_its_pair():
     assert not {2, 4} & set(pool.design.pair)
 
 
+def test_of_copies_on_one_side_one_stays():
+    members, controls = images(10, 0), images(10, 1)
+    members.images[[4, 6]] = members.images[2].clone()
+    pool = make_pool(members, controls)
+    assert (pool.dropped, len(pool.design)) == (2, 18)
+    assert sorted(pool.source[pool.design.member]) == [0, 1, 2, 3, 5, 7, 8, 9]
+
+
+@pytest.mark.parametrize("side", ["member", "control"])
+def test_pairs_that_share_an_image_are_refused_or_dropped(side):
+    members, controls = images(10, 0), images(10, 1)
+    chosen = members if side == "member" else controls
+    chosen.images[4] = chosen.images[2].clone()
+    pairs = np.stack([np.arange(10), np.arange(10)], 1)
+    with pytest.raises(DataError, match="in several pairs, the first in pair 2"):
+        make_pool(members, controls, pairs=pairs)
+    pool = make_pool(members, controls, pairs=pairs, drop_duplicates=True)
+    assert (pool.dropped, len(pool.design)) == (4, 16)
+    assert not {2, 4} & set(pool.design.pair)
+
+
 def test_what_is_tested_has_as_many_members_as_controls_per_class_and_strata_within_classes():
     pool = make_pool(images(60, 0), images(31, 1))
     tested, blind = stratified(pool, np.random.default_rng(0))

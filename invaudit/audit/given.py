@@ -1,5 +1,6 @@
 """Score reconstructions that somebody made: nearest members and controls, the test, the report, ``audit.json``."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,8 @@ class ScoreSettings(Settings):
     alpha: float = Field(default=0.01, gt=0, lt=1)
     images: Literal["none", "full"] = "none"
     """Whether reconstructions, members and controls are kept in the folder and shown in its report."""
+    download: bool = False
+    """Fetch the trunk weights of LPIPS where they are not found."""
     seeds: tuple[int] = (0,)
     device: str = "auto"
 
@@ -103,12 +106,13 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
         pairs = read_pairs(settings.pairs, made_before=path if path.exists() else None)
     pool = make_pool(members, controls, pairs=pairs, drop_duplicates=settings.drop_duplicates)
     reference = load(settings.reference).floats() if settings.reference else None
-    metrics = make_metrics(settings.metrics, reference, device)
+    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
     hashes = {"reconstructions": given.hash, "members": members.hash, "controls": controls.hash}
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(hashes.values())) as folder:
         _score(settings, folder.path, given, pool, reference, metrics)
         neighbours = _neighbours(given, members, controls, metrics, folder.path / "work")
         write_csv(folder.path / "neighbours.csv", pd.DataFrame(neighbours, columns=list(NEIGHBOURS)))
+        shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making the report")
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=hashes))

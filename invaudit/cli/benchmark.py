@@ -43,10 +43,17 @@ def ood(
 
 
 @app.command
-def leakage(*, common: Common = Common()) -> int:  # noqa: B008
+def leakage(
+    *,
+    download: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = Common(),  # noqa: B008
+) -> int:
     """Reconstruct training images from networks that know them by heart, and say which of them leak.
 
     Without options: the embedded digits benchmark, two seeds, no download, a few minutes.
+
+    Args:
+        download: Fetch the trunk weights of LPIPS where they are not found; its rows are skipped without them.
     """
     common.start()
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
@@ -54,7 +61,12 @@ def leakage(*, common: Common = Common()) -> int:  # noqa: B008
     from invaudit.runtime import load_config
 
     settings = load_config(
-        LeakageBenchmark, common.config or "leakage/digits", common.set, seeds=common.seeds, device=common.device
+        LeakageBenchmark,
+        common.config or "leakage/digits",
+        common.set,
+        seeds=common.seeds,
+        device=common.device,
+        download=download or None,
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     if common.json:

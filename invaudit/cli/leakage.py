@@ -87,6 +87,7 @@ def score(
     images: Literal["none", "full"] | None = None,
     used_members: Annotated[bool, Parameter(negative="")] = False,
     drop_duplicates: Annotated[bool, Parameter(negative="")] = False,
+    download: Annotated[bool, Parameter(negative="")] = False,
     fail_on: Literal["leak", "inconclusive"] | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -106,6 +107,7 @@ def score(
         images: full: keep images in the folder and show them in its report.
         used_members: Say so if any setting, choice or statistic of the attack used members: nothing is concluded then.
         drop_duplicates: Leave out images that are both member and control.
+        download: Fetch the trunk weights of LPIPS where they are not found.
         fail_on: Exit with code 3 on a leak, or (inconclusive) also when nothing can be concluded.
     """
     common.start()
@@ -127,6 +129,7 @@ def score(
         images=images,
         used_members=used_members or None,
         drop_duplicates=drop_duplicates or None,
+        download=download or None,
         seeds=common.seeds,
         device=common.device,
     )

@@ -22,7 +22,7 @@ from invaudit.leakage.scoring import best_similarity, score_reconstructions, sig
 from invaudit.models import Target
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 from invaudit.runtime.seeds import child
-from invaudit.similarity import Metric, make_metric
+from invaudit.similarity import Metric, MissingWeightsError, make_metric
 from invaudit.stats import Design, membership, scoring_limit
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def noted(row: Row, name: str) -> Iterator[None]:
     row |= {"status": "ok", "reason": ""}
     try:
         yield
-    except MissingDataError as error:
+    except (MissingDataError, MissingWeightsError) as error:
         row |= {"status": "skipped", "reason": str(error)}
     except ModelError as error:
         row |= {"status": "not-applicable", "reason": str(error)}
@@ -52,14 +52,14 @@ def noted(row: Row, name: str) -> Iterator[None]:
 
 
 def make_metrics(
-    resizes: Mapping[str, int | None], reference: Tensor | None, device: torch.device
+    resizes: Mapping[str, int | None], reference: Tensor | None, device: torch.device, *, download: bool
 ) -> dict[str, Metric | Row]:
     """Return metrics by name with the side that each resizes to."""
     made: dict[str, Metric | Row] = {}
     for name, resize in resizes.items():
         row: Row = {}
         with noted(row, name):
-            made[name] = make_metric(name, resize=resize, reference=reference, device=device)
+            made[name] = make_metric(name, resize=resize, reference=reference, device=device, download=download)
         made.setdefault(name, row)
     return made
 

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import invaudit
-from invaudit.cli import main
 
 ROOT = Path(invaudit.__file__).parents[1]
 
@@ -20,21 +19,6 @@ def invoke(*words, cwd=None, env=None, module="invaudit"):
     command = [sys.executable, "-m", module, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
-
-
-@pytest.fixture
-def called(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, which has imported torch already."""
-
-    def call(*words, cwd=tmp_path):
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["invaudit", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        output = capsys.readouterr()
-        return subprocess.CompletedProcess(words, end.value.code or 0, output.out, output.err)
-
-    return call
 
 
 def refused(result, *parts, cwd=None):
@@ -48,7 +32,10 @@ def refused(result, *parts, cwd=None):
         assert not (cwd / "runs").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("ood",), ("ood", "fit"), ("ood", "score"), ("invert",), ("benchmark", "ood")])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("ood",), ("ood", "fit"), ("ood", "score"), ("invert",), ("benchmark", "leakage"), ("leakage", "score")],
+)
 def test_help_answers_without_torch(words):
     code = (
         "import sys; sys.argv = ['invaudit', *sys.argv[1:], '--help']\n"

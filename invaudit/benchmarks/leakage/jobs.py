@@ -114,7 +114,8 @@ def _described(choice: TargetChoice) -> str:
 
 def _metrics(settings: LeakageBenchmark, pool: DrawnPool) -> dict[str, Metric | Row]:
     resizes = {name: choice.resize for name, choice in settings.metrics.items()}
-    return make_metrics(resizes, pool.reference, resolve_device(settings.device))
+    device = resolve_device(settings.device)
+    return make_metrics(resizes, pool.reference, device, download=settings.download)
 
 
 def _describe_pool(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) -> Row:

@@ -68,6 +68,8 @@ class LeakageBenchmark(Settings):
     """Level of the verdict over the family of one target."""
     images: Literal["none", "full"] = "full"
     """Whether reconstructions and pool images are kept and shown."""
+    download: bool = False
+    """Fetch the trunk weights of LPIPS where they are not found."""
     seeds: tuple[int, ...] = Field(default=(0, 1), min_length=1)
     device: str = "auto"
 

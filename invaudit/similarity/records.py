@@ -77,5 +77,5 @@ class Record:
         """
         if self.path is not None:
             about = {"key": self.key, "seen": state.seen, "digest": state.digest}
-            tensors = {"similarity": state.similarity.cpu(), "index": state.index.cpu()}
+            tensors = {"similarity": state.similarity.cpu().contiguous(), "index": state.index.cpu().contiguous()}
             write_bytes(self.path, save(tensors, {"invaudit": json.dumps(about, sort_keys=True)}))

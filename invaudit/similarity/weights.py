@@ -52,8 +52,8 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         return _features(published.get_state_dict(progress=False, check_hash=True))
     raise MissingWeightsError(
         f"lpips-{net} needs the trunk weights of {name}, which are neither at "
-        f"{own or f'${FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; fetch them with download=True, or: "
-        f"python -c \"import torchvision; torchvision.models.{name}(weights='DEFAULT')\""
+        f"{own or f'${FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
+        "fetch them with --download (from Python: download=True)"
     )
 
 

@@ -303,3 +303,14 @@ def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monke
     found = run("generator", target)
     assert found.outcome == "diverged"
     assert found.restart.tolist() == [1] * 20
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_a_target_on_a_gpu_gives_images_on_the_cpu(method, target, reference, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    given = deepcopy(target).to("cuda")
+    found = run(method, given, reference=reference, checkpoint=tmp_path / "work.pt")
+    assert {value.device.type for value in (found.images, found.labels, found.restart)} == {"cpu"}
+    assert same(run(method, given, reference=reference, checkpoint=tmp_path / "work.pt"), found)

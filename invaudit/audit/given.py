@@ -102,8 +102,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
         )
     pairs = None
     if settings.pairs:
-        path = Path(settings.reconstructions.partition(":")[0])
-        pairs = read_pairs(settings.pairs, made_before=path if path.exists() else None)
+        pairs = read_pairs(settings.pairs, made_before=_file(settings.reconstructions))
     pool = make_pool(members, controls, pairs=pairs, drop_duplicates=settings.drop_duplicates)
     reference = load(settings.reference).floats() if settings.reference else None
     metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
@@ -117,6 +116,13 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=hashes))
     return folder.path
+
+
+def _file(data: str) -> Path | None:
+    """Return the file or folder that a DATA text names, without its slice and split; None for the name of a set."""
+    whole = data.rpartition("@")[0] or data
+    known = (data, whole, whole.rpartition(":")[0])
+    return next((Path(text) for text in known if text and Path(text).exists()), None)
 
 
 def _score(

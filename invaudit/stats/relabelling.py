@@ -165,10 +165,10 @@ def top_count(n_reconstructions: int) -> int:
     return min(n_reconstructions, max(5, -(-n_reconstructions // 20)))
 
 
-def totals(differences: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+def totals(differences: NDArray[np.floating], k: int) -> NDArray[np.float64]:
     """Return (2, B): the sum of all differences of each row, and of its k largest."""
     largest = np.partition(differences, -k, axis=1)[:, -k:]
-    return np.stack([differences.sum(axis=1), largest.sum(axis=1)])
+    return np.stack([part.sum(axis=1, dtype=np.float64) for part in (differences, largest)])
 
 
 def chunks(draws: int, width: int) -> Iterator[int]:

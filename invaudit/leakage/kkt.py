@@ -157,7 +157,9 @@ class _Search:
                 group["lr"] = first * rate
             low, high = settings.sharpness
             loss = self.equations.loss(self.images, self.roots, low * (high / low) ** share)
-            self.images.grad, self.roots.grad = torch.autograd.grad(loss, [self.images, self.roots])
+            # Fused Adam reads memory in order, so a gradient must be laid out as what it is of.
+            slopes = torch.autograd.grad(loss, [self.images, self.roots])
+            self.images.grad, self.roots.grad = (slope.contiguous() for slope in slopes)
             if self.prior:
                 self.images.grad += self.prior.gradient(self.images.detach())
             self.optimizer.step()

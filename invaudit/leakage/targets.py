@@ -105,13 +105,12 @@ def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
     )
 
 
-def new_target(recipe: TargetRecipe, shape: tuple[int, int, int], classes: int, rng: torch.Generator) -> Target:
-    """Return the untrained target of a recipe for images of ``shape`` (C, H, W); two classes have two logits.
+def new_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.Generator) -> Target:
+    """Return the untrained target of a recipe; two classes have two logits.
 
     Raises:
         ModelError: Unknown architecture.
     """
-    spec = InputSpec(*shape)
     with seeded(rng):
         module = build(recipe.arch, spec, classes)
     if recipe.dropout:
@@ -131,7 +130,7 @@ def train_target(
     *,
     device: torch.device | str = "cpu",
 ) -> Target:
-    """Train a target of the benchmark, by full-batch steps on the cross-entropy.
+    """Train a target of the benchmark, by full-batch steps on the cross-entropy of images less their mean grey level.
 
     Args:
         recipe: How, e.g. one of ``RECIPES``.
@@ -151,7 +150,8 @@ def train_target(
     """
     if len(labels) != len(images) or int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise SettingError(f"{len(images)} images, {len(labels)} labels; expected one in [0, {classes}) for each image")
-    target = new_target(recipe, (images.shape[1], images.shape[2], images.shape[3]), classes, rng).to(device)
+    spec = InputSpec(*images.shape[1:], mean=tuple(images.mean((0, 2, 3)).tolist()))
+    target = new_target(recipe, spec, classes, rng).to(device)
     optimizer = _optimizer(recipe, target)
     images, labels = images.to(device), labels.to(device)
     target.train()

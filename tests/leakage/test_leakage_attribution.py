@@ -31,7 +31,7 @@ def trained():
     recipe = RECIPES["mlp"]
     with threads(1):
         target = train_target(recipe, images[drawn.member], labels[drawn.member], 10, generator(100, "tests/target"))
-    initial = new_target(recipe, (1, 8, 8), 10, generator(100, "tests/target")).module.state_dict()
+    initial = new_target(recipe, target.spec, 10, generator(100, "tests/target")).module.state_dict()
     return target, initial, images, labels, drawn.member.numpy()
 
 
@@ -57,7 +57,7 @@ def test_weight_decay_needs_the_rank():
     state = rng.get_state()
     target = train_target(recipe, images[drawn.member], labels[drawn.member], 10, rng)
     rng.set_state(state)
-    initial = new_target(recipe, (1, 8, 8), 10, rng).module.state_dict()
+    initial = new_target(recipe, target.spec, 10, rng).module.state_dict()
     assert separation(span_score(target, initial, images, rank=20), drawn.member.numpy()) > 0.9
 
 

@@ -18,7 +18,8 @@ from invaudit.similarity.weights import trunk_weights
 NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}
 """Network -> what builds its trunk, and the smallest side that it can take."""
 
-BATCH_PIXELS, SMALLEST_BATCH = 2**16, 8
+BATCH_PIXELS = 2**16
+SMALLEST_BATCH, LARGEST_BATCH = 8, 64
 
 
 class Lpips:
@@ -67,7 +68,7 @@ class Lpips:
         """
         if shape not in self._batch_sizes:
             probe = torch.rand(shape, generator=generator(0, "similarity/probe")).to(self.device)
-            size = max(SMALLEST_BATCH, BATCH_PIXELS // (shape[1] * shape[2]))
+            size = max(SMALLEST_BATCH, min(LARGEST_BATCH, BATCH_PIXELS // (shape[1] * shape[2])))
             vectors = self._vectors(probe.expand(size, -1, -1, -1), size)
             self._batch_sizes[shape] = size if (vectors == vectors[0]).all() else 1
         return self._batch_sizes[shape]

@@ -174,28 +174,29 @@ class _Search:
 
     def _compare(self, block: Tensor) -> None:
         gallery = self.metric.embed(block)
-        rough, tolerance = self.screen(gallery)
-        rough = rough if self.sign == 1 else rough.neg_()
-        threshold = self.similarity[:, -1:]
-        if len(gallery) >= self.k:
-            threshold = threshold.maximum(rough.topk(self.k, 1).values[:, -1:] - tolerance)
-        candidate = rough + tolerance >= threshold
-        rows, columns = candidate.nonzero(as_tuple=True)
-        values = self.sign * _exact(self.metric, self.queries, gallery, rows, columns)
-        self._merge(rows, self.seen + columns, values, candidate.sum(1))
+        rough, bound = self.screen(gallery)
+        highest = self.sign * rough + bound
+        # First those that look best: their values raise what all others must reach. NaN reaches nothing: done already.
+        first = highest.topk(min(self.k, len(gallery)), 1)
+        self._take(gallery, first.indices, first.values)
+        self._take(gallery, None, highest.scatter_(1, first.indices, torch.nan))
         self.seen += len(gallery)
 
-    def _merge(self, rows: Tensor, index: Tensor, similarity: Tensor, counts: Tensor) -> None:
-        width = self.k + int(counts.max())
-        starts = counts.cumsum(0) - counts
-        columns = self.k + torch.arange(len(rows), device=rows.device) - starts[rows]
-        joined = self.similarity.new_full((len(counts), width), -torch.inf)
-        indices = self.index.new_full((len(counts), width), -1)
-        joined[:, : self.k], indices[:, : self.k] = self.similarity, self.index
-        joined[rows, columns], indices[rows, columns] = similarity, index
-        # Both parts are in order of index, and the sort is stable: of equal similarities the first image comes first.
-        order = joined.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
-        self.similarity, self.index = joined.gather(1, order), indices.gather(1, order)
+    def _take(self, gallery: Tensor, columns: Tensor | None, highest: Tensor) -> None:
+        """Compute and merge pairs of every query with gallery images (columns), those that may be among its k best."""
+        rows, places = (highest >= self.similarity[:, -1:]).nonzero(as_tuple=True)
+        found = places if columns is None else columns[rows, places]
+        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, found)
+        counts = rows.bincount(minlength=len(highest))
+        places = self.k + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        shape = len(counts), self.k + int(counts.max())
+        similarities, indices = self.similarity.new_full(shape, -torch.inf), self.index.new_full(shape, -1)
+        similarities[:, : self.k], indices[:, : self.k] = self.similarity, self.index
+        similarities[rows, places], indices[rows, places] = similarity, self.seen + found
+        # By index, then by a sort that keeps that order: of equal similarities the first image comes first.
+        indices, order = indices.sort(dim=1)
+        similarities, order = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)
+        self.similarity, self.index = similarities[:, : self.k], indices.gather(1, order[:, : self.k])
 
     def result(self) -> Neighbours:
         """Return the neighbours."""

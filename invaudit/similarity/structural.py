@@ -38,8 +38,18 @@ class Ssim:
         self.key = content_hash(self.label, self.device.type)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return the images themselves, float32."""
-        return checked_images(images, smallest=SMALL_SIDE, resize=self.resize, device=self.device)
+        """Return pixels and the mean and variance of each window, (N, 3, C, H, W) float64.
+
+        The window whose first pixel is at (i, j) is at (i, j); where none begins there is 0.
+        """
+        pixels = checked_images(images, smallest=SMALL_SIDE, resize=self.resize, device=self.device).double()
+        means = _windowed(pixels)
+        inside = (..., slice(means.shape[-2]), slice(means.shape[-1]))
+        found = pixels.new_zeros(len(pixels), 3, *pixels.shape[1:])
+        found[:, 0] = pixels
+        found[:, 1][inside] = means
+        found[:, 2][inside] = (_windowed(pixels * pixels) - means * means).clamp_min(0)
+        return found
 
     def screen(self, queries: Tensor) -> Screen:
         """Compare in patches, see ``_Patches``."""
@@ -47,19 +57,12 @@ class Ssim:
         return lambda gallery: prepared.against(_Patches(gallery))
 
     def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
-        """Return the SSIM of each pair, from sums over windows in float64."""
-        x, y = queries.double(), gallery.double()
-        # Covariances do not change when a constant is subtracted; what cancels in their formula becomes small.
-        middle = x.mean((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
-        a, b = x - middle[0], y - middle[1]
-        means = _windowed(torch.stack([a, b, a * a, b * b, a * b]))
-        mean_a, mean_b = means[0], means[1]
-        var_a = (means[2] - mean_a * mean_a).clamp_min(0)
-        var_b = (means[3] - mean_b * mean_b).clamp_min(0)
-        covariance = means[4] - mean_a * mean_b
-        mean_x, mean_y = mean_a + middle[0], mean_b + middle[1]
-        luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
-        structure = (2 * covariance + C2) / (var_a + var_b + C2)
+        """Return the SSIM of each pair, from sums over windows."""
+        x, mean_x, variance_x = _parts(queries)
+        y, mean_y, variance_y = _parts(gallery)
+        both = mean_x * mean_y
+        luminance = (2 * both + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+        structure = (2 * (_windowed(x * y) - both) + C2) / (variance_x + variance_y + C2)
         return (luminance * structure).flatten(2).mean(2).mean(1)
 
 
@@ -89,6 +92,14 @@ def _band(window: Tensor, n: int) -> Tensor:
     return band
 
 
+def _parts(embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pixels (N, C, H, W), means and variances (N, C, H - side + 1, W - side + 1)."""
+    pixels, *maps = embedded.unbind(1)
+    side = window_side(*pixels.shape[-2:])
+    means, variances = (part[..., : part.shape[-2] - side + 1, : part.shape[-1] - side + 1] for part in maps)
+    return pixels, means, variances
+
+
 class _Patches:
     """Images as the screening takes them: for each window position a column of centred pixels for each image.
 
@@ -97,15 +108,13 @@ class _Patches:
     run in bfloat16 where the device is fast at it.
     """
 
-    def __init__(self, images: Tensor) -> None:
-        self.window = _window(window_side(*images.shape[-2:]), images.device)
-        self.dtype = resolve_precision("auto", images.device)
-        double = images.double()
-        centred = double - double.mean((2, 3), keepdim=True)
-        moments = _windowed(torch.stack([double, centred, centred * centred])).permute(0, 2, 3, 4, 1)
-        self.means = moments[0].float().contiguous()
-        self.variances = (moments[2] - moments[1] * moments[1]).clamp_min(0).float().contiguous()
-        self.pixels = images.permute(1, 2, 3, 0).contiguous()
+    def __init__(self, embedded: Tensor) -> None:
+        self.window = _window(window_side(*embedded.shape[-2:]), embedded.device)
+        self.dtype = resolve_precision("auto", embedded.device)
+        # The images last: what is multiplied is contiguous along them.
+        self.pixels, self.means, self.variances = (
+            part.permute(1, 2, 3, 0).float().contiguous() for part in _parts(embedded)
+        )
 
     def columns(self, channel: int, row: int, weights: Tensor | None, constants: Tensor) -> Tensor:
         """Return centred pixels times weights, over two rows of constants, for a row of positions: (P, K, N)."""

@@ -171,6 +171,10 @@ def _accumulate(total: Tensor, *factors: tuple[Tensor, Tensor]) -> None:
         for g in range(0, total.shape[1], width):
             tile = total[q : q + height, g : g + width]
             parts = [(x[:, q : q + height], y[:, :, g : g + width]) for x, y in factors]
+            # One set of results for all positions: fresh ones would drive each other out of the cache.
+            results = [x.new_empty(tile.shape) for x, _ in parts]
+            covariance, upper, lower = results
             for position in range(len(parts[0][0])):
-                covariance, upper, lower = (x[position] @ y[position] for x, y in parts)
+                for (x, y), result in zip(parts, results, strict=True):
+                    torch.mm(x[position], y[position], out=result)
                 tile.addcdiv_(upper.mul_(covariance.float()), lower)

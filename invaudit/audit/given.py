@@ -13,6 +13,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, load
 from invaudit.leakage import (
     MEMBERSHIP,
+    PAPERS_COUNT,
     TABLE,
     Audit,
     Metrics,
@@ -169,6 +170,8 @@ def _score(
     write_csv(folder / "table.csv", _table([{**row, **who} for row in rows], TABLE))
     scores = [{**row, **who, "score": name} for name, row in audit.record["membership"].items()]
     write_csv(folder / "membership.csv", _table(scores, MEMBERSHIP))
+    counts = [{**row, **who, "method": name} for name, row in audit.record["papers_count"].items()]
+    write_csv(folder / "papers_count.csv", _table(counts, PAPERS_COUNT))
     write_json(folder / "records" / "score.json", {"audit": audit.record, "pool": about})
     place = folder / "scores" / f"seed-{seed}" / settings.name
     units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum}

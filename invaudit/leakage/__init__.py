@@ -9,15 +9,15 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.leakage.attribution import attribute, span_score
-    from invaudit.leakage.audits import Audit, Metrics, Row, describe_pool, make_metrics, noted
+    from invaudit.leakage.audits import Audit, Metrics, Row, describe_pool, make_metrics, not_audited, noted
     from invaudit.leakage.blind import Blind, blind_baseline
-    from invaudit.leakage.judging import MEMBERSHIP, TABLE, adjusted, judged
+    from invaudit.leakage.judging import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
     from invaudit.leakage.membership_signals import membership_scores
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
     from invaudit.leakage.pool import Pool, make_pool, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
-    from invaudit.leakage.scoring import Scored, best_similarity, score_reconstructions, sign_of
+    from invaudit.leakage.scoring import Scored, best_similarity, papers_count, score_reconstructions, sign_of
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
 
 __getattr__, __all__ = attach(
@@ -29,6 +29,7 @@ __getattr__, __all__ = attach(
         "METHODS": "methods",
         "Metrics": "audits",
         "Method": "methods",
+        "PAPERS_COUNT": "judging",
         "PairsDraw": "targets",
         "Pool": "pool",
         "RECIPES": "targets",
@@ -48,7 +49,9 @@ __getattr__, __all__ = attach(
         "make_metrics": "audits",
         "make_pool": "pool",
         "membership_scores": "membership_signals",
+        "not_audited": "audits",
         "noted": "audits",
+        "papers_count": "scoring",
         "read_pairs": "pool",
         "reconstruct": "methods",
         "score_reconstructions": "scoring",

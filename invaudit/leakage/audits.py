@@ -18,7 +18,7 @@ from invaudit.leakage.blind import Blind, blind_baseline
 from invaudit.leakage.membership_signals import membership_scores
 from invaudit.leakage.planted import degraded_copies, unrelated
 from invaudit.leakage.reconstruction import Reconstructions
-from invaudit.leakage.scoring import best_similarity, score_reconstructions, sign_of
+from invaudit.leakage.scoring import best_similarity, papers_count, score_reconstructions, sign_of
 from invaudit.models import Target
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 from invaudit.runtime.seeds import child
@@ -64,6 +64,17 @@ def make_metrics(
     return made
 
 
+def not_audited(methods: Iterable[str], metrics: Iterable[str], row: Row) -> Row:
+    """Return the record of an audit that could not be begun: the same row, which says why, throughout."""
+    methods, metrics = list(methods), list(metrics)
+    return {
+        "methods": {method: {"n": 0, **row} for method in methods},
+        "tests": {method: dict.fromkeys(metrics, row) for method in methods},
+        "membership": {"attribution": row, **{f"{one}:{metric}": row for one in methods for metric in metrics}},
+        "papers_count": {},
+    }
+
+
 class Audit:
     """Gathers what an audit of one target on one pool finds.
 
@@ -77,7 +88,8 @@ class Audit:
         draws: Relabellings of each test.
 
     Attributes:
-        record: ``methods``, ``tests`` (by method and metric) and ``membership`` (by score): rows of plain values.
+        record: ``methods``, ``tests`` (by method and metric), ``membership`` (by score) and ``papers_count`` (by
+            method): rows of plain values.
         scores: Membership scores of the pool, (N,), by name.
         nearest: By method: ``labels`` and ``restart`` of its reconstructions, ``METRIC-index`` and ``METRIC-value``.
         images_of: By method: its reconstructions.
@@ -96,7 +108,7 @@ class Audit:
     ) -> None:
         self.images, self.labels, self.design, self.metrics = images, labels, design, metrics
         self.seed, self.stage, self.draws = seed, stage, draws
-        self.record: dict[str, dict[str, Any]] = {"methods": {}, "tests": {}, "membership": {}}
+        self.record: dict[str, dict[str, Any]] = {"methods": {}, "tests": {}, "membership": {}, "papers_count": {}}
         self.scores: dict[str, NDArray[np.float64]] = {}
         self.nearest: dict[str, dict[str, np.ndarray]] = {}
         self.images_of: dict[str, Tensor] = {}
@@ -106,7 +118,11 @@ class Audit:
         row: Row = {}
         with noted(row, name):
             values = score().double().cpu().numpy()
-            row |= asdict(membership(values, self.design, self._rng(f"membership/{name}"), draws=self.draws))
+            found = membership(values, self.design, self._rng(f"membership/{name}"), draws=self.draws)
+            row |= asdict(found)
+            gaps = ["no TPR at 1 % FPR: under 1,000 controls"] if found.tpr_at_fpr_1pct is None else []
+            gaps += ["no epsilon: it needs the pairs design"] if found.epsilon_lower is None else []
+            row["reason"] = "; ".join(gaps)
             self.scores[name] = values
         self.record["membership"][name] = row
 
@@ -130,6 +146,13 @@ class Audit:
             self.images_of[name] = found.images
             self.nearest[name] = {"labels": found.labels.numpy(), "restart": found.restart.numpy()}
         self.record["methods"][name], self.record["tests"][name] = about, {}
+        for one in made:
+            alike = papers_count(one.images, self.images)
+            member = torch.from_numpy(self.design.member.copy())
+            self.record["papers_count"][name] = {
+                "members": int(alike[member].sum()),
+                "controls": int(alike[~member].sum()),
+            }
         for metric, measure in self.metrics.items():
             for one in made:
                 self.record["tests"][name][metric] = self._test(name, metric, measure, one, about)

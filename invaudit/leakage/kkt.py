@@ -184,7 +184,6 @@ class _Search:
         elif fallen:
             outcome = "collapsed" if len(fallen) == len(last) else "budget"
             message += f"; the multipliers of restart {', '.join(fallen)} fell to zero: its images say nothing"
-        (_log.info if outcome == "budget" and not fallen else _log.warning)("KKT %s: %s", outcome, message)
         history = {f"loss/{number}": losses for number, losses in enumerate(self.losses)}
         return Reconstructions(images, labels, restart, outcome, history, message, seconds)
 

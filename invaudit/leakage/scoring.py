@@ -8,12 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invaudit.similarity import Metric, nearest
+from invaudit.similarity import Metric, make_metric, nearest, paired_ssim
 from invaudit.stats import Design, VerdictTest, verdict_test
 
 LIST = 64
 """Nearest pool images kept of each reconstruction: enough for any relabelling of a balanced pool to find both labels
 among them, but for a probability of 2 ** -63."""
+
+PAPERS_WINDOW, PAPERS_LIMIT = 3, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +82,20 @@ def best_similarity(
             chosen = (restart == turn) & ((labels == label) | (labels < 0))
             scores[mine] += sign_of(metric) * nearest(pool[mine], images[chosen], metric, 1).value[:, 0]
     return scores / len(restarts)
+
+
+def papers_count(images: Tensor, pool: Tensor) -> Tensor:
+    """Return (N,) bool, whether the KKT papers would count a pool image as reconstructed; no evidence of anything.
+
+    They pair every training image with the reconstruction of the largest cosine after the mean image was subtracted,
+    and count the pair if its SSIM with a window of 3 is above 0.4. Unrelated images of handwritten digits pass that
+    nearly always, so the count on controls belongs beside the one on members.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1].
+        pool: (N, C, H, W) in [0, 1]; its mean image is subtracted, which is blind to membership.
+
+    Source: Haim et al. (arXiv 2206.07758), Buzaglo et al. (arXiv 2307.01827).
+    """
+    found = nearest(pool, images, make_metric("cosine", reference=pool), 1).index[:, 0]
+    return paired_ssim(pool, images[found], PAPERS_WINDOW) > PAPERS_LIMIT

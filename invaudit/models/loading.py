@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 
 from invaudit.models.architectures import build
 from invaudit.models.target import InputSpec, Target
-from invaudit.runtime.errors import MissingExtraError, ModelError
+from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 from invaudit.runtime.files import write_bytes
 
 SCHEMA = 1
+WEIGHTS_FOLDER = "INVAUDIT_WEIGHTS"
+"""Environment variable that names a folder with model files."""
 
 
 def save_target(target: Target, path: Path) -> None:
@@ -47,19 +50,18 @@ def load_target(
     """Load a trained classifier.
 
     Args:
-        path: safetensors, or a torch checkpoint with weights alone.
+        path: safetensors, or a torch checkpoint with weights alone; looked for here and in the folder that
+            INVAUDIT_WEIGHTS names.
         arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it.
         spec: What it takes; files of ours know it.
         classes: Number of ID classes; by default all outputs.
 
     Raises:
-        ModelError: Missing or damaged file, a file that would execute code, unknown architecture, weights that do not
-            fit.
+        MissingDataError: There is no such file.
+        ModelError: A damaged file, a file that would execute code, unknown architecture, weights that do not fit.
         MissingExtraError: timm is not installed.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"model file {path} does not exist")
+    path = model_file(path)
     weights, about = _read(path)
     if about:
         own = InputSpec(**about["spec"] | {name: tuple(about["spec"][name]) for name in ("mean", "std")})
@@ -82,6 +84,19 @@ def load_target(
         except ModelError as error:
             problems.append(error)
     raise problems[0]
+
+
+def model_file(path: str | Path) -> Path:
+    """Return where a model file lies: here, or in the folder that INVAUDIT_WEIGHTS names.
+
+    Raises:
+        MissingDataError: There is no such file.
+    """
+    places = [Path(path), *(Path(folder) / path for folder in [os.environ.get(WEIGHTS_FOLDER)] if folder)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise MissingDataError(f"model file {path} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}")
 
 
 def _widen(module: nn.Module, name: str, outputs: int) -> None:

@@ -4,7 +4,7 @@
     ├── InputError            bad input: the command exits with 2 and one message
     │   ├── ConfigError       a config file or an option
     │   ├── DataError         images or labels
-    │   │   └── MissingDataError   a data set that is not there (a benchmark skips its row)
+    │   │   └── MissingDataError   a data set or model file that is not there (a benchmark skips its row)
     │   ├── ModelError        a model file or an architecture
     │   ├── ShapeError        an array of the wrong shape
     │   ├── SettingError      a value outside its range
@@ -33,7 +33,7 @@ class DataError(InputError):
 
 
 class MissingDataError(DataError):
-    """A data set is not where it was looked for."""
+    """A data set or a model file is not where it was looked for."""
 
 
 class ModelError(InputError):

@@ -66,7 +66,7 @@ def load_config(model: type[S], name: str | None, overrides: tuple[str, ...] = (
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{name or 'settings'}: {_explain(model, error)}") from error
+        raise ConfigError(f"{name or 'settings'}: {explain(model, error)}") from error
 
 
 def dump_config(settings: Settings) -> str:
@@ -99,13 +99,17 @@ def _override(values: dict[str, Any], text: str) -> None:
         raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> str:
+def explain(model: type[BaseModel], error: ValidationError) -> str:
+    """Return in one line what is wrong with the values of settings: key, problem, what was got, the nearest name."""
     messages = []
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             *parents, key = [str(part) for part in problem["loc"]]
             messages.append(f"unknown key {path!r}{_nearest(key, _fields(model, parents))}")
+        elif problem["type"] == "value_error":
+            said = problem["msg"].removeprefix("Value error, ")
+            messages.append(f"{path}: {said}" if path else said)
         else:
             messages.append(f"{path}: {problem['msg']} (got {problem['input']!r})")
     return "; ".join(messages)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from invaudit.similarity.images import flat_images
     from invaudit.similarity.metrics import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
+    from invaudit.similarity.structural import paired_ssim
     from invaudit.similarity.weights import MissingWeightsError
 
 __getattr__, __all__ = attach(
@@ -23,6 +24,7 @@ __getattr__, __all__ = attach(
         "flat_images": "images",
         "make_metric": "metrics",
         "nearest": "search",
+        "paired_ssim": "structural",
         "pairwise": "search",
     },
 )

@@ -58,12 +58,34 @@ class Ssim:
 
     def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
         """Return the SSIM of each pair, from sums over windows."""
-        x, mean_x, variance_x = _parts(queries)
-        y, mean_y, variance_y = _parts(gallery)
-        both = mean_x * mean_y
-        luminance = (2 * both + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
-        structure = (2 * (_windowed(x * y) - both) + C2) / (variance_x + variance_y + C2)
-        return (luminance * structure).flatten(2).mean(2).mean(1)
+        x, y = _parts(queries), _parts(gallery)
+        return _mean_ssim(x[1:], y[1:], _windowed(x[0] * y[0]))
+
+
+def paired_ssim(x: Tensor, y: Tensor, side: int) -> Tensor:
+    """Return the SSIM (N,) float64 of x[i] and y[i] with a window of another side, as some papers use.
+
+    Args:
+        x: (N, C, H, W) in [0, 1].
+        y: As many images of the same shape.
+        side: Odd side of the Gaussian window, sigma 1.5; only windows that lie wholly inside count.
+    """
+    x, y = x.double(), y.double()
+
+    def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+        mean = _windowed(images, side)
+        return mean, (_windowed(images * images, side) - mean * mean).clamp_min(0)
+
+    return _mean_ssim(moments(x), moments(y), _windowed(x * y, side))
+
+
+def _mean_ssim(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor], product: Tensor) -> Tensor:
+    """Return the mean over windows and channels, from means and variances of both and the mean of their product."""
+    (mean_x, variance_x), (mean_y, variance_y) = x, y
+    both = mean_x * mean_y
+    luminance = (2 * both + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+    structure = (2 * (product - both) + C2) / (variance_x + variance_y + C2)
+    return (luminance * structure).flatten(2).mean(2).mean(1)
 
 
 def window_side(height: int, width: int) -> int:
@@ -78,9 +100,9 @@ def _window(side: int, device: torch.device) -> Tensor:
     return weights / weights.sum()
 
 
-def _windowed(maps: Tensor) -> Tensor:
+def _windowed(maps: Tensor, side: int | None = None) -> Tensor:
     """Return weighted means (..., H - side + 1, W - side + 1) float64 of maps (..., H, W) over every window inside."""
-    window = _window(window_side(*maps.shape[-2:]), maps.device)
+    window = _window(side or window_side(*maps.shape[-2:]), maps.device)
     down, across = (_band(window, n) for n in maps.shape[-2:])
     return down @ maps @ across.T
 

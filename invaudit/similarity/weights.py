@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from invaudit.models.loading import WEIGHTS_FOLDER
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import InputError, ModelError
 
-FOLDER = "INVAUDIT_WEIGHTS"
 PUBLISHED = {
     "alex": ("alexnet", torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
     "squeeze": ("squeezenet1_1", torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
@@ -39,7 +39,7 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         MissingWeightsError: The weights are in none of these places.
         ModelError: The file is damaged.
     """
-    where = folder or (Path(os.environ[FOLDER]) if os.environ.get(FOLDER) else None)
+    where = folder or (Path(os.environ[WEIGHTS_FOLDER]) if os.environ.get(WEIGHTS_FOLDER) else None)
     own = where and Path(where) / f"lpips_{net}_trunk.safetensors"
     name, published = PUBLISHED[net]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rpartition("/")[2]
@@ -52,7 +52,7 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         return _features(published.get_state_dict(progress=False, check_hash=True))
     raise MissingWeightsError(
         f"lpips-{net} needs the trunk weights of {name}, which are neither at "
-        f"{own or f'${FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
+        f"{own or f'${WEIGHTS_FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
         "fetch them with --download (from Python: download=True)"
     )
 

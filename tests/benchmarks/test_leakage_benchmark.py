@@ -3,13 +3,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
 from invaudit.benchmarks.leakage.jobs import Job
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
-from invaudit.benchmarks.leakage.tables import CONTROLS
-from invaudit.leakage import MEMBERSHIP, TABLE
+from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY
+from invaudit.data import generator, load
+from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, TargetRecipe, papers_count, train_target
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child, load_config
 from invaudit.stats import Pairs, holm, verdict_test
 
@@ -98,14 +100,74 @@ def test_a_reconstruction_method_scores_by_its_nearest_image_of_the_class(finish
     assert arrays(finished, row, "membership")["kkt:ssim"] == pytest.approx(np.mean(best, 0), abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """Run an audit of a model file, of one whose file is missing, and of one that does not know its members."""
+    folder = tmp_path_factory.mktemp("released")
+    digits = load("digits")
+    members, controls, reference = (digits.subset(slice(a, b)) for a, b in ((0, 60), (600, 700), (1200, 1500)))
+    target = train_target(
+        TargetRecipe(arch="mlp-40", steps=400), members.floats(), members.labels, 10, generator(0, "t")
+    )
+    weights = target.module.state_dict()
+    torch.save(weights, folder / "model.pth")
+    torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, folder / "blank.pth")
+    for name, images in (("members", members), ("controls", controls), ("reference", reference)):
+        np.savez(folder / f"{name}.npz", images=images.images.numpy()[:, 0], labels=images.labels.numpy())
+    data = {name: str(folder / f"{name}.npz") for name in ("members", "controls", "reference")}
+    given = {"model": str(folder / "model.pth"), "arch": "invaudit:mlp-40", "mean": target.spec.mean, **data}
+    targets = {
+        "fits": given,
+        "missing": given | {"model": "nowhere.pth"},
+        "wrong": given | {"model": str(folder / "blank.pth")},
+    }
+    changes = {"targets": {}, "released": targets, "metrics": {"ssim": {}}}
+    return run(small(**changes), folder / "run", workers=1)
+
+
+def test_a_released_target_is_audited_under_the_observational_design(released):
+    rows = pd.read_csv(released / "table.csv").set_index("target")
+    assert rows["status"].to_dict() == {"fits": "ok", "missing": "skipped", "wrong": "not-applicable"}
+    assert rows.loc["fits", "design"] == "observational"
+    assert 0 < rows.loc["fits", "n_members"] == rows.loc["fits", "n_control"] <= 60
+    assert rows.loc["fits", "blind_auroc"] >= 0
+    assert "nowhere.pth" in rows.loc["missing", "reason"]
+    assert "chance" in rows.loc["wrong", "reason"]
+    assert rows["verdict"].notna().to_dict() == {"fits": True, "missing": False, "wrong": False}
+    with np.load(released / "scores/seed-3/fits/pool.npz") as pool:
+        assert {"labels", "member", "stratum"} == set(pool)
+
+
+def test_the_summary_is_the_mean_over_seeds(finished, table):
+    rows = pd.read_csv(finished / "summary.csv").set_index(["target", "score"])
+    assert tuple(pd.read_csv(finished / "summary.csv").columns) == SUMMARY
+    found = pd.read_csv(finished / "membership.csv").groupby(["target", "score"])["auroc"].mean()
+    assert rows["auroc"].to_dict() == pytest.approx(found.to_dict())
+    tests = table.assign(score=table["method"] + ":" + table["metric"]).groupby(["target", "score"])
+    for key, part in tests:
+        assert rows.loc[key, "leak"] == (part["verdict"] == "leak").sum()
+        assert rows.loc[key, "low_p"] == (part["p_value"] <= 0.01).sum()
+
+
+def test_the_papers_count_is_of_members_and_controls(finished):
+    rows = pd.read_csv(finished / "papers_count.csv")
+    assert tuple(rows.columns) == PAPERS_COUNT
+    for row in rows.itertuples():
+        pool = arrays(finished, row, "pool")["member"]
+        images, made = (arrays(finished, row, name)["images"] / 255 for name in ("images", row.method))
+        counted = papers_count(*(torch.from_numpy(one).float() for one in (made, images))).numpy()
+        assert abs(counted[pool].sum() - row.members) <= 1  # the images are stored in 8 bits
+        assert abs(counted[~pool].sum() - row.controls) <= 1
+
+
 def test_the_pool_of_a_negative_control_was_not_trained_on():
     settings = small()
     data = load_data(settings)
-    pool = draw_pool(settings, data, 3, "negative")
-    seen = {image.numpy().tobytes() for image in pool.others}
-    assert len(pool.others) == 20
+    pool, members = draw_pool(settings, data, 3, "negative")
+    seen = {image.numpy().tobytes() for image in members.floats()}
+    assert len(members) == 20
     assert not seen & {image.numpy().tobytes() for image in [*pool.images, *pool.reference]}
-    assert np.array_equal(np.bincount(pool.other_labels), np.bincount(pool.labels[pool.member]))
+    assert np.array_equal(np.bincount(members.labels), np.bincount(pool.labels[pool.member]))
 
 
 def test_targets_of_one_seed_share_their_pool_and_the_attack_control_has_its_own(finished):
@@ -146,7 +208,7 @@ def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
     folder = run(small(images="none"), tmp_path / "run", workers=1)
     assert not list(folder.rglob("images.npz"))
     settings = small()
-    pool = draw_pool(settings, load_data(settings), 3, "mlp")
+    pool, _ = draw_pool(settings, load_data(settings), 3, "mlp")
     forms = [image.tobytes() for image in (pool.images * 255).round().byte().numpy()]
     forms += [image.tobytes() for image in pool.images.numpy()]
     for path in folder.rglob("*"):
@@ -185,11 +247,12 @@ def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
     ("changes", "words"),
     [
         ({"methods": {"kkt": {"kind": "ktk"}}}, "ktk"),
-        ({"methods": {"kkt": {"kind": "kkt", "settings": {"stepps": 3}}}}, "stepps"),
+        ({"methods": {"kkt": {"kind": "kkt", "settings": {"stepps": 3}}}}, "did you mean 'steps'"),
         ({"metrics": {"psnr": {}}}, "psnr"),
         ({"seeds": [0, 0]}, "seeds"),
         ({"draws": 99}, "draws"),
         ({"targets": {"attack-control": {}}}, "attack-control"),
+        ({"targets": {}}, "nothing to audit"),
     ],
 )
 def test_bad_settings_are_refused(changes, words):
@@ -209,8 +272,8 @@ def test_records_hold_no_more_than_json(finished):
     for path in (finished / "records").glob("*.json"):
         json.loads(path.read_text(), parse_constant=pytest.fail)
     assert {path.stem for path in (finished / "records").glob("seed-*")} == {
-        Job(3, "mlp", 20).name,
-        Job(3, "negative", 20).name,
-        Job(3, "attack-control", 20).name,
-        Job(3, "", 20).name,
+        Job(3, "mlp", "pool-20").name,
+        Job(3, "negative", "pool-20").name,
+        Job(3, "attack-control", "").name,
+        Job(3, "", "pool-20").name,
     }

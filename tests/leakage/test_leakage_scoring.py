@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from invaudit.data import generator
-from invaudit.leakage import best_similarity, score_reconstructions
+from invaudit.leakage import best_similarity, papers_count, score_reconstructions
 from invaudit.similarity import make_metric, pairwise
 from invaudit.stats import Pairs
 
@@ -47,3 +47,13 @@ def test_reconstructions_without_labels_count_for_every_class(pool):
     unknown = torch.full((20,), -1)
     scores = best_similarity(images, unknown, torch.zeros(20, dtype=torch.int64), images, labels, metric)
     assert scores.numpy() == pytest.approx(np.ones(20))
+
+
+def test_the_papers_count_pairs_by_cosine_and_then_asks_for_a_small_window(pool):
+    images, _ = pool
+    noise = torch.rand(20, 1, 8, 8, generator=generator(2, "noise"))
+    assert papers_count(images, images).all()
+    assert not papers_count(noise, images).any()
+    half = papers_count(torch.cat([images[:10], noise]), images)
+    assert half[:10].all()
+    assert not half[10:].any()

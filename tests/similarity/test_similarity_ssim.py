@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from invaudit.data import generator
-from invaudit.similarity import make_metric, pairwise, structural
+from invaudit.similarity import make_metric, paired_ssim, pairwise, structural
 
 C1, C2 = 0.01**2, 0.03**2
 
@@ -40,6 +40,15 @@ def test_scikit_image_agrees(channels, side):
                 gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
             )  # fmt: skip
             assert found[i, j].item() == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("side", [3, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_windows_agree_with_the_formula(side, channels):
+    images = pool(channels, 12)
+    found = paired_ssim(images, images.roll(1, 0), side)
+    for i in range(len(images)):
+        assert found[i].item() == pytest.approx(by_the_formula(images[i], images[i - 1], side), abs=1e-10)
 
 
 def by_the_formula(x: Tensor, y: Tensor, side: int) -> float:

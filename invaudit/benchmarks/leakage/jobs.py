@@ -7,55 +7,125 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data
-from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, TargetChoice
+from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data, released_pool
+from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, ReleasedTarget, TargetChoice
 from invaudit.data import generator
-from invaudit.leakage import METHODS, Audit, Row, describe_pool, make_metrics, reconstruct, train_target
-from invaudit.models import Target, accuracy, collect, resolve_device, threads
+from invaudit.leakage import (
+    METHODS,
+    Audit,
+    Blind,
+    Row,
+    describe_pool,
+    make_metrics,
+    not_audited,
+    reconstruct,
+    train_target,
+)
+from invaudit.models import InputSpec, Target, accuracy, collect, load_target, resolve_device, threads
+from invaudit.runtime.errors import MissingDataError, ModelError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.similarity import Metric
+from invaudit.stats import Pairs
+
+CHANCE_SPREADS = 5
+"""A released target has to beat chance on its members by this many standard deviations."""
 
 
 class Job(NamedTuple):
-    """What is done at once: a target of a seed, or (``target`` empty) the pool of a seed with so many members."""
+    """What is done at once: a target of a seed, or (``target`` empty) one of its pools."""
 
     seed: int
     target: str
-    members: int
+    pool: str
 
     @property
     def name(self) -> str:
         """Name of its record."""
-        return f"seed-{self.seed}-{self.target or f'pool-{self.members}'}"
+        return f"seed-{self.seed}-{self.target or self.pool}"
+
+    @property
+    def pool_name(self) -> str:
+        """Name of the record of its pool."""
+        return f"seed-{self.seed}-{self.pool}"
 
 
 def target_jobs(settings: LeakageBenchmark) -> list[Job]:
     """Return the audits of a benchmark; the attack control belongs to the first seed."""
     return [
-        Job(settings.seeds[0], ATTACK_CONTROL, settings.attack_control.members),
-        *(Job(seed, name, choice.members) for seed in settings.seeds for name, choice in settings.targets.items()),
+        Job(settings.seeds[0], ATTACK_CONTROL, ""),
+        *(Job(seed, name, f"pool-{name}") for seed in settings.seeds for name in settings.released),
+        *(
+            Job(seed, name, f"pool-{choice.members}")
+            for seed in settings.seeds
+            for name, choice in settings.targets.items()
+        ),
     ]
 
 
 def pool_jobs(settings: LeakageBenchmark) -> list[Job]:
-    """Return what is measured of each pool; it needs the records of the audits."""
-    sizes = sorted({choice.members for choice in settings.targets.values()})
-    return [Job(seed, "", members) for seed in settings.seeds for members in sizes]
+    """Return what is measured of each pool that targets share; it needs the records of the audits.
+
+    A released target has a pool of its own, which is measured along with it.
+    """
+    pools = sorted({(job.seed, job.pool) for job in target_jobs(settings) if job.target in settings.targets})
+    return [Job(seed, "", pool) for seed, pool in pools]
 
 
 def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
     """Do one job and write its scores, then its record."""
     with threads(1):
-        first = job.target or next(name for name, one in settings.targets.items() if one.members == job.members)
-        pool = draw_pool(settings, load_data(settings), job.seed, first)
-        record = _audit(settings, job, pool, folder) if job.target else _describe_pool(settings, job, pool, folder)
+        if job.target in settings.released:
+            _released(settings, job, folder)
+            return
+        audited = [job] if job.target else [one for one in target_jobs(settings) if one[::2] == job[::2]]
+        pool, members = draw_pool(settings, load_data(settings), job.seed, audited[0].target)
+        if not job.target:
+            records = [RunFolder(folder).record(one.name) for one in audited]
+            record = _describe_pool(settings, job, pool, [one for one in records if one])
+        else:
+            choice = settings.attack_control if job.target == ATTACK_CONTROL else settings.targets[job.target]
+            rng = generator(job.seed, f"target/{job.target}")
+            device = resolve_device(settings.device)
+            target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
+            record = _audit(settings, job, pool, target, _described(choice), folder)
         RunFolder(folder).finish(job.name, record)
 
 
-def _audit(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) -> Row:
-    choice = settings.attack_control if job.target == ATTACK_CONTROL else settings.targets[job.target]
-    target = _train(settings, job, choice, pool)
+def _released(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
+    """Audit a target that somebody else trained; without its files its rows are skipped."""
+    choice, run = settings.released[job.target], RunFolder(folder)
+    described: Row = {"blind": {}, "limits": {}}
+    try:
+        pool, blind = released_pool(choice, job.seed)
+        target = _load(settings, choice, pool)
+        record = _audit(settings, job, pool, target, f"{choice.arch}, released", folder)
+        described = _describe_pool(settings, job, pool, [record], blind)
+    except (MissingDataError, ModelError) as error:
+        status = "skipped" if isinstance(error, MissingDataError) else "not-applicable"
+        about = {"design": "observational", "n_members": 0, "n_control": 0, "description": f"{choice.arch}, released"}
+        row = {"status": status, "reason": str(error)}
+        record = {"target": about, **not_audited(settings.methods, settings.metrics, row)}
+    run.finish(job.pool_name, described)
+    run.finish(job.name, record)
+
+
+def _load(settings: LeakageBenchmark, choice: ReleasedTarget, pool: DrawnPool) -> Target:
+    spec = InputSpec(*pool.images.shape[1:], mean=choice.mean, std=choice.std)
+    target = load_target(choice.model, arch=choice.arch, spec=spec).to(resolve_device(settings.device))
+    member, chance = pool.member, 1 / target.classes
+    fit = accuracy(collect(target, pool.images[member], keep_maps=False).logits.argmax(1), pool.labels[member])
+    if fit < chance + CHANCE_SPREADS * (chance * (1 - chance) / int(member.sum())) ** 0.5:
+        raise ModelError(
+            f"{choice.model} gives {fit:.0%} of its members their class, hardly more than chance; "
+            "check arch, mean, std and members"
+        )
+    return target
+
+
+def _audit(
+    settings: LeakageBenchmark, job: Job, pool: DrawnPool, target: Target, description: str, folder: Path
+) -> Row:
     metrics = _metrics(settings, pool)
     where = {"seed": job.seed, "stage": job.name, "draws": settings.draws}
     audit = Audit(pool.images, pool.labels, pool.design, metrics, **where)
@@ -68,12 +138,13 @@ def _audit(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) 
         audit.method(name, lambda given=given, more=more: reconstruct(*given, **more))
         checkpoint.unlink(missing_ok=True)
     _store(audit, pool, folder / "scores" / f"seed-{job.seed}" / job.target, images=settings.images == "full")
-    return {"target": _about(target, pool, choice), **audit.record}
+    return {"target": {**_about(target, pool), "description": description}, **audit.record}
 
 
 def _store(audit: Audit, pool: DrawnPool, folder: Path, *, images: bool) -> None:
-    design = {"labels": pool.labels.numpy(), "member": pool.design.member, "pair": pool.design.pair}
-    write_bytes(folder / "pool.npz", npz_bytes(design))
+    design = pool.design
+    units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum}
+    write_bytes(folder / "pool.npz", npz_bytes({"labels": pool.labels.numpy(), "member": design.member, **units}))
     write_bytes(folder / "membership.npz", npz_bytes(audit.scores))
     for method, arrays in audit.nearest.items():
         shown = {"images": _bytes(audit.images_of[method])} if images else {}
@@ -82,23 +153,16 @@ def _store(audit: Audit, pool: DrawnPool, folder: Path, *, images: bool) -> None
         write_bytes(folder / "images.npz", npz_bytes({"images": _bytes(pool.images)}))
 
 
-def _train(settings: LeakageBenchmark, job: Job, choice: TargetChoice, pool: DrawnPool) -> Target:
-    member = pool.member
-    images = pool.others if choice.negative else pool.images[member]
-    labels = pool.other_labels if choice.negative else pool.labels[member]
-    rng = generator(job.seed, f"target/{job.target}")
-    return train_target(choice.recipe, images, labels, pool.classes, rng, device=resolve_device(settings.device))
-
-
-def _about(target: Target, pool: DrawnPool, choice: TargetChoice) -> Row:
+def _about(target: Target, pool: DrawnPool) -> Row:
     right = collect(target, pool.images, keep_maps=False).logits.argmax(1)
     member = pool.member
     return {
         "hash": target.hash,
+        "design": pool.design.name,
         "n_members": int(member.sum()),
+        "n_control": int((~member).sum()),
         "train_accuracy": accuracy(right[member], pool.labels[member]),
         "control_accuracy": accuracy(right[~member], pool.labels[~member]),
-        "description": _described(choice),
     }
 
 
@@ -118,27 +182,23 @@ def _metrics(settings: LeakageBenchmark, pool: DrawnPool) -> dict[str, Metric | 
     return make_metrics(resizes, pool.reference, device, download=settings.download)
 
 
-def _describe_pool(settings: LeakageBenchmark, job: Job, pool: DrawnPool, folder: Path) -> Row:
+def _describe_pool(
+    settings: LeakageBenchmark, job: Job, pool: DrawnPool, audits: list[Row], blind: Blind | None = None
+) -> Row:
     return describe_pool(
         pool.images,
         pool.design,
         pool.reference,
         _metrics(settings, pool),
-        _counts(settings, job, folder),
+        {method["n"] for record in audits for method in record["methods"].values() if method["n"]},
         seed=job.seed,
-        stage=job.name,
+        stage=job.pool_name,
         alpha=settings.alpha,
         family=settings.family,
         blur=settings.limit_blur,
         noise=settings.limit_noise,
+        blind=blind,
     )
-
-
-def _counts(settings: LeakageBenchmark, job: Job, folder: Path) -> set[int]:
-    """Return how many reconstructions the methods gave, for targets of this pool."""
-    audited = [one for one in target_jobs(settings) if (one.seed, one.members) == (job.seed, job.members)]
-    records = [RunFolder(folder).record(one.name) for one in audited]
-    return {method["n"] for record in records if record for method in record["methods"].values() if method["n"]}
 
 
 def _bytes(images: Tensor) -> np.ndarray:

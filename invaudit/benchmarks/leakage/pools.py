@@ -1,15 +1,17 @@
-"""Pools of a leakage benchmark: who is a member, decided by coins, and what is set aside."""
+"""Pools of a leakage benchmark: who is a member, decided by coins or as it was found, and what is set aside."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
+from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, ReleasedTarget
 from invaudit.data import ImageSet, generator, load
-from invaudit.leakage import draw_pairs
+from invaudit.leakage import Blind, draw_pairs, make_pool, stratified
 from invaudit.runtime.errors import DataError, SettingError
-from invaudit.stats import Pairs
+from invaudit.runtime.seeds import child
+from invaudit.stats import Design, Pairs
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,13 @@ class DrawnPool:
         design: Who is a member.
         classes: Number of classes.
         reference: Images of the same source that are in no pool: for priors and the centre of the cosine.
-        others: As many images as there are members, neither in the pool nor reference: members of negative controls.
-        other_labels: Their classes.
     """
 
     images: Tensor
     labels: Tensor
-    design: Pairs
+    design: Design
     classes: int
     reference: Tensor
-    others: Tensor
-    other_labels: Tensor
 
     @property
     def member(self) -> Tensor:
@@ -46,34 +44,57 @@ def load_data(settings: LeakageBenchmark) -> ImageSet:
     Raises:
         InputError: They are not there, or have no labels.
     """
-    data = load(settings.data)
-    if int(data.labels.min()) < 0:
-        raise DataError(f"{settings.data} has images without labels, expected a class for each; give labelled data")
-    return data
+    return _labelled(settings.data)
 
 
-def draw_pool(settings: LeakageBenchmark, data: ImageSet, seed: int, target: str) -> DrawnPool:
+def draw_pool(settings: LeakageBenchmark, data: ImageSet, seed: int, target: str) -> tuple[DrawnPool, ImageSet]:
     """Draw the pool of one seed: the same for all targets with equally many members, but for the attack control.
+
+    Returns:
+        The pool, and what the target is trained on: the pool's members, or for a negative control as many other images.
 
     Raises:
         SettingError: Too few images of a class.
     """
     choice = settings.attack_control if target == ATTACK_CONTROL else settings.targets[target]
     stage = ATTACK_CONTROL if target == ATTACK_CONTROL else f"pool/{choice.members}"
-    labels = data.labels % 2 if settings.odd_even else data.labels
-    drawn = draw_pairs(labels, choice.members, generator(seed, stage))
-    used = torch.zeros(len(data), dtype=torch.bool)
-    used[drawn.index] = used[drawn.reference] = True
-    others = _balanced(labels, (~used).nonzero()[:, 0], labels[drawn.index[drawn.member]])
-    return DrawnPool(
+    if settings.odd_even:
+        data = replace(data, labels=data.labels % 2)
+    drawn = draw_pairs(data.labels, choice.members, generator(seed, stage))
+    pool = DrawnPool(
         images=data.floats(drawn.index),
-        labels=labels[drawn.index],
+        labels=data.labels[drawn.index],
         design=Pairs(drawn.member.numpy(), drawn.pair.numpy()),
-        classes=int(labels.max()) + 1,
+        classes=int(data.labels.max()) + 1,
         reference=data.floats(drawn.reference),
-        others=data.floats(others),
-        other_labels=labels[others],
     )
+    members = drawn.index[drawn.member]
+    if choice.negative:
+        free = torch.ones(len(data), dtype=torch.bool)
+        free[drawn.index] = free[drawn.reference] = False
+        members = _balanced(data.labels, free.nonzero()[:, 0], data.labels[members])
+    return pool, data.subset(members)
+
+
+def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, Blind]:
+    """Draw the pool of a released target, and measure the blind baseline on it, whose score makes the strata.
+
+    Raises:
+        InputError: Data that is missing, has no labels, or does not fit together.
+    """
+    members, controls = _labelled(choice.members), _labelled(choice.controls)
+    rng = np.random.default_rng(child(seed, f"pool/{choice.members}"))
+    tested, blind = stratified(make_pool(members, controls), rng, most=choice.most)
+    classes = int(members.labels.max()) + 1
+    reference = load(choice.reference).floats()
+    return DrawnPool(tested.images.floats(), tested.images.labels, tested.design, classes, reference), blind
+
+
+def _labelled(name: str) -> ImageSet:
+    data = load(name)
+    if int(data.labels.min()) < 0:
+        raise DataError(f"{name} has images without labels, expected a class for each; give labelled data")
+    return data
 
 
 def _balanced(labels: Tensor, free: Tensor, wanted: Tensor) -> Tensor:

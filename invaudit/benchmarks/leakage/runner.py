@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import Stored, make_tables
 from invaudit.benchmarks.running import run_jobs
+from invaudit.data import load
 from invaudit.models import resolve_device
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
+from invaudit.runtime.errors import MissingDataError
 from invaudit.runtime.files import write_csv, write_json
 from invaudit.runtime.runs import RunFolder
 
@@ -37,9 +40,11 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     resolve_device(settings.device)
     data = load_data(settings)
     for job in target_jobs(settings):
-        draw_pool(settings, data, job.seed, job.target)
+        if job.target not in settings.released:
+            draw_pool(settings, data, job.seed, job.target)
+    inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), threads_per_job=1) as folder:
+    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), threads_per_job=1) as folder:
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
         notice("making tables")
@@ -48,9 +53,19 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             write_csv(folder.path / f"{name}.csv", table)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data={settings.data: data.hash}))
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs))
     return folder.path
 
 
 def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -> dict[str, tuple[Any, ...]]:
     return {job.name: (settings, job, folder.path) for job in jobs}
+
+
+def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:
+    """Return the hash of each image set of released targets that is there."""
+    found = {}
+    for choice in settings.released.values():
+        for name in (choice.members, choice.controls, choice.reference):
+            with suppress(MissingDataError):
+                found[name] = load(name).hash
+    return found

@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from invaudit.leakage import METHODS, TargetRecipe
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Settings, explain
 from invaudit.similarity import METRICS
 
 
@@ -19,6 +19,25 @@ class TargetChoice(Settings):
     """A negative control: trained on as many other images, none of them of the pool."""
 
 
+class ReleasedTarget(Settings):
+    """One audited target that somebody else trained, under the ``observational`` design."""
+
+    model: str
+    """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
+    arch: str
+    """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    members: str
+    """DATA that it was trained on."""
+    controls: str
+    """DATA of the same source that it was not trained on."""
+    reference: str
+    """DATA of the same source that is in neither."""
+    most: int = Field(default=1_000, ge=7)
+    """Largest number of members, and of controls, that are drawn for the audit."""
+
+
 class MethodChoice(Settings):
     """One reconstruction method with its settings; ``kind`` is a name of ``invaudit.leakage.METHODS``."""
 
@@ -29,7 +48,10 @@ class MethodChoice(Settings):
     def _known(self) -> "MethodChoice":
         if self.kind not in METHODS:
             raise ValueError(f"method {self.kind!r} is unknown, expected one of {', '.join(METHODS)}")
-        METHODS[self.kind].settings(**self.settings)
+        try:
+            METHODS[self.kind].settings(**self.settings)
+        except ValidationError as error:
+            raise ValueError(explain(METHODS[self.kind].settings, error)) from None
         return self
 
 
@@ -41,7 +63,7 @@ class MetricChoice(Settings):
 
 
 class LeakageBenchmark(Settings):
-    """A whole benchmark under the ``pairs`` design.
+    """A whole benchmark: targets of our own under the ``pairs`` design, and released ones.
 
     The family of tests of one target is all methods with all metrics; it is declared here, before the run.
     """
@@ -51,7 +73,10 @@ class LeakageBenchmark(Settings):
     """DATA with labels, from which pools, reference images and the members of negative controls are drawn."""
     odd_even: bool = False
     """Two classes: even and odd labels."""
-    targets: dict[str, TargetChoice] = Field(min_length=1)
+    targets: dict[str, TargetChoice] = Field(default_factory=dict)
+    """Targets that the benchmark trains."""
+    released: dict[str, ReleasedTarget] = Field(default_factory=dict)
+    """Targets that were trained elsewhere."""
     attack_control: TargetChoice
     """The target of our own that is known to leak; it has a pool of its own."""
     methods: dict[str, MethodChoice] = Field(min_length=1)
@@ -85,8 +110,12 @@ class LeakageBenchmark(Settings):
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown:
             raise ValueError(f"metric {unknown[0]!r} is unknown, expected one of {', '.join(METRICS)}")
-        if ATTACK_CONTROL in self.targets:
-            raise ValueError(f"target name {ATTACK_CONTROL!r} is taken; choose another")
+        if not self.targets and not self.released:
+            raise ValueError("nothing to audit; name at least one target under targets or released")
+        taken = [name for name in self.released if name in self.targets]
+        taken += [ATTACK_CONTROL] if ATTACK_CONTROL in self.targets.keys() | self.released.keys() else []
+        if taken:
+            raise ValueError(f"target name {taken[0]!r} is taken; choose another")
         if (self.draws + 1) * self.alpha < self.family:
             raise ValueError(
                 f"{self.draws} draws cannot reach {self.alpha} in a family of {self.family} tests; give at least "

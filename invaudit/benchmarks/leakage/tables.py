@@ -1,18 +1,26 @@
 """Tables of a leakage run, made from the records of its jobs alone."""
 
 from pathlib import Path
-from typing import Any
+from statistics import mean, stdev
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, target_jobs
+from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
-from invaudit.leakage import MEMBERSHIP, TABLE, adjusted, judged
+from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
 from invaudit.runtime.files import read_json
 from invaudit.stats import holm
+from invaudit.stats.verdicts import Word
 
-TARGETS = ("target", "seed", "n_members", "train_accuracy", "control_accuracy", "description", "hash")
+TARGETS = (
+    "target", "design", "seed", "n_members", "n_control", "train_accuracy", "control_accuracy", "description", "hash",
+)  # fmt: skip
+SUMMARY = (
+    "target", "score", "design", "seeds", "auroc", "auroc_sd", "similarity_member", "similarity_control",
+    "distinct_hits", "low_p", "leak", "no_evidence", "inconclusive",
+)  # fmt: skip
 CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "verdict_reason", "status", "reason")
 Record = dict[str, Any]
 
@@ -22,8 +30,9 @@ class Stored:
 
     def __init__(self, folder: Path, settings: LeakageBenchmark) -> None:
         self.settings = settings
-        self.targets = {job: _read(folder, job) for job in target_jobs(settings)}
-        self.pools = {(job.seed, job.members): _read(folder, job) for job in pool_jobs(settings)}
+        self.targets = {job: read_json(folder / "records" / f"{job.name}.json") for job in target_jobs(settings)}
+        pools = {job.pool_name for job in self.targets if job.target != ATTACK_CONTROL}
+        self.pools = {name: read_json(folder / "records" / f"{name}.json") for name in pools}
 
     @property
     def audited(self) -> dict[Job, Record]:
@@ -36,12 +45,8 @@ class Stored:
         return next((job, record) for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
 
 
-def _read(folder: Path, job: Job) -> Record:
-    return read_json(folder / "records" / f"{job.name}.json")
-
-
 def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
-    """Return ``table``, ``membership``, ``targets`` and ``controls``."""
+    """Return ``table``, ``membership``, ``summary`` (over seeds), ``targets``, ``controls`` and ``papers_count``."""
     called = _attack_called(stored)
     negatives = _negative_p(stored)
     rows = [
@@ -49,18 +54,52 @@ def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
         for job, record in stored.audited.items()
         for row in _target_rows(stored, job, record, called, {} if _negative(stored, job) else negatives)
     ]
+    scores = _membership_rows(stored)
     return {
-        "table": pd.DataFrame(rows, columns=list(TABLE)).astype(
-            dict.fromkeys(("n_reconstructions", "distinct_hits", "scoring_limit"), "Int64")
+        "table": _frame(rows, TABLE, "n_reconstructions", "distinct_hits", "scoring_limit"),
+        "membership": _frame(scores, MEMBERSHIP),
+        "summary": _frame(
+            _summary_rows(rows, scores, stored.settings.alpha), SUMMARY, "low_p", "leak", "no_evidence", "inconclusive"
         ),
-        "membership": pd.DataFrame(_membership_rows(stored), columns=list(MEMBERSHIP)),
-        "targets": pd.DataFrame(_describing_rows(stored), columns=list(TARGETS)),
-        "controls": pd.DataFrame(_control_rows(stored, called, rows), columns=list(CONTROLS)),
+        "targets": _frame(_describing_rows(stored), TARGETS),
+        "controls": _frame(_control_rows(stored, called, rows), CONTROLS),
+        "papers_count": _frame(_counting_rows(stored), PAPERS_COUNT),
     }
 
 
+def _frame(rows: list[Record], columns: tuple[str, ...], *counts: str) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(counts, "Int64"))
+
+
+def _summary_rows(rows: list[Record], scores: list[Record], alpha: float) -> list[Record]:
+    """Return the means over seeds by target and score, and the number of seeds with each outcome of the test.
+
+    ``low_p`` counts the p-values up to alpha before they were adjusted for the family.
+    """
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for row in scores:
+        if row["status"] == "ok":
+            groups.setdefault((row["target"], row["score"]), []).append(row)
+    summary = []
+    for (target, score), found in groups.items():
+        method, _, metric = score.partition(":")
+        tests = [one for one in rows if (one["target"], one["method"], one["metric"]) == (target, method, metric)]
+        about = {"target": target, "score": score, "design": found[0]["design"], "seeds": len(found)}
+        aurocs = [one["auroc"] for one in found]
+        about |= {"auroc": mean(aurocs), "auroc_sd": stdev(aurocs) if len(aurocs) > 1 else None}
+        tested = [one for one in tests if one.get("p_value") is not None]
+        if tested:
+            for name in ("similarity_member", "similarity_control", "distinct_hits"):
+                about[name] = mean(one[name] for one in tested)
+            about["low_p"] = sum(one["p_value"] <= alpha for one in tested)
+            for word in get_args(Word):
+                about[word.replace("-", "_")] = sum(one["verdict"] == word for one in tested)
+        summary.append(about)
+    return summary
+
+
 def _negative(stored: Stored, job: Job) -> bool:
-    return stored.settings.targets[job.target].negative
+    return job.target in stored.settings.targets and stored.settings.targets[job.target].negative
 
 
 def _attack_called(stored: Stored) -> dict[str, bool]:
@@ -95,32 +134,37 @@ def _target_rows(
     settings = stored.settings
     rows = judged(
         record,
-        stored.pools[(job.seed, job.members)],
+        stored.pools[job.pool_name],
         list(settings.methods),
         list(settings.metrics),
-        design="pairs",
+        design=record["target"]["design"],
         alpha=settings.alpha,
         negatives=negatives,
         called=called,
     )
-    return [{**row, **_who(job)} for row in rows]
+    return [{**row, **_who(job, record)} for row in rows]
 
 
-def _who(job: Job) -> Record:
-    return {
-        "target": job.target,
-        "design": "pairs",
-        "seed": job.seed,
-        "n_members": job.members,
-        "n_control": job.members,
+def _who(job: Job, record: Record) -> Record:
+    about = record["target"]
+    return {"target": job.target, "seed": job.seed} | {
+        name: about[name] for name in ("design", "n_members", "n_control")
     }
 
 
 def _membership_rows(stored: Stored) -> list[Record]:
     return [
-        {**row, **_who(job), "score": score}
+        {**row, **_who(job, record), "score": score}
         for job, record in stored.audited.items()
         for score, row in record["membership"].items()
+    ]
+
+
+def _counting_rows(stored: Stored) -> list[Record]:
+    return [
+        {**_who(job, record), **row, "method": method}
+        for job, record in stored.audited.items()
+        for method, row in record["papers_count"].items()
     ]
 
 
@@ -145,5 +189,6 @@ def _control_rows(stored: Stored, called: dict[str, bool], rows: list[Record]) -
         for method, tests in record["tests"].items()
         for metric, test in tests.items()
     ]
-    negative = [{"kind": "negative", **row} for row in rows if stored.settings.targets[row["target"]].negative]
-    return attack + negative
+    negative = {name for name, choice in stored.settings.targets.items() if choice.negative}
+    silent = [{"kind": "negative", **row} for row in rows if row["target"] in negative]
+    return attack + silent

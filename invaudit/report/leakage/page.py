@@ -25,7 +25,16 @@ from invaudit.report.leakage.findings import (
 from invaudit.report.leakage.nearest import chosen_rows, is_distance, nearest_of
 from invaudit.report.leakage.run import LeakageRun, read_leakage_run
 from invaudit.report.leakage.scope import scope
-from invaudit.report.leakage.tables import BLIND, CONTROLS, MEMBERSHIP, TARGETS, TESTS, Figures, over_seeds
+from invaudit.report.leakage.tables import (
+    BLIND,
+    CONTROLS,
+    MEMBERSHIP,
+    PAPERS_COUNT,
+    TARGETS,
+    TESTS,
+    Figures,
+    over_seeds,
+)
 from invaudit.report.page import Drawn, grid, provenance, write_page
 from invaudit.report.printing import DASH, p_text
 from invaudit.report.records import Row
@@ -149,6 +158,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
         "attack": _grid(attack, KEYS, CONTROLS, verdict="verdict"),
         "blind": _grid(blind, ("target", "design"), BLIND),
+        "papers_count": _grid(run.papers_count, ("target", "method"), PAPERS_COUNT),
         "targets": _grid(run.targets, ("target", "description"), TARGETS),
         "scope": scope(run),
         "not_tested": not_tested(run),
@@ -167,7 +177,7 @@ def _remarks(rows: list[Row], names: Sequence[str]) -> list[str]:
         if row["reason"]:
             name = f"{' '.join(str(row[key]) for key in names)} on {row['target']}"
             found.setdefault(row["reason"], {})[name] = None
-    return [f"{reason}: {', '.join(names)}" for reason, names in found.items()]
+    return [f"{reason}: {'all' if len(names) == len(rows) else ', '.join(names)}" for reason, names in found.items()]
 
 
 def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:

@@ -18,7 +18,8 @@ from invaudit.stats.verdicts import ALPHA
 class LeakageRun:
     """A leakage run; a table that the folder does not hold has no rows, another part is None.
 
-    ``table`` is ``table.csv``; ``membership``, ``targets`` and ``controls`` are the rows of the CSV files of that name.
+    ``table`` is ``table.csv``; ``membership``, ``targets``, ``controls`` and ``papers_count`` are the rows of the
+    CSV files of that name.
     ``config`` is the text of ``config.yaml``, ``environment`` the content of ``environment.json``.
     """
 
@@ -27,6 +28,7 @@ class LeakageRun:
     membership: list[Row]
     targets: list[Row]
     controls: list[Row]
+    papers_count: list[Row]
     config: str | None
     environment: dict[str, Any] | None
 
@@ -100,6 +102,7 @@ def read_leakage_run(path: Path) -> LeakageRun:
         membership=read_rows(path / "membership.csv"),
         targets=read_rows(path / "targets.csv"),
         controls=read_rows(path / "controls.csv"),
+        papers_count=read_rows(path / "papers_count.csv"),
         config=read_config(path),
         environment=read_environment(path),
     )

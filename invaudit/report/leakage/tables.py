@@ -34,6 +34,12 @@ MEMBERSHIP: Figures = {
 }
 CONTROLS: Figures = {"p": ("p_value", p_text)}
 BLIND: Figures = {"AUROC": ("blind_auroc", level), "p": ("blind_p", p_text)}
+PAPERS_COUNT: Figures = {
+    "members counted": ("members", whole),
+    "of": ("n_members", whole),
+    "controls counted": ("controls", whole),
+    "of controls": ("n_control", whole),
+}
 TARGETS: Figures = {
     "training images": ("n_members", whole),
     "accuracy on them": ("train_accuracy", level),

@@ -107,6 +107,9 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
     pool = make_pool(members, controls, pairs=pairs, drop_duplicates=settings.drop_duplicates)
     reference = load(settings.reference).floats() if settings.reference else None
     metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
+    for metric in metrics.values():
+        if not isinstance(metric, dict):
+            metric.embed(given.floats(slice(1)))  # images too small for it are refused before anything is written
     hashes = {"reconstructions": given.hash, "members": members.hash, "controls": controls.hash}
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(hashes.values())) as folder:
         _score(settings, folder.path, given, pool, reference, metrics)

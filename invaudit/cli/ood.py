@@ -82,6 +82,7 @@ def score(
     data: str,
     *,
     alpha: float = 0.05,
+    delta: float | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -91,7 +92,8 @@ def score(
     Args:
         guard: The folder that `invaudit ood fit` made.
         data: Images: the DATA grammar.
-        alpha: False-alarm rate at most, on average over calibration sets.
+        alpha: False-alarm rate at most, for ID images like those of calibration.
+        delta: Keep the rate for all but this share of calibration sets, e.g. 0.1; without it, on average over them.
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         out: CSV file for one line per image; without it a summary is printed.
         json: Print one JSON object on stdout and nothing else.
@@ -111,7 +113,7 @@ def score(
             f"{data} holds images of shape {tuple(images.images.shape[1:])}, the network takes "
             f"{guarded.target.spec.shape} (channels, height, width); resize them as the training images were"
         )
-    threshold = guarded.threshold(alpha)
+    threshold = guarded.threshold(alpha, delta)
     found = guarded.activations(images)
     scores = guarded.joint.score(found)
     rows = pd.DataFrame(
@@ -127,13 +129,14 @@ def score(
     if out:
         write_text(out, rows.to_csv(index=False, lineterminator="\n"))
     rejected = float((scores > threshold).double().mean())
-    result = {"n": len(rows), "alpha": alpha, "threshold": threshold, "rejected": rejected}
+    result = {"n": len(rows), "alpha": alpha, "delta": delta, "threshold": threshold, "rejected": rejected}
     if json:
         print_json(result if out else {**result, "images": rows.to_dict("records")})
     else:
+        kept = "on average" if delta is None else f"with probability {1 - delta:g}"
         print(
-            f"{len(rows)} images, {result['rejected']:.1%} rejected at a false-alarm rate of {alpha:.1%} "
-            f"(threshold {threshold:.3f})"
+            f"{len(rows)} images, {result['rejected']:.1%} rejected at a false-alarm rate of {alpha:.1%}, {kept} over "
+            f"calibration sets (threshold {threshold:.3f})"
         )
         print(f"One line per image: {out}" if out else rows.head(10).to_string(index=False))
     return 0

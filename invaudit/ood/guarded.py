@@ -53,20 +53,21 @@ class GuardedClassifier:
         """Return the conformal p-value of each score: small = stranger than the calibration images."""
         return torch.from_numpy(conformal_p_values(scores.numpy(), self.calibration.numpy()))
 
-    def threshold(self, alpha: float) -> float:
-        """Return the score above which an image is rejected at a false-alarm rate of at most alpha on average.
+    def threshold(self, alpha: float, delta: float | None = None) -> float:
+        """Return the score above which an image is rejected, see ``invaudit.stats.conformal_threshold``.
+
+        Args:
+            alpha: Highest false-alarm rate on ID images like those of calibration.
+            delta: Share of calibration sets for which the rate may be higher; None: it holds on average over them.
 
         Raises:
-            SettingError: alpha is below 1 / (n + 1).
+            SettingError: An alpha or delta that so many calibration images cannot keep.
         """
-        return conformal_threshold(self.calibration.numpy(), alpha)
+        return conformal_threshold(self.calibration.numpy(), alpha, delta)
 
-    def accept(self, images: Tensor | ImageSet, alpha: float = 0.05) -> Tensor:
-        """Return which images are accepted as ID, (N,) bool, when at most a share alpha of ID images is rejected.
-
-        The share holds on average over calibration sets and for images like those of calibration.
-        """
-        return self.score(images) <= self.threshold(alpha)
+    def accept(self, images: Tensor | ImageSet, alpha: float = 0.05, delta: float | None = None) -> Tensor:
+        """Return which images are accepted as ID, (N,) bool; alpha and delta as in ``threshold``."""
+        return self.score(images) <= self.threshold(alpha, delta)
 
     def predict(self, images: Tensor | ImageSet) -> Tensor:
         """Return the most likely ID class of each image, (N,) int64."""

@@ -1,11 +1,13 @@
 """Split-conformal p-values and thresholds for one image.
 
 The calibration images must be exchangeable with the ID images to come, and must have had no part in training, in
-fitting the detector or in choosing anything. The guarantee is marginal: on average over calibration sets.
+fitting the detector or in choosing anything. Without delta the guarantee is marginal: on average over calibration sets,
+so that the rate of one set may lie above alpha. With delta it holds for all but a share delta of calibration sets.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
 
 from invaudit.runtime.errors import SettingError
 from invaudit.stats.checks import finite_array
@@ -35,32 +37,53 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.
     return (1 + at_least) / (n + 1)
 
 
-def conformal_threshold(calibration: ArrayLike, alpha: float) -> float:
+def conformal_threshold(calibration: ArrayLike, alpha: float, delta: float | None = None) -> float:
     """Return t such that rejecting scores > t gives a false-alarm rate of at most alpha.
 
-    t is the k-th smallest calibration score, k = ceil((1 - alpha) (n + 1)); a score is above it exactly if its
-    conformal p-value is <= alpha.
+    t is the k-th smallest calibration score. Without delta, k = ceil((1 - alpha) (n + 1)): the rate is at most alpha on
+    average over calibration sets, and a score is above t exactly if its conformal p-value is <= alpha. With delta, k is
+    the smallest for which a Beta(n - k + 1, k) variable, the rate given the calibration set where scores do not tie, is
+    at most alpha with a probability of at least 1 - delta; ties make the rate smaller.
 
     Args:
         calibration: (n,) scores of held-out ID images.
-        alpha: Highest false-alarm rate, in [1 / (n + 1), 1).
+        alpha: Highest false-alarm rate, in [1 / (n + 1), 1); with delta at least 1 - delta ** (1 / n).
+        delta: Share of calibration sets for which the rate may be higher, in (0, 1); None: the rate holds on average.
 
     Returns:
         The threshold.
 
     Raises:
         ShapeError: Empty or not one-dimensional.
-        SettingError: A score is NaN or infinite, or alpha lies outside its range.
+        SettingError: A score is NaN or infinite, or alpha or delta lies outside its range.
 
-    Source: as `conformal_p_values`.
+    Source: as `conformal_p_values`; with delta Vovk 2012, proposition 2a, which is Wilks 1941.
     """
     sorted_calibration = np.sort(finite_array(calibration, "calibration"))
     n = len(sorted_calibration)
+    rank = _average_rank(n, alpha) if delta is None else _sure_rank(n, alpha, delta)
+    return float(sorted_calibration[rank - 1])
+
+
+def _average_rank(n: int, alpha: float) -> int:
     if not 1 / (n + 1) <= alpha < 1:
         raise SettingError(
             f"alpha is {alpha}, expected [{1 / (n + 1):.3g}, 1): no p-value from n = {n} calibration images is below "
             "1 / (n + 1), so a smaller alpha would reject nothing; add calibration images or raise alpha"
         )
     # The number of attainable p-values <= alpha, which floor(alpha (n + 1)) misses by rounding (0.29 of 100 gives 28).
-    rejected = np.searchsorted(np.arange(1, n + 1) / (n + 1), alpha, side="right")
-    return float(sorted_calibration[n - rejected])
+    return n - int(np.searchsorted(np.arange(1, n + 1) / (n + 1), alpha, side="right")) + 1
+
+
+def _sure_rank(n: int, alpha: float, delta: float) -> int:
+    if not 0 < delta < 1:
+        raise SettingError(f"delta is {delta}, expected (0, 1): the share of calibration sets that may fail")
+    # With one more unit in the last place, so that an alpha equal to the smallest one is not refused.
+    least = 1 - delta ** (1 / n)
+    if not least * (1 - 1e-12) <= alpha < 1:
+        raise SettingError(
+            f"alpha is {alpha}, expected [{least:.3g}, 1): with n = {n} calibration images not even the largest score "
+            f"keeps a smaller rate with probability {1 - delta:g}; add calibration images, or raise alpha or delta"
+        )
+    ranks = np.arange(1, n + 1)
+    return 1 + int(np.argmax(beta.cdf(alpha, n - ranks + 1, ranks) >= (1 - delta) * (1 - 1e-9)))

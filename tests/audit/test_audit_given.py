@@ -132,6 +132,7 @@ def test_the_same_audit_twice_gives_the_same_bytes(made, leaking, tmp_path):
         ({"members": "digits", "controls": "digits"}, "both member and control"),
         ({"controls": "digits@0:99999"}, "past the end|99999"),
         ({"pairs": "nowhere.csv"}, "nowhere.csv"),
+        ({"metrics": {"ssim": 4}}, "sides of at least 5"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, changes, words):

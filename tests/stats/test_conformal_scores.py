@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, norm
 
 from invaudit.runtime.errors import SettingError, ShapeError
 from invaudit.stats import conformal_p_values, conformal_threshold
@@ -47,6 +48,34 @@ def test_false_alarms_keep_their_promise(decimals):
         assert share <= alpha + noise
         # Without ties the bound is kept no more tightly than needed.
         assert decimals < 9 or share >= alpha - 1 / 101 - noise
+
+
+@pytest.mark.parametrize("decimals", [0, 9])
+@pytest.mark.parametrize(("alpha", "delta"), [(0.05, 0.1), (0.2, 0.5), (0.1, 0.01)])
+def test_with_delta_the_rate_holds_for_nearly_all_calibration_sets(alpha, delta, decimals):
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(size=200).round(decimals) for _ in range(2000)]
+    thresholds = np.array([conformal_threshold(one, alpha, delta) for one in sets])
+    # P(round(Z) > t) = P(Z > t + half a step), since t is itself rounded.
+    kept = norm.sf(thresholds + 0.5 * 10.0**-decimals) <= alpha
+    assert kept.mean() >= 1 - delta - 4 * np.sqrt(delta * (1 - delta) / 2000)
+    assert decimals or kept.mean() >= 1 - delta
+
+
+@pytest.mark.parametrize(("n", "alpha", "delta"), [(100, 0.05, 0.1), (1000, 0.05, 0.05), (59, 0.05, 0.05)])
+def test_with_delta_the_rank_is_the_smallest_that_a_binomial_allows(n, alpha, delta):
+    # The rate is above alpha exactly if fewer than n - k + 1 of n uniform scores lie in the upper alpha.
+    allowed = [k for k in range(1, n + 1) if binom.cdf(n - k, n, alpha) <= delta]
+    assert conformal_threshold(np.arange(1, n + 1), alpha, delta) == min(allowed)
+
+
+def test_too_few_images_for_delta_are_refused():
+    assert conformal_threshold(np.arange(59.0), 0.05, 0.05) == 58.0
+    with pytest.raises(SettingError, match="n = 58 calibration images"):
+        conformal_threshold(np.arange(58.0), 0.05, 0.05)
+    with pytest.raises(SettingError, match="delta"):
+        conformal_threshold(np.arange(58.0), 0.05, 0.0)
+    assert conformal_threshold(np.arange(10.0), 1 - 0.1 ** (1 / 10), 0.1) == 9.0
 
 
 def test_the_smallest_alpha_is_the_smallest_p_value():

@@ -220,6 +220,7 @@ PUBLIC = {
         "not_audited",
         "noted",
         "papers_count",
+        "read_groups",
         "read_pairs",
         "reconstruct",
         "score_reconstructions",

@@ -23,6 +23,7 @@ from invaudit.leakage import (
     judged,
     make_metrics,
     make_pool,
+    read_groups,
     read_pairs,
     stratified,
 )
@@ -54,6 +55,8 @@ class ScoreSettings(Settings):
     """DATA: images of the same source that it was not trained on."""
     pairs: Path | None = None
     """File of pairs drawn by coins before training; without it the design is ``observational``."""
+    groups: Path | None = None
+    """File of groups, such as patients: under ``observational`` their images move together."""
     reference: str | None = None
     """DATA: further images of the source, for the centre of the cosine and for the scoring limit."""
     metrics: dict[str, int | None] = Field(default={"ssim": None, "lpips-alex": None}, min_length=1)
@@ -101,10 +104,11 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
             f"reconstructions have shape {tuple(given.images.shape[1:])}, members {tuple(members.images.shape[1:])}; "
             "bring them to the members' size by the map that the attack used"
         )
-    pairs = None
-    if settings.pairs:
-        pairs = read_pairs(settings.pairs, made_before=_file(settings.reconstructions))
-    pool = make_pool(members, controls, pairs=pairs, drop_duplicates=settings.drop_duplicates)
+    given_by = {
+        "pairs": read_pairs(settings.pairs, made_before=_file(settings.reconstructions)) if settings.pairs else None,
+        "groups": read_groups(settings.groups, len(members), len(controls)) if settings.groups else None,
+    }
+    pool = make_pool(members, controls, **given_by, drop_duplicates=settings.drop_duplicates)
     reference = load(settings.reference).floats() if settings.reference else None
     metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
     for metric in metrics.values():
@@ -177,7 +181,7 @@ def _score(
     write_csv(folder / "papers_count.csv", _table(counts, PAPERS_COUNT))
     write_json(folder / "records" / "score.json", {"audit": audit.record, "pool": about})
     place = folder / "scores" / f"seed-{seed}" / settings.name
-    units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum}
+    units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum, "unit": design.units}
     shown = {"images": given.images.numpy()} if settings.images == "full" else {}
     arrays = {"labels": tested.images.labels.numpy(), "member": design.member, "source": tested.source, **units}
     write_bytes(place / "pool.npz", npz_bytes(arrays))

@@ -82,6 +82,7 @@ def score(
     controls: str,
     *,
     pairs: Path | None = None,
+    groups: Path | None = None,
     reference: str | None = None,
     metric: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     images: Literal["none", "full"] | None = None,
@@ -101,6 +102,8 @@ def score(
         controls: DATA: images of the same source that it was not trained on.
         pairs: CSV file with the columns member and control (positions from 0): same-class pairs of which a fair coin,
             tossed before training, named the member.
+        groups: CSV file with the columns side (member or control), index (from 0) and group, e.g. the patient: without
+            --pairs, the labels of a group move together.
         reference: DATA: further images of the source, for the cosine and for the scoring limit.
         metric: ssim, lpips-alex, lpips-squeeze or cosine, with :SIDE to resize first, e.g. --metric lpips-alex:32; may
             be repeated. All are one family of tests.
@@ -124,6 +127,7 @@ def score(
         members=members,
         controls=controls,
         pairs=pairs,
+        groups=groups,
         reference=reference,
         metrics=dict(map(_metric, metric)) or None,
         images=images,

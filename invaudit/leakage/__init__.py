@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.membership_signals import membership_scores
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
-    from invaudit.leakage.pool import Pool, make_pool, read_pairs, stratified
+    from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.scoring import Scored, best_similarity, papers_count, score_reconstructions, sign_of
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
@@ -52,6 +52,7 @@ __getattr__, __all__ = attach(
         "not_audited": "audits",
         "noted": "audits",
         "papers_count": "scoring",
+        "read_groups": "pool",
         "read_pairs": "pool",
         "reconstruct": "methods",
         "score_reconstructions": "scoring",

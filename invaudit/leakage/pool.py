@@ -42,7 +42,12 @@ class Pool:
 
 
 def make_pool(
-    members: ImageSet, controls: ImageSet, *, pairs: NDArray[np.int64] | None = None, drop_duplicates: bool = False
+    members: ImageSet,
+    controls: ImageSet,
+    *,
+    pairs: NDArray[np.int64] | None = None,
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    drop_duplicates: bool = False,
 ) -> Pool:
     """Put members and controls together, ordered by the hash of each image.
 
@@ -52,6 +57,8 @@ def make_pool(
         pairs: (P, 2) positions of a member and a control each, drawn by coins before training; the pool is then these
             images, under the ``pairs`` design. None: all images, under the ``observational`` design, with classes as
             strata.
+        groups: Under ``observational``, the group of each member and of each control, such as the patient: their labels
+            move together.
         drop_duplicates: Leave out images that are both member and control. With pairs: every pair with an image that
             another pair has too.
 
@@ -59,8 +66,9 @@ def make_pool(
 
     Raises:
         ShapeError: Images of different shapes.
-        DataError: An image is both member and control, or in several pairs; pairs that do not fit; only one of
-            the two sets has classes.
+        DataError: An image is both member and control, or in several pairs; pairs that do not fit, or groups beside
+            them; only one of the two sets has classes.
+        SettingError: A group with members and controls.
     """
     if members.images.shape[1:] != controls.images.shape[1:]:
         raise ShapeError(
@@ -70,6 +78,8 @@ def make_pool(
     if (members.labels.min() < 0) != (controls.labels.min() < 0):
         raise DataError("only one of members and controls has class labels; give labels for both, or for neither")
     if pairs is not None:
+        if groups is not None:
+            raise DataError("groups beside pairs: the coins of pairs were tossed for images; give one of the two")
         members, controls = _paired(members, controls, pairs)
     hashes = [_hashes(members), _hashes(controls)]
     both = set(hashes[0]) & set(hashes[1])
@@ -102,7 +112,11 @@ def make_pool(
     images = torch.cat([members.images[places[0]], controls.images[places[1]]])[order]
     labels = torch.cat([members.labels[places[0]], controls.labels[places[1]]])[order].clamp_min(0)
     pair = np.concatenate(places)[order]
-    design = Observational(member, labels.numpy()) if pairs is None else Pairs(member, pair)
+    if pairs is not None:
+        design = Pairs(member, pair)
+    else:
+        group = groups and np.concatenate([groups[side][places[side]] for side in (0, 1)])[order]
+        design = Observational(member, labels.numpy(), group)
     return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped)
 
 
@@ -120,13 +134,11 @@ def stratified(pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int
     """
     if isinstance(pool.design, Pairs):
         return pool, blind_baseline(pool.images.floats(), pool.design, rng)
-    labels = pool.images.labels.numpy()
-    tested = pool.subset(pool.design.balanced(labels, rng))
-    if most is not None and len(tested.design) > 2 * most:
-        tested = tested.subset(_fewer(tested, most, rng))
-    blind = blind_baseline(tested.images.floats(), tested.design, rng)
-    found = strata(tested.images.labels.numpy(), blind.score, bins)
-    design = Observational(tested.design.member, found)
+    kept = pool.design.balanced(pool.images.labels.numpy(), rng, most=most)
+    tested, design = pool.subset(kept), pool.design.subset(kept)
+    blind = blind_baseline(tested.images.floats(), design, rng)
+    found = strata(tested.images.labels.numpy(), blind.score, bins, group=design.group)
+    design = Observational(design.member, found, design.group)
     return Pool(tested.images, design, tested.source, tested.dropped), blind
 
 
@@ -162,6 +174,37 @@ def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int
     return pairs
 
 
+def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read a file of groups: CSV with the columns ``side`` (member or control), ``index`` (from 0) and ``group``.
+
+    Args:
+        path: The file; it names every image once.
+        members: Number of members.
+        controls: Number of controls.
+
+    Returns:
+        Numbers of the groups of members and of controls.
+
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: Other columns, or an image that is named twice or not at all.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"the file of groups {path} is not there")
+    expected = "expected a CSV file with the columns side (member or control), index (from 0) and group"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [((row["side"], int(row["index"])), row["group"]) for row in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: {expected}") from error
+    wanted = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
+    if sorted(place for place, _ in rows) != sorted(wanted):
+        raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
+    known = dict(rows)
+    number = np.unique([known[place] for place in wanted], return_inverse=True)[1].astype(np.int64)
+    return number[:members], number[members:]
+
+
 def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:
     sides = []
     for column, (name, images) in enumerate((("member", members), ("control", controls))):
@@ -186,15 +229,3 @@ def _first(hashes: list[bytes]) -> NDArray[np.bool_]:
 
 def _hashes(images: ImageSet) -> list[bytes]:
     return [hashlib.sha256(image.tobytes()).digest() for image in images.images.contiguous().numpy()]
-
-
-def _fewer(pool: Pool, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw about ``most`` members and as many controls, the same share of every class."""
-    share = 2 * most / len(pool.design)
-    member, labels = pool.design.member, pool.images.labels.numpy()
-    chosen = []
-    for label in np.unique(labels):
-        sides = [np.flatnonzero((labels == label) & (member == side)) for side in (True, False)]
-        count = max(1, int(share * min(map(len, sides))))
-        chosen += [rng.permutation(side)[:count] for side in sides]
-    return np.sort(np.concatenate(chosen))

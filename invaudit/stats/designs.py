@@ -86,7 +86,7 @@ class Pairs:
         """Return 2 ** -h for the h pairs that ``hits`` (positions of images) touch: all their coins fall one way."""
         return 0.5 ** len(np.unique(self.pair[hits]))
 
-    def balanced(self, labels: ArrayLike, rng: np.random.Generator) -> Positions:  # noqa: ARG002 (one interface)
+    def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:  # noqa: ARG002 (one interface)
         """Return the positions of a pool with as many members as controls per class: of all images."""
         return np.arange(len(self))
 
@@ -183,7 +183,7 @@ class Observational:
         hit[self._place[hits]] = True
         return float(np.exp(sum(_log_share(hit[block], self._unit_member[block]) for block in self._blocks)))
 
-    def balanced(self, labels: ArrayLike, rng: np.random.Generator) -> Positions:
+    def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:
         """Draw a pool with as many members as controls per class, at random and blind to similarities.
 
         Units with the same number of images of every class are drawn to equal numbers, so groups stay whole.
@@ -191,6 +191,7 @@ class Observational:
         Args:
             labels: (N,) class of each image; a stratum must not hold two classes.
             rng: Source of the draw.
+            most: About as many members, and controls, at most: the same share of every class; None: no limit.
 
         Returns:
             Sorted positions of the images that stay.
@@ -203,11 +204,15 @@ class Observational:
         _same_length(self.member, classes, "labels")
         if len(np.unique(np.stack([self.stratum, classes]), axis=1).T) != len(np.unique(self.stratum)):
             raise SettingError("a stratum holds images of several classes; make strata within classes, see strata()")
-        kept = np.zeros(len(self._unit_member), dtype=bool)
-        for block in _alike(self._place, classes):
-            sides = [block[self._unit_member[block]], block[~self._unit_member[block]]]
-            for side in sides:
-                kept[rng.permutation(side)[: min(map(len, sides))]] = True
+        kept, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
+        blocks = _alike(self._place, classes)
+        sides = [(block[self._unit_member[block]], block[~self._unit_member[block]]) for block in blocks]
+        counts = [min(map(len, pair)) for pair in sides]
+        total = sum(count * int(sizes[block[0]]) for count, block in zip(counts, blocks, strict=True))
+        share = 1.0 if most is None else min(1.0, most / max(total, 1))
+        for pair, count in zip(sides, counts, strict=True):
+            for side in pair:
+                kept[rng.permutation(side)[: max(min(count, 1), int(share * count))]] = True
         if not kept.any():
             raise SettingError(
                 "no class has both members and controls (with groups: groups of equal size); add controls of the "

@@ -125,6 +125,22 @@ def test_the_same_audit_twice_gives_the_same_bytes(made, leaking, tmp_path):
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
+def test_copies_of_images_of_few_groups_are_few_units(made, tmp_path):
+    with np.load(made / "members.npz") as members, np.load(made / "controls.npz") as controls:
+        labels = {"member": members["labels"], "control": controls["labels"]}
+    lines = ["side,index,group"]
+    for side, classes in labels.items():
+        place = np.argsort(np.argsort(classes, kind="stable")) - np.searchsorted(np.sort(classes), classes)
+        lines += [f"{side},{i},{side}-{classes[i]}-{place[i] // 5}" for i in range(len(classes))]
+    (tmp_path / "groups.csv").write_text("\n".join(lines))
+    folder = score(settings(made, groups=tmp_path / "groups.csv"), tmp_path / "run")
+    row = pd.read_csv(folder / "table.csv").iloc[0]
+    with np.load(folder / "scores/seed-0/target/pool.npz") as pool:
+        n_groups = len(np.unique(pool["unit"]))
+    assert n_groups <= row["n_members"] * 2 / 4
+    assert row["distinct_hits"] <= n_groups
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -132,12 +148,23 @@ def test_the_same_audit_twice_gives_the_same_bytes(made, leaking, tmp_path):
         ({"members": "digits", "controls": "digits"}, "both member and control"),
         ({"controls": "digits@0:99999"}, "past the end|99999"),
         ({"pairs": "nowhere.csv"}, "nowhere.csv"),
-        ({"metrics": {"ssim": 4}}, "sides of at least 5"),
+        ({"metrics": {"ssim": 4}}, "at least 5"),
+        ({"groups": "nowhere.csv"}, "nowhere.csv"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
         score(settings(made, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_too_small_for_a_metric_are_refused_before_anything_is_written(tmp_path):
+    for number, name in enumerate(("reconstructions", "members", "controls")):
+        small = torch.rand(30, 1, 4, 4, generator=generator(number, "small"))
+        save(tmp_path / f"{name}.npz", small, torch.arange(30) % 3)
+    given = {name: f"{tmp_path}/{name}.npz" for name in ("reconstructions", "members", "controls")}
+    with pytest.raises(InputError, match="sides of at least 5"):
+        score(ScoreSettings.model_validate({**given, "metrics": SSIM}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

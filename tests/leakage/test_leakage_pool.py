@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from invaudit.data import ImageSet, generator
-from invaudit.leakage import make_pool, read_pairs, stratified
+from invaudit.leakage import make_pool, read_groups, read_pairs, stratified
 from invaudit.runtime import DataError, MissingDataError, ShapeError
 from invaudit.stats import Observational, Pairs
 
@@ -93,6 +93,43 @@ def test_what_is_tested_has_as_many_members_as_controls_per_class_and_strata_wit
     assert all(len(set(labels[tested.design.stratum == stratum])) == 1 for stratum in set(tested.design.stratum))
     fewer, _ = stratified(pool, np.random.default_rng(0), most=10)
     assert fewer.design.member.sum() == (~fewer.design.member).sum() <= 10
+
+
+def test_groups_move_together_through_pool_and_strata():
+    members, controls = images(60, 0, classes=1), images(45, 1, classes=1)
+    groups = np.arange(60) // 3, 100 + np.arange(45) // 3
+    pool = make_pool(members, controls, groups=groups)
+    for position, group in enumerate(pool.design.group):
+        assert group == groups[0 if pool.design.member[position] else 1][pool.source[position]]
+    tested, _ = stratified(pool, np.random.default_rng(0), most=30)
+    member, group = tested.design.member, tested.design.group
+    assert member.sum() == (~member).sum() == 30
+    assert set(np.unique(group, return_counts=True)[1]) == {3}
+    assert all(len(set(tested.design.stratum[group == one])) == 1 for one in set(group))
+    with pytest.raises(DataError, match="groups beside pairs"):
+        make_pool(members, controls, groups=groups, pairs=np.array([[0, 0]]))
+
+
+def test_a_file_of_groups(tmp_path):
+    path = tmp_path / "groups.csv"
+    path.write_text("side,index,group\ncontrol,0,ann\nmember,1,bob\nmember,0,cat\nmember,2,bob\n")
+    mine, theirs = read_groups(path, 3, 1)
+    assert mine[1] == mine[2]
+    assert len({*mine, *theirs}) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "side,index\nmember,0\ncontrol,0\n", "side,index,group\nmember,0,a\n",
+     "side,index,group\nmember,0,a\ncontrol,x,b\n", "side,index,group\nmember,0,a\nmember,0,b\ncontrol,0,b\n"],
+)  # fmt: skip
+def test_a_malformed_file_of_groups_is_refused(tmp_path, text):
+    path = tmp_path / "groups.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"groups\.csv"):
+        read_groups(path, 1, 1)
+    with pytest.raises(MissingDataError, match="nowhere"):
+        read_groups(tmp_path / "nowhere.csv", 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ so that the rate of one set may lie above alpha. With delta it holds for all but
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.special import betainc
 
 from invaudit.runtime.errors import SettingError
 from invaudit.stats.checks import finite_array
@@ -86,4 +86,4 @@ def _sure_rank(n: int, alpha: float, delta: float) -> int:
             f"keeps a smaller rate with probability {1 - delta:g}; add calibration images, or raise alpha or delta"
         )
     ranks = np.arange(1, n + 1)
-    return 1 + int(np.argmax(beta.cdf(alpha, n - ranks + 1, ranks) >= (1 - delta) * (1 - 1e-9)))
+    return 1 + int(np.argmax(betainc(n - ranks + 1, ranks, alpha) >= (1 - delta) * (1 - 1e-9)))

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.data import ImageSet
@@ -46,7 +46,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Outliers:
-    """What the garbage class is fed with: ``draw(n, images, labels) -> (n, C, H, W)`` images, and its loss weight."""
+    """Images of no class for every step: ``draw(n, images, labels) -> (n, C, H, W)``, and their weight in the loss."""
 
     draw: Callable[[int, Tensor, Tensor], Tensor]
     slots: int
@@ -77,6 +77,7 @@ def train(
     *,
     precision: torch.dtype = torch.float32,
     outliers: Outliers | None = None,
+    loss: nn.Module | None = None,
     after_epoch: Callable[[int], None] | None = None,
     state: dict[str, Stateful] | None = None,
     checkpoint: Path | None = None,
@@ -84,12 +85,14 @@ def train(
     """Train a target in place.
 
     Args:
-        target: The classifier; with ``outliers`` it has a garbage class.
+        target: The classifier; with ``outliers`` and no ``loss`` it has a garbage class.
         data: Training images with labels in [0, classes).
         settings: How.
         rng: Source of batches, shifts and dropout.
         precision: float32, or bfloat16 for autocast.
-        outliers: Images for the garbage class, fresh in every step.
+        outliers: Images of no class, fresh in every step.
+        loss: ``loss(logits, features, labels) -> Tensor`` with outliers labelled below 0; parameters of its own are
+            trained along. None: the weighted cross-entropy, outliers being of the garbage class.
         after_epoch: Called with the number of epochs done.
         state: Further objects that a resumed training needs as they were.
         checkpoint: File that is written after every epoch and continued from where it exists.
@@ -103,24 +106,26 @@ def train(
             f"expected at least 2 images with labels 0 to {target.classes - 1}"
         )
     steps_per_epoch = -(-len(data) // settings.batch_size)
-    optimizer = torch.optim.AdamW(target.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    # A loss may hold a layer of the target: every parameter once.
+    parameters = dict.fromkeys([*target.parameters(), *(loss.parameters() if loss else [])])
+    optimizer = torch.optim.AdamW(list(parameters), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     total = settings.epochs * steps_per_epoch
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
-    parts |= state or {}
+    parts |= ({"loss": loss} if loss else {}) | (state or {})
     done = _load(checkpoint, parts, rng) if checkpoint else 0
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         target.train()
         with seeded(rng):
             losses = []
             for images, labels in _batches(data, settings, rng, target.device):
-                loss = _step(target, images, labels, settings, precision, outliers)
+                found = _step(target, images, labels, settings, precision, outliers, loss)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                found.backward()
                 optimizer.step()
                 scheduler.step()
-                losses.append(loss.detach())
+                losses.append(found.detach())
         history.steps += len(losses)
         history.loss.append(float(torch.stack(losses).mean()))
         if after_epoch:
@@ -143,16 +148,24 @@ def _step(
     settings: TrainingSettings,
     precision: torch.dtype,
     outliers: Outliers | None,
+    loss: nn.Module | None,
 ) -> Tensor:
     n = len(images)
     if outliers:
         extra = outliers.draw(outliers.slots, images, labels)
         images = torch.cat([images, extra])
-        labels = torch.cat([labels, labels.new_full((len(extra),), target.classes)])
+        labels = torch.cat([labels, labels.new_full((len(extra),), -1)])
+    if loss:
+        with autocast(target.device, precision), target.layers.recorded(target.module) as seen:
+            logits = target(images)
+        return loss(logits.float(), seen[target.layers.head].float(), labels)
     with autocast(target.device, precision):
         logits = target(images)
     losses = functional.cross_entropy(
-        logits.float(), labels, reduction="none", label_smoothing=settings.label_smoothing
+        logits.float(),
+        labels.where(labels >= 0, target.classes),
+        reduction="none",
+        label_smoothing=settings.label_smoothing,
     )
     # Weighted cross-entropy, divided by the number of ID images: garbage adds to the loss and does not dilute it.
     return (losses[:n].sum() + (outliers.weight if outliers else 0.0) * losses[n:].sum()) / n

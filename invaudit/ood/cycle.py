@@ -169,10 +169,10 @@ def train_network(
     held_out: ImageSet,
     checkpoint: Path | None = None,
 ) -> Trained:
-    """Train a network in place by a recipe: plainly, or with the garbage cycle.
+    """Train a network in place by a recipe: plainly, with the garbage cycle, or with a loss of its own.
 
     Args:
-        target: The network; with ``recipe.garbage`` it has a garbage class.
+        target: The network; it has a garbage class exactly if ``recipe.has_garbage_class``.
         data: ID training images.
         recipe: How.
         rng: Source of everything random; garbage and cycle draw from children of it, so that the ID batches of all
@@ -181,11 +181,11 @@ def train_network(
         checkpoint: File to continue from.
 
     Raises:
-        SettingError: The recipe has garbage and the network has no garbage class, or the other way round.
+        SettingError: The recipe has a garbage class and the network has none, or the other way round.
     """
-    if (recipe.garbage is not None) != target.has_garbage:
+    if recipe.has_garbage_class != target.has_garbage:
         raise SettingError(
-            "a recipe with garbage needs a network with a garbage class, and one without needs one without"
+            "a recipe with a garbage class needs a network with one, and a recipe without needs a network without"
         )
     start = time.perf_counter()
     outliers = cycle = None
@@ -203,6 +203,7 @@ def train_network(
         rng,
         precision=resolve_precision(recipe.training.precision, target.device),
         outliers=outliers,
+        loss=_loss(recipe.loss, target, own) if recipe.loss else None,
         after_epoch=cycle if recipe.garbage and recipe.garbage.inversions else None,
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,
@@ -211,6 +212,13 @@ def train_network(
     if cycle is None:
         return Trained(target, history.steps, 0, 0, seconds, Snapshots())
     return Trained(target, history.steps, cycle.steps, cycle.excluded, seconds, cycle.snapshots)
+
+
+def _loss(name: str, target: Target, rng: torch.Generator) -> nn.Module:
+    # Here, since it loads pytorch-ood, which networks of ours do without.
+    from invaudit.ood.losses import loss_of
+
+    return loss_of(name, target, rng)
 
 
 def _garbage(recipe: Recipe) -> GarbageSettings:

@@ -168,9 +168,9 @@ def fit(
     """
     splits = split(check(train, start, as_it_is=as_it_is), SIZES, rng)
     if start is None:
-        target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.garbage is not None)
+        target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.has_garbage_class)
     else:
-        target = with_garbage(start) if recipe.garbage and not as_it_is else start
+        target = with_garbage(start) if recipe.has_garbage_class and not as_it_is else start
     target = target.to(device or target.device)
     steps = 0
     if not as_it_is:

@@ -9,6 +9,12 @@ from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.runtime.settings import Settings
 
+Loss = Literal["logit-norm", "outlier-exposure", "energy", "vos"]
+"""Losses of ``invaudit.ood.losses``."""
+
+WITH_OUTLIERS = frozenset({"outlier-exposure", "energy"})
+"""Those that ask for outliers; the others would ignore them."""
+
 
 class GarbageSettings(Settings):
     """What the garbage class is fed with, and how.
@@ -67,8 +73,23 @@ class Recipe(Settings):
 
     training: TrainingSettings = TrainingSettings()
     garbage: GarbageSettings | None = None
+    """Outliers: for the garbage class, or for a loss that asks for some."""
+    loss: Loss | None = None
+    """A loss of pytorch-ood on an n-class network, in place of a garbage class: a training-time baseline."""
     inversion: InversionSettings = InversionSettings(steps=50, batch_size=64)
     """Inversion of one cycle: short, since the generator is kept warm and the classifier moves on."""
+
+    @property
+    def has_garbage_class(self) -> bool:
+        """Whether the network has a garbage class."""
+        return self.garbage is not None and self.loss is None
+
+    @model_validator(mode="after")
+    def _fed(self) -> "Recipe":
+        if self.loss is not None and (self.loss in WITH_OUTLIERS) != (self.garbage is not None):
+            asks = "needs outliers: say under garbage which" if self.loss in WITH_OUTLIERS else "takes no outliers"
+            raise ValueError(f"loss {self.loss!r} {asks}")
+        return self
 
 
 class FitSettings(Settings):

@@ -155,14 +155,17 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
 def _new(settings: OODBenchmark, seed: int, choices: Network, sets: Sets) -> Target:
     # The same draws for every network of a seed: initial weights of all layers but the head.
     data, rng = sets.splits.train, generator(seed, "network/weights")
-    target = new_target(settings.arch, data, data.classes, rng, garbage=choices.garbage is not None)
+    target = new_target(settings.arch, data, data.classes, rng, garbage=_recipe(settings, choices).has_garbage_class)
     return target.to(resolve_device(settings.device)).eval()
+
+
+def _recipe(settings: OODBenchmark, choices: Network) -> Recipe:
+    return Recipe(training=settings.training, garbage=choices.garbage, loss=choices.loss, inversion=settings.inversion)
 
 
 def _train(settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path) -> Trained:
     # The same draws for every network of a seed: ID batches, shifts, dropout.
-    recipe = Recipe(training=settings.training, garbage=choices.garbage, inversion=settings.inversion)
-    rng = generator(seed, "network/training")
+    recipe, rng = _recipe(settings, choices), generator(seed, "network/training")
     return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, checkpoint=work)
 
 

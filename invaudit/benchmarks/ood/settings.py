@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.ood import GarbageSettings
+from invaudit.ood.recipes import Loss
 from invaudit.runtime.settings import Settings
 
 OURS = ("full", "joint")
@@ -25,6 +26,8 @@ class Network(Settings):
     """One network of the comparison; everything that is not named here is the same for all."""
 
     garbage: GarbageSettings | None = None
+    loss: Loss | None = None
+    """A loss of pytorch-ood in place of a garbage class: a training-time baseline."""
     trained: bool = True
     baselines: bool = False
     """Whether pytorch-ood's detectors run on it."""

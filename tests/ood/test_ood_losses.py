@@ -1,0 +1,98 @@
+"""Training-time baselines: every loss trains a network, repeats, resumes, and asks for outliers where it should."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch.nn import functional
+
+from invaudit.data import benchmark, generator
+from invaudit.models import TrainingSettings, accuracy, collect
+from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network
+from invaudit.ood.losses import LOSSES, TEMPERATURE, loss_of
+from invaudit.ood.recipes import WITH_OUTLIERS, Loss
+from invaudit.runtime import SettingError
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return benchmark(0).splits
+
+
+def recipe(loss, epochs=2):
+    garbage = GarbageSettings(noise=0.5, derived=0.5) if loss in WITH_OUTLIERS else None
+    training = TrainingSettings(epochs=epochs, batch_size=64, precision="float32")
+    return Recipe(training=training, garbage=garbage, loss=loss)
+
+
+def trained(splits, chosen, checkpoint=None):
+    target = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=chosen.has_garbage_class)
+    given = {"held_out": splits.fit, "checkpoint": checkpoint}
+    return train_network(target, splits.train, chosen, generator(0, "training"), **given).target
+
+
+def test_every_loss_has_a_name_in_the_settings():
+    assert set(LOSSES) == set(get_args(Loss))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_trains_an_n_class_network_and_repeats(name, splits):
+    first, second = trained(splits, recipe(name, epochs=4)), trained(splits, recipe(name, epochs=4))
+    assert first.outputs == first.classes == 7
+    assert accuracy(collect(first, splits.test).logits.argmax(1), splits.test.labels) > 0.5
+    assert first.hash == second.hash
+    assert first.hash != trained(splits, recipe(None, epochs=4)).hash
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, monkeypatch):
+    chosen, path = recipe(name, epochs=3), tmp_path / "work.pt"
+    expected = trained(splits, chosen).hash
+    from invaudit.models import training
+
+    write, written = training.write_bytes, []
+
+    def killing(to, data):
+        write(to, data)
+        written.append(to)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_bytes", killing)
+    with pytest.raises(KeyboardInterrupt):
+        trained(splits, chosen, path)
+    monkeypatch.setattr(training, "write_bytes", write)
+    assert trained(splits, chosen, path).hash == expected
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"vos"}))
+def test_it_is_the_loss_of_its_paper(name, splits):
+    target = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False)
+    logits = 10 * torch.randn(12, 7, generator=generator(0, "logits"))
+    labels = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0, -1, -1, -1, -1])
+    known, unknown = logits[:8], logits[8:]
+    if name not in WITH_OUTLIERS:
+        logits, labels = known, labels[:8]
+    plain = functional.cross_entropy(known, labels[:8])
+    expected = {
+        "logit-norm": functional.cross_entropy(known / known.norm(dim=1, keepdim=True) / TEMPERATURE, labels[:8]),
+        "outlier-exposure": (8 * plain - 4 * 0.5 * unknown.log_softmax(1).mean()) / 12,  # a mean over the batch
+        "energy": plain
+        + 0.1 * (known.logsumexp(1).neg() + 25).relu().square().mean()
+        + 0.1 * (-7 + unknown.logsumexp(1)).relu().square().mean(),
+    }[name]
+    found = loss_of(name, target, generator(0, "loss"))(logits, torch.zeros(len(logits), 64), labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_outliers_are_asked_for_or_refused(name):
+    garbage = None if name in WITH_OUTLIERS else GarbageSettings()
+    with pytest.raises(ValueError, match="outliers"):
+        Recipe(loss=name, garbage=garbage)
+
+
+def test_a_network_with_a_garbage_class_does_not_fit(splits):
+    target = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=True)
+    with pytest.raises(SettingError, match="garbage class"):
+        cycle.train_network(target, splits.train, recipe("energy"), generator(0, "t"), held_out=splits.fit)

@@ -107,8 +107,8 @@ def train(
         )
     steps_per_epoch = -(-len(data) // settings.batch_size)
     # A loss may hold a layer of the target: every parameter once.
-    parameters = dict.fromkeys([*target.parameters(), *(loss.parameters() if loss else [])])
-    optimizer = torch.optim.AdamW(list(parameters), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    parameters = nn.ModuleList([target, loss] if loss else [target]).parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     total = settings.epochs * steps_per_epoch
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])

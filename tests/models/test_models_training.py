@@ -109,7 +109,7 @@ def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
     images, labels = few.floats(slice(0, 8)), few.labels[:8]
     extra = few.floats(slice(8, 12))
     outliers = Outliers(lambda _n, _images, _labels: extra, 4, 0.5)
-    found = training._step(target, images, labels, QUICK, torch.float32, outliers)
+    found = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
     with torch.no_grad():
         own = -target(images).log_softmax(1)[torch.arange(8), labels]
         garbage = -target(extra).log_softmax(1)[:, 10]

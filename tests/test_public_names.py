@@ -74,6 +74,7 @@ PUBLIC = {
         "draws",
         "epsilon_lower_bound",
         "expected_calibration_error",
+        "false_alarm_band",
         "fpr95",
         "fpr95_id",
         "holm",

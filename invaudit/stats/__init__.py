@@ -14,7 +14,7 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
-from invaudit.stats.conformal import conformal_p_values, conformal_threshold
+from invaudit.stats.conformal import conformal_p_values, conformal_threshold, false_alarm_band
 from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
 from invaudit.stats.estimate import Estimate
@@ -53,6 +53,7 @@ __all__ = [
     "draws",
     "epsilon_lower_bound",
     "expected_calibration_error",
+    "false_alarm_band",
     "fpr95",
     "fpr95_id",
     "holm",

@@ -7,10 +7,10 @@ so that the rate of one set may lie above alpha. With delta it holds for all but
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc
+from scipy.special import betainc, betaln, gammaln
 
 from invaudit.runtime.errors import SettingError
-from invaudit.stats.checks import finite_array
+from invaudit.stats.checks import at_least_one, finite_array
 
 
 def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.float64]:
@@ -63,6 +63,40 @@ def conformal_threshold(calibration: ArrayLike, alpha: float, delta: float | Non
     n = len(sorted_calibration)
     rank = _average_rank(n, alpha) if delta is None else _sure_rank(n, alpha, delta)
     return float(sorted_calibration[rank - 1])
+
+
+def false_alarm_band(n_calibration: int, n_held_out: int, alpha: float, *, level: float = 0.999) -> tuple[float, float]:
+    """Return the band in which the share of false alarms among held-out ID images should lie.
+
+    With the threshold of ``conformal_threshold`` (without delta), scores that do not tie and both sets drawn from one
+    source, the number of false alarms among m images is beta-binomial: m, n - k + 1, k.
+
+    Args:
+        n_calibration: Number n of calibration images.
+        n_held_out: Number m of held-out ID images.
+        alpha: Asked-for false-alarm rate.
+        level: Probability that the share lies inside, equal tails outside.
+
+    Returns:
+        Lowest and highest share.
+
+    Raises:
+        SettingError: A number below 1, an alpha that so many calibration images cannot keep, or level outside (0, 1).
+
+    Source: Vovk 2012, proposition 2a; Angelopoulos and Bates 2021, section 3.2.
+    """
+    at_least_one(n_calibration, "n_calibration")
+    at_least_one(n_held_out, "n_held_out")
+    if not 0 < level < 1:
+        raise SettingError(f"level is {level}, expected (0, 1); pass the probability of the band")
+    k = _average_rank(n_calibration, alpha)
+    a, b, m = n_calibration - k + 1, k, n_held_out
+    count = np.arange(m + 1)
+    choose = gammaln(m + 1) - gammaln(count + 1) - gammaln(m - count + 1)
+    below = np.exp(choose + betaln(count + a, m - count + b) - betaln(a, b)).cumsum()
+    tail = (1 - level) / 2
+    low, high = np.searchsorted(below, tail, side="right"), np.searchsorted(below, 1 - tail, side="left")
+    return float(low / m), float(min(high, m) / m)
 
 
 def _average_rank(n: int, alpha: float) -> int:

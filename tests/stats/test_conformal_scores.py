@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, norm
+from scipy.stats import betabinom, binom, norm
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats import conformal_p_values, conformal_threshold
+from invaudit.stats import conformal_p_values, conformal_threshold, false_alarm_band
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 scores = st.lists(st.integers(0, 8), min_size=1, max_size=30)
@@ -67,6 +67,26 @@ def test_with_delta_the_rank_is_the_smallest_that_a_binomial_allows(n, alpha, de
     # The rate is above alpha exactly if fewer than n - k + 1 of n uniform scores lie in the upper alpha.
     allowed = [k for k in range(1, n + 1) if binom.cdf(n - k, n, alpha) <= delta]
     assert conformal_threshold(np.arange(1, n + 1), alpha, delta) == min(allowed)
+
+
+@pytest.mark.parametrize(("n", "m", "alpha"), [(1250, 1250, 0.05), (100, 50, 0.1), (19, 400, 0.05)])
+def test_the_band_of_false_alarms_is_beta_binomial(n, m, alpha):
+    rejected = int(alpha * (n + 1) + 1e-9)
+    expected = betabinom(m, rejected, n + 1 - rejected)
+    low, high = false_alarm_band(n, m, alpha)
+    assert expected.cdf(round(low * m) - 1) <= 0.0005 < expected.cdf(round(low * m))
+    assert expected.sf(round(high * m)) <= 0.0005 < expected.sf(round(high * m) - 1)
+
+
+def test_false_alarms_lie_in_their_band():
+    rng, outside = np.random.default_rng(0), 0
+    low, high = false_alarm_band(100, 200, 0.1, level=0.9)
+    for _ in range(1000):
+        scores = rng.normal(size=300)
+        outside += not low <= np.mean(scores[100:] > conformal_threshold(scores[:100], 0.1)) <= high
+    assert outside <= 100 + 4 * np.sqrt(90)
+    with pytest.raises(SettingError, match="level"):
+        false_alarm_band(100, 200, 0.1, level=1.0)
 
 
 def test_too_few_images_for_delta_are_refused():

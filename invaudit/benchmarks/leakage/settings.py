@@ -34,7 +34,7 @@ class ReleasedTarget(Settings):
     """DATA of the same source that it was not trained on."""
     reference: str
     """DATA of the same source that is in neither."""
-    most: int = Field(default=1_000, ge=7)
+    most: int = Field(default=1_200, ge=7)
     """Largest number of members, and of controls, that are drawn for the audit."""
 
 

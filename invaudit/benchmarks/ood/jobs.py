@@ -39,7 +39,7 @@ from invaudit.ood import (
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
-from invaudit.stats import conformal_threshold, expected_calibration_error
+from invaudit.stats import conformal_threshold, expected_calibration_error, false_alarm_band
 
 logger = logging.getLogger(__name__)
 Scorer = Callable[[Activations], dict[str, Tensor]]
@@ -268,16 +268,25 @@ def _describe(
         "half": halves(len(labels), seed).numpy(),
     }
     job.record["classes"] = target.classes
-    job.record["calibration"] = {
-        "ece": expected_calibration_error(sure, found == labels),
-        "alpha": ALPHA,
-        "false_alarms": None,
-    }
+    job.record["calibration"] = {"ece": expected_calibration_error(sure, found == labels), "alpha": ALPHA}
     if f"joint::{ID_TEST}" in job.arrays:
         calibration = joint.score(calibrate).numpy()
         job.arrays["joint-calibration"] = calibration
-        threshold = conformal_threshold(calibration, ALPHA)
-        job.record["calibration"]["false_alarms"] = float((job.arrays[f"joint::{ID_TEST}"] > threshold).mean())
+        job.record["calibration"] |= _false_alarms(calibration, job.arrays[f"joint::{ID_TEST}"])
+
+
+def _false_alarms(calibration: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """Return the false alarms on the test images, and those on one half of the calibration images by the other.
+
+    The test images may come from other writers or cameras; the halves are exchangeable, so the band has to hold them.
+    """
+    found = {"false_alarms": float((test > conformal_threshold(calibration, ALPHA)).mean())}
+    n = len(calibration) // 2
+    if n + 1 < 1 / ALPHA:
+        return found
+    held_out = calibration[n:] > conformal_threshold(calibration[:n], ALPHA)
+    low, high = false_alarm_band(n, len(held_out), ALPHA)
+    return {**found, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
 
 
 def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target, joint: Joint) -> None:

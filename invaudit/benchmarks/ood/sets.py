@@ -58,6 +58,8 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     base, found, limits = settings.id.partition("@")
     train = transform(load(f"{base}:train{found}{limits}"))
     test = transform(load(f"{base}:test"))
+    if settings.test is not None:
+        test = test.subset(torch.randperm(len(test), generator=generator(seed, "data/test"))[: settings.test])
     sizes = {
         "train": len(train) - settings.fit - settings.calibrate,
         "fit": settings.fit,

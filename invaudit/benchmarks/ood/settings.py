@@ -51,6 +51,8 @@ class OODBenchmark(Settings):
     """Held-out ID images for scaling and joining of scores."""
     calibrate: int = Field(default=1_000, ge=20)
     """Held-out ID images for thresholds."""
+    test: int | None = Field(default=None, ge=2)
+    """ID test images, drawn at random; None: all."""
     arch: str = "cnn"
     training: TrainingSettings
     inversion: InversionSettings

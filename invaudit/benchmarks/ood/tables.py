@@ -284,6 +284,10 @@ def _adjusted(summary: pd.DataFrame) -> pd.Series:
     return adjusted
 
 
+HELD_OUT = ("false_alarms_held_out", "band_low", "band_high")
+"""False alarms on held-out ID images of the training file, and the band that they should lie in."""
+
+
 def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
     """Return ``cost``, ``calibration`` and ``resistance``."""
     tables: dict[str, list[dict[str, Any]]] = {"cost": [], "calibration": [], "resistance": []}
@@ -299,7 +303,16 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             rows.append(row)
     columns = {
         "cost": ["steps", "seconds", "inversions"],
-        "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms"],
+        "calibration": [
+            "n",
+            "ece",
+            "id_accuracy",
+            "alpha",
+            "false_alarms",
+            "false_alarms_held_out",
+            "band_low",
+            "band_high",
+        ],
         "resistance": ["n", "resistance", "accepted", "outcome"],
     }
     return {

@@ -54,7 +54,8 @@ def test_verdicts_come_first(leakage_folder: Path, page: Show) -> None:
     assert "The scoring limit is 7\u20139 reconstructed members." in body
     assert "twin Negative control: no evidence of a leak" in body
     assert "targets that leak 1 of 3" in body
-    assert "Remark: under 1,000 controls: attribution on twin, loss on twin" in body
+    assert "Remark: under 1,000 controls: all that ran" in body
+    assert "Remark: no reference set: kkt:cosine on shifted" in body
     assert "Remark: collapsed: one image: tldr ssim on memorised, tldr lpips-alex on memorised." in body
     assert "shifted inconclusive (shift) 12 of 12 tests inconclusive, because members and control differ" in body
     assert "was found by generator, kkt; missed by tldr." in body

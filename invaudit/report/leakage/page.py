@@ -173,11 +173,17 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
 def _remarks(rows: list[Row], names: Sequence[str]) -> list[str]:
     """Return the reasons in the rows, each with the rows that have it."""
     found: dict[str, dict[str, None]] = {}
+    ran: dict[str, None] = {}
     for row in rows:
+        name = f"{' '.join(str(row[key]) for key in names)} on {row['target']}"
+        if row["status"] == "ok":
+            ran[name] = None
         if row["reason"]:
-            name = f"{' '.join(str(row[key]) for key in names)} on {row['target']}"
             found.setdefault(row["reason"], {})[name] = None
-    return [f"{reason}: {'all' if len(names) == len(rows) else ', '.join(names)}" for reason, names in found.items()]
+    return [
+        f"{reason}: {'all that ran' if where.keys() == ran.keys() else ', '.join(where)}"
+        for reason, where in found.items()
+    ]
 
 
 def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:

@@ -45,6 +45,11 @@ CANDIDATES: dict[str, dict[str, Any]] = {
         "training": {"label_smoothing": 0.1},
     },
     "full, shifted": {"garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25}, "training": {"shift": 2}},
+    "full, sharpened": {"garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25, "sharpen": 3}},
+    "full, sharpened more": {
+        "garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25, "sharpen": 5, "sharpen_size": 0.06}
+    },
+    "derived, sharpened": {"garbage": {"noise": 0.25, "derived": 0.75, "sharpen": 3}},
     "full, half weight": {"garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25, "weight": 0.5}},
 }
 """Name -> what differs from plain training for TRAINING epochs."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from invaudit.data import ImageSet, Transform
 from invaudit.inversion import Inverter
 from invaudit.models import InputSpec, Outliers, Target, borrowed, build, collect, resolve_precision, seeded, train
-from invaudit.ood.garbage import Garbage
+from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
 from invaudit.runtime.errors import SettingError
@@ -189,19 +190,20 @@ def train_network(
         )
     start = time.perf_counter()
     outliers = cycle = None
+    precision = resolve_precision(recipe.training.precision, target.device)
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
         transform = data.transform or Transform(data.images.shape[2], data.images.shape[1])
         garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise)
         slots = round(recipe.garbage.slots * recipe.training.batch_size)
-        outliers = Outliers(garbage.draw, slots, recipe.garbage.weight)
+        outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
         cycle = Cycle(target, recipe, garbage, held_out, own)
     history = train(
         target,
         data,
         recipe.training,
         rng,
-        precision=resolve_precision(recipe.training.precision, target.device),
+        precision=precision,
         outliers=outliers,
         loss=_loss(recipe.loss, target, own) if recipe.loss else None,
         after_epoch=cycle if recipe.garbage and recipe.garbage.inversions else None,
@@ -212,6 +214,20 @@ def train_network(
     if cycle is None:
         return Trained(target, history.steps, 0, 0, seconds, Snapshots())
     return Trained(target, history.steps, cycle.steps, cycle.excluded, seconds, cycle.snapshots)
+
+
+def _drawing(
+    target: Target, garbage: Garbage, settings: GarbageSettings, precision: torch.dtype
+) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """Return what draws garbage images, sharpened against the target as it is in that step."""
+    if not settings.sharpen:
+        return garbage.draw
+
+    def draw(n: int, images: Tensor, labels: Tensor) -> Tensor:
+        found = sharpened(target, garbage.draw(n, images, labels), settings.sharpen, settings.sharpen_size, precision)
+        return garbage.quantise(found.cpu()).to(images.device).float() / 255
+
+    return draw
 
 
 def _loss(name: str, target: Target, rng: torch.Generator) -> nn.Module:

@@ -1,13 +1,38 @@
-"""What the garbage class sees in a step: noise, derived outliers and remembered inversions."""
+"""What the garbage class sees in a step: noise, derived outliers and remembered inversions, sharpened if asked for."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from invaudit.data import derived, noise
+from invaudit.models import Target, autocast, borrowed
 from invaudit.ood.recipes import GarbageSettings
+
+
+def sharpened(target: Target, images: Tensor, steps: int, size: float, precision: torch.dtype) -> Tensor:
+    """Return images moved towards the ID class that each already resembles most: an inversion in image space.
+
+    Args:
+        target: Borrowed in eval mode and given back as it was.
+        images: (N, C, H, W) in [0, 1], on the target's device.
+        steps: Steps along the sign of the gradient of the class's cross-entropy.
+        size: Change of every pixel in a step; pixels stay in [0, 1].
+        precision: float32, or bfloat16 for autocast.
+
+    Source: projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
+    1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
+    """
+    with borrowed(target), torch.enable_grad(), autocast(target.device, precision):
+        wanted = target(images)[:, : target.classes].argmax(1)
+        for _ in range(steps):
+            images = images.detach().requires_grad_()
+            loss = functional.cross_entropy(target(images).float(), wanted, reduction="sum")
+            (slope,) = torch.autograd.grad(loss, images)
+            images = (images - size * slope.sign()).clamp(0, 1)
+    return images.detach()
 
 
 class Garbage:

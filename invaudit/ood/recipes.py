@@ -41,6 +41,13 @@ class GarbageSettings(Settings):
     noise_kinds: tuple[str, ...] = ()
     """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
 
+    sharpen: int = Field(default=0, ge=0)
+    """Gradient steps that make a garbage image more of the class that the network sees in it, before it is shown: what
+    an inversion would find next to it (0: none)."""
+
+    sharpen_size: float = Field(default=0.03, gt=0, le=1)
+    """Change of every pixel in such a step."""
+
     memory: int = Field(default=3_000, ge=1)
     """Inversions that are kept, the oldest leave first: without a cap they would starve fresh ones."""
 

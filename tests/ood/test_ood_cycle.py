@@ -5,7 +5,7 @@ from invaudit.data import Transform, benchmark, generator
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, collect
 from invaudit.ood import GarbageSettings, Recipe, new_target, train_network, with_garbage
-from invaudit.ood.garbage import Garbage
+from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.runtime import SettingError
 
 QUANTISE = Transform(8, 1, levels=17).quantise
@@ -44,6 +44,33 @@ def test_garbage_keeps_its_shares_and_grey_levels():
     assert len(levels) <= 17
     remembered = QUANTISE(torch.full((1,), 0.5)).float() / 255
     assert int((drawn == remembered).flatten(1).all(1).sum()) == 10
+
+
+def test_sharpened_images_are_more_of_a_class_and_the_network_is_a_guest(splits):
+    target = trained(splits, recipe(inversions=0.0, noise=0.5)).target
+    target.train()
+    before, images = target.hash, torch.rand(40, 1, 8, 8, generator=generator(0, "images"))
+    found = sharpened(target, images, 5, 0.05, torch.float32)
+    assert target.training
+    assert target.hash == before
+    assert (found - images).abs().max() <= 5 * 0.05 + 1e-6
+    assert found.min() >= 0
+    assert found.max() <= 1
+    surest = [collect(target, some).logits.softmax(1)[:, :7].max(1).values for some in (images, found)]
+    assert (surest[1] > surest[0]).double().mean() > 0.9
+
+
+def test_training_with_sharpened_garbage_repeats_and_withstands_more(splits):
+    chosen = recipe(epochs=4, sharpen=3, sharpen_size=0.05, inversions=0.0, noise=0.5)
+    first, second = trained(splits, chosen), trained(splits, chosen)
+    assert first.target.hash == second.target.hash
+    plain = trained(splits, recipe(epochs=4, inversions=0.0, noise=0.5))
+    images = torch.rand(200, 1, 8, 8, generator=generator(1, "images"))
+    fooled = []
+    for one in (first.target, plain.target):
+        moved = sharpened(one, images, 8, 0.05, torch.float32)
+        fooled.append((collect(one, moved).logits.softmax(1)[:, :7].max(1).values > 0.5).double().mean())
+    assert fooled[0] < fooled[1]
 
 
 def test_noise_stands_in_before_the_first_cycle_and_draws_are_fresh():

@@ -49,6 +49,14 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "full, sharpened more": {
         "garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25, "sharpen": 5, "sharpen_size": 0.06}
     },
+    "full, hot, sharpened": {
+        "garbage": {"noise": 0.2, "derived": 0.4, "inversions": 0.4, "sharpen": 3},
+        "inversion": {"hot": True},
+    },
+    "full, hot, renewed, sharpened": {
+        "garbage": {"noise": 0.2, "derived": 0.4, "inversions": 0.4, "sharpen": 3, "renew_every": 1},
+        "inversion": {"hot": True, "steps": 100},
+    },
     "derived, sharpened": {"garbage": {"noise": 0.25, "derived": 0.75, "sharpen": 3}},
     "full, half weight": {"garbage": {"noise": 0.2, "derived": 0.55, "inversions": 0.25, "weight": 0.5}},
 }

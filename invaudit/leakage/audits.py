@@ -15,7 +15,7 @@ from torch import Tensor
 from invaudit.data import generator
 from invaudit.leakage.attribution import attribute
 from invaudit.leakage.blind import Blind, blind_baseline
-from invaudit.leakage.membership_signals import membership_scores
+from invaudit.leakage.membership_signals import SIGNALS, membership_scores
 from invaudit.leakage.planted import degraded_copies, unrelated
 from invaudit.leakage.reconstruction import Reconstructions
 from invaudit.leakage.scoring import best_similarity, papers_count, score_reconstructions, sign_of
@@ -64,14 +64,16 @@ def make_metrics(
     return made
 
 
-def not_audited(methods: Iterable[str], metrics: Iterable[str], row: Row) -> Row:
+def not_audited(methods: Iterable[str], metrics: Iterable[str], row: Row, *, attribution: bool = True) -> Row:
     """Return the record of an audit that could not be begun: the same row, which says why, throughout."""
     methods, metrics = list(methods), list(metrics)
+    scores = (["attribution"] if attribution else []) + list(SIGNALS)
+    scores += [f"{method}:{metric}" for method in methods for metric in metrics]
     return {
-        "methods": {method: {"n": 0, **row} for method in methods},
+        "methods": {method: {"n": None, **row} for method in methods},
         "tests": {method: dict.fromkeys(metrics, row) for method in methods},
-        "membership": {"attribution": row, **{f"{one}:{metric}": row for one in methods for metric in metrics}},
-        "papers_count": {},
+        "membership": dict.fromkeys(scores, row),
+        "papers_count": dict.fromkeys(methods, row),
     }
 
 
@@ -147,12 +149,12 @@ class Audit:
             self.nearest[name] = {"labels": found.labels.numpy(), "restart": found.restart.numpy()}
         self.record["methods"][name], self.record["tests"][name] = about, {}
         for one in made:
-            alike = papers_count(one.images, self.images)
-            member = torch.from_numpy(self.design.member.copy())
-            self.record["papers_count"][name] = {
-                "members": int(alike[member].sum()),
-                "controls": int(alike[~member].sum()),
-            }
+            count: Row = {}
+            with noted(count, f"papers' count of {name}"):
+                counted = papers_count(one.images, self.images).numpy()
+                sides = {"members": self.design.member, "controls": ~self.design.member}
+                count |= {side: int(counted[who].sum()) for side, who in sides.items()}
+            self.record["papers_count"][name] = count
         for metric, measure in self.metrics.items():
             for one in made:
                 self.record["tests"][name][metric] = self._test(name, metric, measure, one, about)

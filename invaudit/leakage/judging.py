@@ -20,7 +20,9 @@ MEMBERSHIP = (
 )  # fmt: skip
 """Columns of ``membership.csv``."""
 
-PAPERS_COUNT = ("target", "method", "seed", "members", "n_members", "controls", "n_control")
+PAPERS_COUNT = (
+    "target", "method", "seed", "members", "n_members", "controls", "n_control", "status", "reason",
+)  # fmt: skip
 """Columns of ``papers_count.csv``."""
 
 Tests = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -7,6 +7,9 @@ from torch.nn import functional
 from invaudit.leakage.gradients import check_pool, squared_lengths
 from invaudit.models import Target, collect
 
+SIGNALS = ("loss", "margin", "gradient-norm")
+"""Names of the scores."""
+
 
 def membership_scores(target: Target, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return scores of a pool by what the target makes of each image; higher = more likely a member.

@@ -187,7 +187,8 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
 
     Raises:
         MissingDataError: There is no such file.
-        DataError: Other columns, or an image that is named twice or not at all.
+        DataError: Other columns, an image that is named twice, not at all or without a group, or a group with members
+            and controls.
     """
     if not path.is_file():
         raise MissingDataError(f"the file of groups {path} is not there")
@@ -197,10 +198,18 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
             rows = [((row["side"], int(row["index"])), row["group"]) for row in csv.DictReader(file)]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {expected}") from error
+    if not all(side and group for (side, _), group in rows):
+        raise DataError(f"{path}: {expected}; a line has no side or no group")
     wanted = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
     if sorted(place for place, _ in rows) != sorted(wanted):
         raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
     known = dict(rows)
+    mixed = {known[place] for place in wanted[:members]} & {known[place] for place in wanted[members:]}
+    if mixed:
+        raise DataError(
+            f"{path}: group {min(mixed)!r} holds members and controls ({len(mixed)} such group(s)); leave out the "
+            "controls of groups that the target was trained on"
+        )
     number = np.unique([known[place] for place in wanted], return_inverse=True)[1].astype(np.int64)
     return number[:members], number[members:]
 

@@ -107,13 +107,13 @@ def train(
         )
     steps_per_epoch = -(-len(data) // settings.batch_size)
     # A loss may hold a layer of the target: every parameter once.
-    parameters = nn.ModuleList([target, loss] if loss else [target]).parameters()
+    parameters = nn.ModuleList([target] if loss is None else [target, loss]).parameters()
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     total = settings.epochs * steps_per_epoch
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
-    parts |= ({"loss": loss} if loss else {}) | (state or {})
+    parts |= ({} if loss is None else {"loss": loss}) | (state or {})
     done = _load(checkpoint, parts, rng) if checkpoint else 0
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         target.train()
@@ -155,7 +155,7 @@ def _step(
         extra = outliers.draw(outliers.slots, images, labels)
         images = torch.cat([images, extra])
         labels = torch.cat([labels, labels.new_full((len(extra),), -1)])
-    if loss:
+    if loss is not None:
         with autocast(target.device, precision), target.layers.recorded(target.module) as seen:
             logits = target(images)
         return loss(logits.float(), seen[target.layers.head].float(), labels)

@@ -13,7 +13,7 @@ from invaudit.ood.recipes import GarbageSettings
 
 
 def sharpened(target: Target, images: Tensor, steps: int, size: float, precision: torch.dtype) -> Tensor:
-    """Return images moved towards the ID class that each already resembles most: an inversion in image space.
+    """Return images moved towards the ID class that each already resembles most.
 
     Args:
         target: Borrowed in eval mode and given back as it was.

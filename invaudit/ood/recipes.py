@@ -43,7 +43,7 @@ class GarbageSettings(Settings):
 
     sharpen: int = Field(default=0, ge=0)
     """Gradient steps that make a garbage image more of the class that the network sees in it, before it is shown: what
-    an inversion would find next to it (0: none)."""
+    an attacker with gradients would find next to it (0: none)."""
 
     sharpen_size: float = Field(default=0.03, gt=0, le=1)
     """Change of every pixel in such a step."""
@@ -93,10 +93,25 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _fed(self) -> "Recipe":
-        if self.loss is not None and (self.loss in WITH_OUTLIERS) != (self.garbage is not None):
-            asks = "needs outliers: say under garbage which" if self.loss in WITH_OUTLIERS else "takes no outliers"
-            raise ValueError(f"loss {self.loss!r} {asks}")
+        check_loss(self.loss, self.garbage)
+        if self.loss is not None and self.training.label_smoothing:
+            raise ValueError(f"loss {self.loss!r} knows no label smoothing; set training.label_smoothing to 0")
         return self
+
+
+def check_loss(loss: str | None, garbage: GarbageSettings | None) -> None:
+    """Refuse a loss and outliers that do not go together.
+
+    Raises:
+        ValueError: A loss without the outliers that it needs, with outliers that it ignores, or with a weight of them.
+    """
+    if loss is None:
+        return
+    if (loss in WITH_OUTLIERS) != (garbage is not None):
+        asks = "needs outliers: say under garbage which" if loss in WITH_OUTLIERS else "takes no outliers"
+        raise ValueError(f"loss {loss!r} {asks}")
+    if garbage and garbage.weight != 1:
+        raise ValueError(f"loss {loss!r} weighs outliers itself; leave garbage.weight at 1")
 
 
 class FitSettings(Settings):

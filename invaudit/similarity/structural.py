@@ -43,12 +43,11 @@ class Ssim:
         The window whose first pixel is at (i, j) is at (i, j); where none begins there is 0.
         """
         pixels = checked_images(images, smallest=SMALL_SIDE, resize=self.resize, device=self.device).double()
-        means = _windowed(pixels)
+        means, variances = _moments(pixels)
         inside = (..., slice(means.shape[-2]), slice(means.shape[-1]))
         found = pixels.new_zeros(len(pixels), 3, *pixels.shape[1:])
         found[:, 0] = pixels
-        found[:, 1][inside] = means
-        found[:, 2][inside] = (_windowed(pixels * pixels) - means * means).clamp_min(0)
+        found[:, 1][inside], found[:, 2][inside] = means, variances
         return found
 
     def screen(self, queries: Tensor) -> Screen:
@@ -68,15 +67,17 @@ def paired_ssim(x: Tensor, y: Tensor, side: int) -> Tensor:
     Args:
         x: (N, C, H, W) in [0, 1].
         y: As many images of the same shape.
-        side: Odd side of the Gaussian window, sigma 1.5; only windows that lie wholly inside count.
+        side: Odd side of the Gaussian window, sigma 1.5, at most that of the images; only windows that lie wholly
+            inside count.
     """
     x, y = x.double(), y.double()
+    return _mean_ssim(_moments(x, side), _moments(y, side), _windowed(x * y, side))
 
-    def moments(images: Tensor) -> tuple[Tensor, Tensor]:
-        mean = _windowed(images, side)
-        return mean, (_windowed(images * images, side) - mean * mean).clamp_min(0)
 
-    return _mean_ssim(moments(x), moments(y), _windowed(x * y, side))
+def _moments(pixels: Tensor, side: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance of every window inside; rounding could make a variance negative."""
+    means = _windowed(pixels, side)
+    return means, (_windowed(pixels * pixels, side) - means * means).clamp_min(0)
 
 
 def _mean_ssim(x: tuple[Tensor, Tensor], y: tuple[Tensor, Tensor], product: Tensor) -> Tensor:

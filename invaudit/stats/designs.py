@@ -191,7 +191,8 @@ class Observational:
         Args:
             labels: (N,) class of each image; a stratum must not hold two classes.
             rng: Source of the draw.
-            most: About as many members, and controls, at most: the same share of every class; None: no limit.
+            most: Largest number of members, and of controls, drawn at random over the classes, but at least one unit of
+                each; None: no limit.
 
         Returns:
             Sorted positions of the images that stay.
@@ -207,12 +208,14 @@ class Observational:
         kept, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
         blocks = _alike(self._place, classes)
         sides = [(block[self._unit_member[block]], block[~self._unit_member[block]]) for block in blocks]
-        counts = [min(map(len, pair)) for pair in sides]
-        total = sum(count * int(sizes[block[0]]) for count, block in zip(counts, blocks, strict=True))
-        share = 1.0 if most is None else min(1.0, most / max(total, 1))
+        counts = np.array([min(map(len, pair)) for pair in sides])
+        if most is not None:
+            drawn = rng.permutation(np.repeat(np.arange(len(blocks)), counts))
+            images = sizes[[block[0] for block in blocks]][drawn].cumsum()
+            counts = np.bincount(drawn[: max(1, int((images <= most).sum()))], minlength=len(blocks))
         for pair, count in zip(sides, counts, strict=True):
             for side in pair:
-                kept[rng.permutation(side)[: max(min(count, 1), int(share * count))]] = True
+                kept[rng.permutation(side)[:count]] = True
         if not kept.any():
             raise SettingError(
                 "no class has both members and controls (with groups: groups of equal size); add controls of the "

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
 from invaudit.benchmarks.leakage.jobs import Job
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
-from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY
+from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY, _summary_rows
 from invaudit.data import generator, load
-from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, TargetRecipe, papers_count, train_target
+from invaudit.leakage import MEMBERSHIP, METHODS, PAPERS_COUNT, TABLE, TargetRecipe, papers_count, train_target
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child, load_config
 from invaudit.stats import Pairs, holm, verdict_test
 
@@ -130,7 +130,8 @@ def test_a_released_target_is_audited_under_the_observational_design(released):
     assert rows["status"].to_dict() == {"fits": "ok", "missing": "skipped", "wrong": "not-applicable"}
     assert rows.loc["fits", "design"] == "observational"
     assert 0 < rows.loc["fits", "n_members"] == rows.loc["fits", "n_control"] <= 60
-    assert rows.loc["fits", "blind_auroc"] >= 0
+    assert 0.3 < rows.loc["fits", "blind_auroc"] < 1
+    assert rows.loc["missing", ["n_members", "n_control"]].isna().all()
     assert "nowhere.pth" in rows.loc["missing", "reason"]
     assert "chance" in rows.loc["wrong", "reason"]
     assert rows["verdict"].notna().to_dict() == {"fits": True, "missing": False, "wrong": False}
@@ -138,7 +139,27 @@ def test_a_released_target_is_audited_under_the_observational_design(released):
         assert {"labels", "member", "stratum"} == set(pool)
 
 
-def test_the_summary_is_the_mean_over_seeds(finished, table):
+def test_the_summary_gathers_seeds_and_keeps_what_did_not_run():
+    def score(seed, auroc, name="kkt:ssim", status="ok"):
+        about = {"target": "mlp", "design": "pairs", "seed": seed, "score": name, "status": status, "reason": status}
+        return about | ({"auroc": auroc} if status == "ok" else {})
+
+    def test(seed, p, verdict, hits):
+        about = {"target": "mlp", "method": "kkt", "metric": "ssim", "seed": seed, "p_value": p, "verdict": verdict}
+        return about | {"similarity_member": 0.5, "similarity_control": 0.25, "distinct_hits": hits}
+
+    scores = [score(0, 0.6), score(1, 0.7), score(2, 0.8), score(0, 0, "lpips-alex", "skipped")]
+    scores += [score(0, 0.9, "margin"), score(1, 0, "margin", "failed")]
+    tests = [test(0, 0.01, "leak", 10), test(1, 0.02, "no-evidence", 20), test(2, 0.5, "inconclusive", 30)]
+    kkt, skipped, margin = _summary_rows(tests, scores, 0.01)
+    assert (kkt["seeds"], kkt["auroc"], kkt["auroc_sd"]) == (3, pytest.approx(0.7), pytest.approx(0.1))
+    assert (kkt["low_p"], kkt["leak"], kkt["no_evidence"], kkt["inconclusive"]) == (1, 1, 1, 1)
+    assert (kkt["distinct_hits"], kkt["similarity_member"]) == (20, 0.5)
+    assert (skipped["seeds"], skipped["status"], skipped["reason"]) == (0, "skipped", "skipped")
+    assert (margin["seeds"], margin["auroc"], margin["reason"]) == (1, 0.9, "1 seed(s) failed")
+
+
+def test_the_summary_has_a_row_for_every_score(finished, table):
     rows = pd.read_csv(finished / "summary.csv").set_index(["target", "score"])
     assert tuple(pd.read_csv(finished / "summary.csv").columns) == SUMMARY
     found = pd.read_csv(finished / "membership.csv").groupby(["target", "score"])["auroc"].mean()
@@ -243,6 +264,16 @@ def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
     assert set(scores.loc[["attribution", "margin"]]) == {"ok"}
 
 
+def test_each_variant_of_the_terms_is_the_default_without_one():
+    settings = load_config(LeakageBenchmark, "leakage/tldr-terms")
+    weights = METHODS["tldr"].settings().weights
+    assert set(settings.methods) == {"all-terms", *(f"without-{term}" for term in weights)}
+    for name, method in settings.methods.items():
+        term = name.removeprefix("without-")
+        expected = weights if name == "all-terms" else weights | {term: 0.0}
+        assert METHODS[method.kind].settings(**method.settings).weights == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -253,6 +284,7 @@ def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
         ({"draws": 99}, "draws"),
         ({"targets": {"attack-control": {}}}, "attack-control"),
         ({"targets": {}}, "nothing to audit"),
+        ({"targets": {"pool-20": {}}}, "pool-20"),
     ],
 )
 def test_bad_settings_are_refused(changes, words):

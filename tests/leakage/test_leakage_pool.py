@@ -120,7 +120,9 @@ def test_a_file_of_groups(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "side,index\nmember,0\ncontrol,0\n", "side,index,group\nmember,0,a\n",
+    ["", "side,index,group\nmember,0\ncontrol,0,b\n", "index,group,side\n0,a\n0,b,control\n",
+     "side,index,group\nmember,0,\ncontrol,0,b\n", "side,index,group\nmember,0,ann\ncontrol,0,ann\n",
+     "side,index\nmember,0\ncontrol,0\n", "side,index,group\nmember,0,a\n",
      "side,index,group\nmember,0,a\ncontrol,x,b\n", "side,index,group\nmember,0,a\nmember,0,b\ncontrol,0,b\n"],
 )  # fmt: skip
 def test_a_malformed_file_of_groups_is_refused(tmp_path, text):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_msssim import ssim
 
 from invaudit.data import generator
 from invaudit.leakage import best_similarity, papers_count, score_reconstructions
@@ -57,3 +58,19 @@ def test_the_papers_count_pairs_by_cosine_and_then_asks_for_a_small_window(pool)
     half = papers_count(torch.cat([images[:10], noise]), images)
     assert half[:10].all()
     assert not half[10:].any()
+
+
+def test_the_papers_count_is_that_of_its_definition():
+    rng = generator(3, "smooth")
+    smooth = torch.nn.functional.interpolate(torch.rand(30, 3, 4, 4, generator=rng), (12, 12), mode="bilinear")
+    pool, made = smooth[:20], 0.3 + 0.4 * smooth[15:] + 0.1 * torch.rand(15, 3, 12, 12, generator=rng)
+    expected = []
+    for image in pool:
+        pairs = zip(made.flatten(2).numpy(), [image.flatten(1).numpy()] * len(made), strict=True)
+        ncc = [np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(*pair, strict=True)]) for pair in pairs]
+        best = made[int(np.argmax(ncc))]
+        best = (best - best.min()) / (best.max() - best.min())
+        sides = [np.pad(one.double().numpy(), ((0, 0), (1, 1), (1, 1)), mode="reflect") for one in (image, best)]
+        expected.append(float(ssim(*(torch.from_numpy(s)[None] for s in sides), data_range=1.0, win_size=3)) > 0.4)
+    assert papers_count(made, pool).tolist() == expected
+    assert 0 < sum(expected) < 20

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from invaudit.benchmarks.ood.settings import Network
 from invaudit.data import benchmark, generator
 from invaudit.models import TrainingSettings, accuracy, collect
 from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network
-from invaudit.ood.losses import LOSSES, TEMPERATURE, loss_of
+from invaudit.ood.losses import LOSSES, QUEUE, TEMPERATURE, loss_of
 from invaudit.ood.recipes import WITH_OUTLIERS, Loss
 from invaudit.runtime import SettingError
 
@@ -65,6 +66,27 @@ def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, mon
     assert trained(splits, chosen, path).hash == expected
 
 
+def test_vos_tells_the_energies_of_virtual_outliers_from_those_of_images(splits):
+    target = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False)
+    loss = loss_of("vos", target, generator(0, "loss"))
+    logits, features = torch.randn(7 * QUEUE, 7), torch.randn(7 * QUEUE, 64)
+    labels = torch.arange(7 * QUEUE) % 7
+    first = loss(logits, features, labels)
+    assert first.item() == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert sum(loss.number_dict.values()) == 7 * QUEUE
+    virtual = torch.randn(9, 64)
+    found = loss._energy_regularization(logits, torch.ones(len(logits), dtype=torch.bool), virtual)
+    weight = loss.weights_energy.weight.relu()
+    energies = [-(weight * one.exp()).sum(1).log() for one in (logits, target.head(virtual))]
+    said = loss.logistic_regression(torch.cat(energies)[:, None])
+    wanted = torch.cat([torch.ones(len(logits)), torch.zeros(9)]).long()
+    assert found.item() == pytest.approx(functional.cross_entropy(said, wanted).item(), rel=1e-4)
+    copy = loss_of("vos", target, generator(1, "loss"))
+    copy.load_state_dict(loss.state_dict())
+    assert torch.equal(copy.data_dict, loss.data_dict)
+    assert copy.number_dict == loss.number_dict
+
+
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"vos"}))
 def test_it_is_the_loss_of_its_paper(name, splits):
     target = new_target("small-cnn", splits.train, 7, generator(0, "weights"), garbage=False)
@@ -90,6 +112,11 @@ def test_outliers_are_asked_for_or_refused(name):
     garbage = None if name in WITH_OUTLIERS else GarbageSettings()
     with pytest.raises(ValueError, match="outliers"):
         Recipe(loss=name, garbage=garbage)
+    with pytest.raises(ValueError, match="outliers"):
+        Network(loss=name, garbage=garbage)
+    right = GarbageSettings() if name in WITH_OUTLIERS else None
+    with pytest.raises(ValueError, match="label_smoothing"):
+        Recipe(loss=name, garbage=right, training=TrainingSettings(label_smoothing=0.1))
 
 
 def test_a_network_with_a_garbage_class_does_not_fit(splits):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data, released_pool
-from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, ReleasedTarget, TargetChoice
+from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, POOL, LeakageBenchmark, ReleasedTarget, TargetChoice
 from invaudit.data import generator
 from invaudit.leakage import (
     METHODS,
@@ -22,7 +22,7 @@ from invaudit.leakage import (
     train_target,
 )
 from invaudit.models import InputSpec, Target, accuracy, collect, load_target, resolve_device, threads
-from invaudit.runtime.errors import MissingDataError, ModelError
+from invaudit.runtime.errors import InputError, MissingDataError, ModelError, SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.similarity import Metric
@@ -54,9 +54,9 @@ def target_jobs(settings: LeakageBenchmark) -> list[Job]:
     """Return the audits of a benchmark; the attack control belongs to the first seed."""
     return [
         Job(settings.seeds[0], ATTACK_CONTROL, ""),
-        *(Job(seed, name, f"pool-{name}") for seed in settings.seeds for name in settings.released),
+        *(Job(seed, name, f"{POOL}released-{name}") for seed in settings.seeds for name in settings.released),
         *(
-            Job(seed, name, f"pool-{choice.members}")
+            Job(seed, name, f"{POOL}{choice.members}")
             for seed in settings.seeds
             for name, choice in settings.targets.items()
         ),
@@ -78,7 +78,8 @@ def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
         if job.target in settings.released:
             _released(settings, job, folder)
             return
-        audited = [job] if job.target else [one for one in target_jobs(settings) if one[::2] == job[::2]]
+        pool_of = job.seed, job.pool
+        audited = [job] if job.target else [one for one in target_jobs(settings) if (one.seed, one.pool) == pool_of]
         pool, members = draw_pool(settings, load_data(settings), job.seed, audited[0].target)
         if not job.target:
             records = [RunFolder(folder).record(one.name) for one in audited]
@@ -101,18 +102,26 @@ def _released(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
         target = _load(settings, choice, pool)
         record = _audit(settings, job, pool, target, f"{choice.arch}, released", folder)
         described = _describe_pool(settings, job, pool, [record], blind)
-    except (MissingDataError, ModelError) as error:
-        status = "skipped" if isinstance(error, MissingDataError) else "not-applicable"
-        about = {"design": "observational", "n_members": 0, "n_control": 0, "description": f"{choice.arch}, released"}
-        row = {"status": status, "reason": str(error)}
-        record = {"target": about, **not_audited(settings.methods, settings.metrics, row)}
+    except InputError as error:
+        about = {"design": "observational", "n_members": None, "n_control": None}
+        row = {"status": _status(error), "reason": str(error)}
+        rows = not_audited(settings.methods, settings.metrics, row, attribution=settings.attribution)
+        record = {"target": {**about, "description": f"{choice.arch}, released"}, **rows}
     run.finish(job.pool_name, described)
     run.finish(job.name, record)
+
+
+def _status(error: InputError) -> str:
+    if isinstance(error, MissingDataError):
+        return "skipped"
+    return "not-applicable" if isinstance(error, ModelError) else "failed"
 
 
 def _load(settings: LeakageBenchmark, choice: ReleasedTarget, pool: DrawnPool) -> Target:
     spec = InputSpec(*pool.images.shape[1:], mean=choice.mean, std=choice.std)
     target = load_target(choice.model, arch=choice.arch, spec=spec).to(resolve_device(settings.device))
+    if pool.classes > target.classes:
+        raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
     member, chance = pool.member, 1 / target.classes
     fit = accuracy(collect(target, pool.images[member], keep_maps=False).logits.argmax(1), pool.labels[member])
     if fit < chance + CHANCE_SPREADS * (chance * (1 - chance) / int(member.sum())) ** 0.5:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, ReleasedTarget
-from invaudit.data import ImageSet, generator, load
+from invaudit.data import ImageSet, generator, load, refuse_duplicates
 from invaudit.leakage import Blind, draw_pairs, make_pool, stratified
 from invaudit.runtime.errors import DataError, SettingError
 from invaudit.runtime.seeds import child
@@ -82,12 +82,13 @@ def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, Blind]:
     Raises:
         InputError: Data that is missing, has no labels, or does not fit together.
     """
-    members, controls = _labelled(choice.members), _labelled(choice.controls)
+    members, controls, reference = _labelled(choice.members), _labelled(choice.controls), load(choice.reference)
+    refuse_duplicates({"controls": controls, "reference": reference})
+    refuse_duplicates({"members": members, "reference": reference})
     rng = np.random.default_rng(child(seed, f"pool/{choice.members}"))
     tested, blind = stratified(make_pool(members, controls), rng, most=choice.most)
     classes = int(members.labels.max()) + 1
-    reference = load(choice.reference).floats()
-    return DrawnPool(tested.images.floats(), tested.images.labels, tested.design, classes, reference), blind
+    return DrawnPool(tested.images.floats(), tested.images.labels, tested.design, classes, reference.floats()), blind
 
 
 def _labelled(name: str) -> ImageSet:

@@ -13,10 +13,11 @@ from invaudit.benchmarks.leakage.tables import Stored, make_tables
 from invaudit.benchmarks.running import run_jobs
 from invaudit.data import load
 from invaudit.models import resolve_device
+from invaudit.models.loading import model_file
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
-from invaudit.runtime.files import write_csv, write_json
+from invaudit.runtime.files import content_hash, write_csv, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -62,9 +63,11 @@ def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -
 
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:
-    """Return the hash of each image set of released targets that is there."""
+    """Return the hash of each model file and image set of released targets that is there."""
     found = {}
     for choice in settings.released.values():
+        with suppress(MissingDataError):
+            found[choice.model] = content_hash(model_file(choice.model).read_bytes())
         for name in (choice.members, choice.controls, choice.reference):
             with suppress(MissingDataError):
                 found[name] = load(name).hash

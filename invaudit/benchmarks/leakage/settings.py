@@ -34,7 +34,7 @@ class ReleasedTarget(Settings):
     """DATA of the same source that it was not trained on."""
     reference: str
     """DATA of the same source that is in neither."""
-    most: int = Field(default=1_200, ge=7)
+    most: int = Field(default=1_000, ge=7)
     """Largest number of members, and of controls, that are drawn for the audit."""
 
 
@@ -112,8 +112,8 @@ class LeakageBenchmark(Settings):
             raise ValueError(f"metric {unknown[0]!r} is unknown, expected one of {', '.join(METRICS)}")
         if not self.targets and not self.released:
             raise ValueError("nothing to audit; name at least one target under targets or released")
-        taken = [name for name in self.released if name in self.targets]
-        taken += [ATTACK_CONTROL] if ATTACK_CONTROL in self.targets.keys() | self.released.keys() else []
+        names = [*self.targets, *self.released]
+        taken = [one for one in names if names.count(one) > 1 or one == ATTACK_CONTROL or one.startswith(POOL)]
         if taken:
             raise ValueError(f"target name {taken[0]!r} is taken; choose another")
         if (self.draws + 1) * self.alpha < self.family:
@@ -124,5 +124,5 @@ class LeakageBenchmark(Settings):
         return self
 
 
-ATTACK_CONTROL = "attack-control"
-"""Name of the attack control's target in files."""
+ATTACK_CONTROL, POOL = "attack-control", "pool-"
+"""Name of the attack control's target in files, and how names of pools begin."""

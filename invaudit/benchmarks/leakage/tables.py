@@ -19,7 +19,7 @@ TARGETS = (
 )  # fmt: skip
 SUMMARY = (
     "target", "score", "design", "seeds", "auroc", "auroc_sd", "similarity_member", "similarity_control",
-    "distinct_hits", "low_p", "leak", "no_evidence", "inconclusive",
+    "distinct_hits", "low_p", "leak", "no_evidence", "inconclusive", "status", "reason",
 )  # fmt: skip
 CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "verdict_reason", "status", "reason")
 Record = dict[str, Any]
@@ -63,7 +63,7 @@ def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
         ),
         "targets": _frame(_describing_rows(stored), TARGETS),
         "controls": _frame(_control_rows(stored, called, rows), CONTROLS),
-        "papers_count": _frame(_counting_rows(stored), PAPERS_COUNT),
+        "papers_count": _frame(_counting_rows(stored), PAPERS_COUNT, "members", "controls"),
     }
 
 
@@ -78,24 +78,31 @@ def _summary_rows(rows: list[Record], scores: list[Record], alpha: float) -> lis
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     for row in scores:
-        if row["status"] == "ok":
-            groups.setdefault((row["target"], row["score"]), []).append(row)
-    summary = []
-    for (target, score), found in groups.items():
-        method, _, metric = score.partition(":")
-        tests = [one for one in rows if (one["target"], one["method"], one["metric"]) == (target, method, metric)]
-        about = {"target": target, "score": score, "design": found[0]["design"], "seeds": len(found)}
-        aurocs = [one["auroc"] for one in found]
-        about |= {"auroc": mean(aurocs), "auroc_sd": stdev(aurocs) if len(aurocs) > 1 else None}
-        tested = [one for one in tests if one.get("p_value") is not None]
-        if tested:
-            for name in ("similarity_member", "similarity_control", "distinct_hits"):
-                about[name] = mean(one[name] for one in tested)
-            about["low_p"] = sum(one["p_value"] <= alpha for one in tested)
-            for word in get_args(Word):
-                about[word.replace("-", "_")] = sum(one["verdict"] == word for one in tested)
-        summary.append(about)
-    return summary
+        groups.setdefault((row["target"], row["score"]), []).append(row)
+    return [_over_seeds(rows, target, score, found, alpha) for (target, score), found in groups.items()]
+
+
+def _over_seeds(rows: list[Record], target: str, score: str, scores: list[Record], alpha: float) -> Record:
+    about = {"target": target, "score": score, "design": scores[0]["design"]}
+    ran = [one for one in scores if one["status"] == "ok"]
+    if not ran:
+        return about | {"seeds": 0, "status": scores[0]["status"], "reason": scores[0]["reason"]}
+    aurocs = [one["auroc"] for one in ran]
+    about |= {"seeds": len(ran), "auroc": mean(aurocs), "auroc_sd": stdev(aurocs) if len(aurocs) > 1 else None}
+    about |= {"status": "ok", "reason": "" if len(ran) == len(scores) else f"{len(scores) - len(ran)} seed(s) failed"}
+    method, _, metric = score.partition(":")
+    tested = [
+        one
+        for one in rows
+        if (one["target"], one["method"], one["metric"]) == (target, method, metric) and one.get("p_value") is not None
+    ]
+    if tested:
+        for name in ("similarity_member", "similarity_control", "distinct_hits"):
+            about[name] = mean(one[name] for one in tested)
+        about["low_p"] = sum(one["p_value"] <= alpha for one in tested)
+        for word in get_args(Word):
+            about[word.replace("-", "_")] = sum(one["verdict"] == word for one in tested)
+    return about
 
 
 def _negative(stored: Stored, job: Job) -> bool:

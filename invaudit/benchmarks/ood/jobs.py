@@ -272,19 +272,22 @@ def _describe(
     if f"joint::{ID_TEST}" in job.arrays:
         calibration = joint.score(calibrate).numpy()
         job.arrays["joint-calibration"] = calibration
-        job.record["calibration"] |= _false_alarms(calibration, job.arrays[f"joint::{ID_TEST}"])
+        test = job.arrays[f"joint::{ID_TEST}"]
+        job.record["calibration"] |= _false_alarms(calibration, test, generator(seed, "calibration/halves"))
 
 
-def _false_alarms(calibration: np.ndarray, test: np.ndarray) -> dict[str, float]:
+def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator) -> dict[str, float]:
     """Return the false alarms on the test images, and those on one half of the calibration images by the other.
 
-    The test images may come from other writers or cameras; the halves are exchangeable, so the band has to hold them.
+    The test images may come from other writers or cameras; halves drawn at random are exchangeable, so the band has to
+    hold them.
     """
     found = {"false_alarms": float((test > conformal_threshold(calibration, ALPHA)).mean())}
     n = len(calibration) // 2
     if n + 1 < 1 / ALPHA:
         return found
-    held_out = calibration[n:] > conformal_threshold(calibration[:n], ALPHA)
+    shuffled = calibration[torch.randperm(len(calibration), generator=rng).numpy()]
+    held_out = shuffled[n:] > conformal_threshold(shuffled[:n], ALPHA)
     low, high = false_alarm_band(n, len(held_out), ALPHA)
     return {**found, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
 

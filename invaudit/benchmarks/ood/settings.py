@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.ood import GarbageSettings
-from invaudit.ood.recipes import Loss
+from invaudit.ood.recipes import Loss, check_loss
 from invaudit.runtime.settings import Settings
 
 OURS = ("full", "joint")
@@ -33,6 +33,11 @@ class Network(Settings):
     """Whether pytorch-ood's detectors run on it."""
     tuned: bool = False
     """Whether they also run tuned on synthetic outliers."""
+
+    @model_validator(mode="after")
+    def _fed(self) -> "Network":
+        check_loss(self.loss, self.garbage)
+        return self
 
 
 class OODBenchmark(Settings):
@@ -78,6 +83,8 @@ class OODBenchmark(Settings):
             raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
+        if self.training.label_smoothing and any(network.loss for network in self.networks.values()):
+            raise ValueError("training.label_smoothing is not 0, which networks with a loss of their own do not know")
         if self.id != "digits" and not self.ood:
             raise ValueError("ood is empty; name at least one OOD set")
         return self

@@ -303,16 +303,7 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             rows.append(row)
     columns = {
         "cost": ["steps", "seconds", "inversions"],
-        "calibration": [
-            "n",
-            "ece",
-            "id_accuracy",
-            "alpha",
-            "false_alarms",
-            "false_alarms_held_out",
-            "band_low",
-            "band_high",
-        ],
+        "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
         "resistance": ["n", "resistance", "accepted", "outcome"],
     }
     return {

@@ -138,6 +138,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
     ran, gaps = ([row for row in run.rows if (row["status"] == "ok") == ok] for ok in (True, False))
     negative, attack = ([row for row in run.controls if row["kind"] == kind] for kind in ("negative", "attack"))
     blind = [row for row in ran if row["blind_auroc"] is not None]
+    counted = [row for row in run.papers_count if row["members"] is not None]
     return provenance(run.seeds, run.config, run.environment) | {
         "title": "Leakage of training images",
         "headline": headline_sentence(found),
@@ -158,7 +159,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
         "attack": _grid(attack, KEYS, CONTROLS, verdict="verdict"),
         "blind": _grid(blind, ("target", "design"), BLIND),
-        "papers_count": _grid(run.papers_count, ("target", "method"), PAPERS_COUNT),
+        "papers_count": _grid(counted, ("target", "method"), PAPERS_COUNT),
         "targets": _grid(run.targets, ("target", "description"), TARGETS),
         "scope": scope(run),
         "not_tested": not_tested(run),

@@ -32,6 +32,9 @@ ATTACK = InversionSettings(
     generator="transposed-small", steps=150, batch_size=64, hot=True, eval_every=150, eval_images=4
 )
 ATTACK_IMAGES = 500
+HOW = {"sizes": SIZES, "each": EACH, "attack": ATTACK.model_dump(mode="json"), "attack_images": ATTACK_IMAGES}
+"""What a row depends on beside its recipe."""
+
 CANDIDATES: dict[str, dict[str, Any]] = {
     "plain": {},
     "noise": {"garbage": {"noise": 1.0}},
@@ -90,7 +93,9 @@ def measure(id_set: str, candidate: str, seed: int) -> dict[str, Any]:
     some = torch.randperm(len(data), generator=generator(seed, "recipes/images"))[: sum(SIZES.values())]
     splits = split(data.subset(some), SIZES, generator(seed, "recipes/splits"), test=load(f"{id_set}:test@0:10"))
     recipe = recipe_of(candidate)
-    target = new_target("cnn", splits.train, 10, generator(seed, "network/weights"), garbage=recipe.has_garbage_class)
+    target = new_target(
+        "cnn", splits.train, data.classes, generator(seed, "network/weights"), garbage=recipe.has_garbage_class
+    )
     made = train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
     train, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in SIZES)
     joint = Joint().fit(train, splits.train.labels, held_out=fit, garbage=target.has_garbage)
@@ -154,10 +159,10 @@ def main() -> None:
             for id_set in options.ids:
                 for candidate in options.candidates:
                     recipe = recipe_of(candidate).model_dump(mode="json")
-                    key = {"id": id_set, "candidate": candidate, "seed": seed, "recipe": recipe}
+                    key = {"id": id_set, "candidate": candidate, "seed": seed, "recipe": recipe, "how": HOW}
                     if any(all(row[name] == value for name, value in key.items()) for row in rows):
                         continue
-                    rows.append({**measure(id_set, candidate, seed), "recipe": recipe})
+                    rows.append({**measure(id_set, candidate, seed), "recipe": recipe, "how": HOW})
                     write_json(options.out, {"rows": rows, "environment": describe_environment()})
                     print(summary(rows[-1:]), file=sys.stderr)
     print(json.dumps({"rows": rows}, sort_keys=True) if options.json else summary(rows))

@@ -8,7 +8,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
+from invaudit.benchmarks.ood.jobs import _false_alarms
 from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_table, read_jobs
+from invaudit.data import generator
 from invaudit.runtime import ControlError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
@@ -181,6 +183,18 @@ def test_networks_of_a_seed_share_splits_and_sets(finished, settings):
         records = [json.loads(path.read_text()) for path in (finished / "records").glob(f"seed-{seed}-*.json")]
         assert len(records) == 1 + len(settings.networks)
         assert all(record["sets"] == records[0]["sets"] for record in records)
+
+
+def test_halves_of_the_calibration_images_are_drawn_at_random():
+    # In the order of the file the first half might be easier: here its scores are all lower.
+    scores, low, inside = np.arange(400.0), [], 0
+    for seed in range(200):
+        found = _false_alarms(scores, scores, generator(seed, "halves"))
+        inside += found["band_low"] <= found["false_alarms_held_out"] <= found["band_high"]
+        low.append(found["false_alarms_held_out"])
+    assert inside >= 198
+    assert abs(np.mean(low) - 10 / 201) < 0.01
+    assert set(_false_alarms(scores[:30], scores, generator(0, "halves"))) == {"false_alarms"}
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_path, monkeypatch):

@@ -152,8 +152,8 @@ def test_score_prints_json_and_writes_csv(called, guard, tmp_path):
     found = json.loads(result.stdout)
     assert len(found["images"]) == found["n"] == 20
     assert all(row["accepted"] == (row["score"] <= found["threshold"]) for row in found["images"])
-    again = called("ood", "score", guard, "digits@0:20", "--out", tmp_path / "scores.csv")
-    assert "rejected" in again.stdout
+    again = called("ood", "score", guard, "digits@0:20", "--delta", "0.1", "--out", tmp_path / "scores.csv")
+    assert "with probability 0.9 over calibration sets" in again.stdout
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 21
     refused(called("ood", "score", guard, "digits@0:20", "--out", tmp_path / "scores.csv"), "exists already")
 
@@ -161,6 +161,7 @@ def test_score_prints_json_and_writes_csv(called, guard, tmp_path):
 def test_score_refuses_what_does_not_fit(called, guard, images):
     refused(called("ood", "score", guard, f"{images / 'rgb'}/"), "(3, 8, 8)", "(1, 8, 8)")
     refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
+    refused(called("ood", "score", guard, "digits@0:20", "--delta", "1.5"), "delta")
     refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")
 
 

@@ -49,6 +49,11 @@ def test_accepting_is_a_p_value_above_alpha(guard, images):
         assert torch.equal(guard.accept(images, alpha), guard.p_values(scores) > alpha)
 
 
+def test_with_delta_fewer_are_rejected(guard, images):
+    assert guard.threshold(0.2, 0.1) > guard.threshold(0.2)
+    assert torch.equal(guard.accept(images, 0.2, 0.1), guard.score(images) <= guard.threshold(0.2, 0.1))
+
+
 def test_an_alpha_below_what_calibration_can_tell_is_refused(guard):
     with pytest.raises(SettingError, match="alpha"):
         guard.threshold(1e-4)

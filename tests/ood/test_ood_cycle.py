@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,6 +63,7 @@ def test_sharpened_images_are_more_of_a_class_and_the_network_is_a_guest(splits)
 
 
 def test_training_with_sharpened_garbage_repeats_and_withstands_more(splits):
+    splits = replace(splits, train=splits.train.subset(slice(0, 300)))
     chosen = recipe(epochs=4, sharpen=3, sharpen_size=0.05, inversions=0.0, noise=0.5)
     first, second = trained(splits, chosen), trained(splits, chosen)
     assert first.target.hash == second.target.hash

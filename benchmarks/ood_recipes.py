@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from invaudit.data import FAMILIES, ImageSet, Transform, generator, load, split
+from invaudit.benchmarks.ood.sets import families as synthetic_families
+from invaudit.data import Transform, generator, load, split
 from invaudit.inversion import InversionSettings, Inverter
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import GarbageSettings, Joint, Recipe, counterfeits, new_target, predictions, train_network
@@ -77,16 +78,6 @@ def recipe_of(candidate: str) -> Recipe:
     )
 
 
-def outliers(held_out: ImageSet, seed: int) -> dict[str, torch.Tensor]:
-    """Return images of every family, made from held-out ID images."""
-    transform = Transform(held_out.images.shape[2], held_out.images.shape[1])
-    images, labels = held_out.floats(), held_out.labels
-    return {
-        name: transform.quantise(family(images, labels, EACH, generator(seed, f"synthetic/{name}"))).float() / 255
-        for name, family in FAMILIES.items()
-    }
-
-
 def measure(id_set: str, candidate: str, seed: int) -> dict[str, Any]:
     """Train one network and return what it is chosen by."""
     data = load(f"{id_set}:train")
@@ -101,8 +92,9 @@ def measure(id_set: str, candidate: str, seed: int) -> dict[str, Any]:
     joint = Joint().fit(train, splits.train.labels, held_out=fit, garbage=target.has_garbage)
     inside, inside_parts = joint.score(held_out), joint.score_parts(held_out)
     families, parts = {}, {name: [] for name in inside_parts}
-    for name, images in outliers(splits.calibrate, seed).items():
-        found = collect(target, images, keep_maps=False)
+    transform = Transform(data.images.shape[2], data.images.shape[1])
+    for name, images in synthetic_families(splits.calibrate, transform, seed, EACH).items():
+        found = collect(target, images.float() / 255, keep_maps=False)
         families[name] = auroc(inside, joint.score(found))
         for part, scores in joint.score_parts(found).items():
             parts[part].append(auroc(inside_parts[part], scores))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -27,6 +26,7 @@ from invaudit.leakage import (
     read_pairs,
     stratified,
 )
+from invaudit.leakage.judging import COUNTS, as_table
 from invaudit.models import resolve_device
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
@@ -118,7 +118,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(hashes.values())) as folder:
         _score(settings, folder.path, given, pool, reference, metrics)
         neighbours = _neighbours(given, members, controls, metrics, folder.path / "work")
-        write_csv(folder.path / "neighbours.csv", pd.DataFrame(neighbours, columns=list(NEIGHBOURS)))
+        write_csv(folder.path / "neighbours.csv", as_table(neighbours, NEIGHBOURS))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making the report")
         leakage_page(folder.path)
@@ -174,11 +174,11 @@ def _score(
         alpha=settings.alpha,
         exploratory=settings.used_members,
     )
-    write_csv(folder / "table.csv", _table([{**row, **who} for row in rows], TABLE))
+    write_csv(folder / "table.csv", as_table([{**row, **who} for row in rows], TABLE, *COUNTS))
     scores = [{**row, **who, "score": name} for name, row in audit.record["membership"].items()]
-    write_csv(folder / "membership.csv", _table(scores, MEMBERSHIP))
+    write_csv(folder / "membership.csv", as_table(scores, MEMBERSHIP))
     counts = [{**row, **who, "method": name} for name, row in audit.record["papers_count"].items()]
-    write_csv(folder / "papers_count.csv", _table(counts, PAPERS_COUNT))
+    write_csv(folder / "papers_count.csv", as_table(counts, PAPERS_COUNT))
     write_json(folder / "records" / "score.json", {"audit": audit.record, "pool": about})
     place = folder / "scores" / f"seed-{seed}" / settings.name
     units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum, "unit": design.units}
@@ -189,12 +189,6 @@ def _score(
     write_bytes(place / f"{METHOD}.npz", npz_bytes(audit.nearest[METHOD] | shown))
     if shown:
         write_bytes(place / "images.npz", npz_bytes({"images": tested.images.images.numpy()}))
-
-
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=list(columns))
-    counts = [name for name in ("n_reconstructions", "distinct_hits", "scoring_limit") if name in columns]
-    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def _neighbours(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from invaudit.stats import ALPHA, decide, holm
 
@@ -25,8 +26,16 @@ PAPERS_COUNT = (
 )  # fmt: skip
 """Columns of ``papers_count.csv``."""
 
+COUNTS = ("n_reconstructions", "distinct_hits", "scoring_limit")
+"""Columns of ``table.csv`` that are whole numbers, or missing."""
+
 Tests = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Key = tuple[str, str]
+
+
+def as_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *counts: str) -> pd.DataFrame:
+    """Return rows as a table with these columns; ``counts`` are whole numbers, or missing."""
+    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(counts, "Int64"))
 
 
 def adjusted(tests: Tests, methods: Sequence[str], metrics: Sequence[str]) -> dict[Key, float]:

@@ -1,7 +1,6 @@
 """The pool of an audit: members and controls together, in an order that tells nothing about who is which."""
 
 import csv
-import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from invaudit.data import ImageSet
+from invaudit.data.splits import image_hashes
 from invaudit.leakage.blind import Blind, blind_baseline
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
 from invaudit.stats import Design, Observational, Pairs, strata
@@ -81,7 +81,7 @@ def make_pool(
         if groups is not None:
             raise DataError("groups beside pairs: the coins of pairs were tossed for images; give one of the two")
         members, controls = _paired(members, controls, pairs)
-    hashes = [_hashes(members), _hashes(controls)]
+    hashes = [image_hashes(members), image_hashes(controls)]
     both = set(hashes[0]) & set(hashes[1])
     # The coins of pairs that share an image do not fall independently, given that it is not both member and control.
     shared = both if pairs is None else {one for one, count in Counter(hashes[0] + hashes[1]).items() if count > 1}
@@ -234,7 +234,3 @@ def _first(hashes: list[bytes]) -> NDArray[np.bool_]:
     first = np.zeros(len(hashes), bool)
     first[np.unique(hashes, return_index=True)[1]] = True
     return first
-
-
-def _hashes(images: ImageSet) -> list[bytes]:
-    return [hashlib.sha256(image.tobytes()).digest() for image in images.images.contiguous().numpy()]

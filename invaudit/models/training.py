@@ -141,6 +141,12 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
     return float((predictions == labels).double().mean())
 
 
+def chance_limit(classes: int, n: int, *, spreads: float) -> float:
+    """Return the accuracy of guessing among the classes on n images, plus so many standard deviations."""
+    chance = 1 / classes
+    return chance + spreads * (chance * (1 - chance) / n) ** 0.5
+
+
 def _step(
     target: Target,
     images: Tensor,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invaudit.data import ImageSet, Splits, split
 from invaudit.models import Activations, Target, accuracy, collect, load_target, save_target
+from invaudit.models.training import chance_limit
 from invaudit.ood.cycle import new_target, train_network, with_garbage
 from invaudit.ood.joint import FEWEST, Joint
 from invaudit.ood.recipes import Recipe
@@ -212,8 +213,7 @@ def check(train: ImageSet, start: Target | None, *, as_it_is: bool) -> ImageSet:
     some = train.subset(torch.linspace(0, len(train) - 1, min(1_000, len(train))).long())
     found = collect(start, some, keep_maps=False).logits[:, : start.classes].argmax(1)
     share = accuracy(found, some.labels)
-    chance = 1 / start.classes
-    if share < chance + 3 * (chance * (1 - chance) / len(found)) ** 0.5:
+    if share < chance_limit(start.classes, len(found), spreads=3):
         raise ModelError(
             f"the model gets {share:.1%} of {train.name} right, no better than chance: "
             "wrong --input, --mean, --std or class order"

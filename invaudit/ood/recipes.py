@@ -93,17 +93,16 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _fed(self) -> "Recipe":
-        check_loss(self.loss, self.garbage)
-        if self.loss is not None and self.training.label_smoothing:
-            raise ValueError(f"loss {self.loss!r} knows no label smoothing; set training.label_smoothing to 0")
+        check_loss(self.loss, self.garbage, self.training)
         return self
 
 
-def check_loss(loss: str | None, garbage: GarbageSettings | None) -> None:
-    """Refuse a loss and outliers that do not go together.
+def check_loss(loss: str | None, garbage: GarbageSettings | None, training: TrainingSettings | None = None) -> None:
+    """Refuse a loss, outliers and, where it is known, a training that do not go together.
 
     Raises:
-        ValueError: A loss without the outliers that it needs, with outliers that it ignores, or with a weight of them.
+        ValueError: A loss without the outliers that it needs, with outliers that it ignores, with a weight of them, or
+            with label smoothing.
     """
     if loss is None:
         return
@@ -112,6 +111,8 @@ def check_loss(loss: str | None, garbage: GarbageSettings | None) -> None:
         raise ValueError(f"loss {loss!r} {asks}")
     if garbage and garbage.weight != 1:
         raise ValueError(f"loss {loss!r} weighs outliers itself; leave garbage.weight at 1")
+    if training and training.label_smoothing:
+        raise ValueError(f"loss {loss!r} knows no label smoothing; set training.label_smoothing to 0")
 
 
 class FitSettings(Settings):

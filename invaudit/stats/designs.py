@@ -86,7 +86,7 @@ class Pairs:
         """Return 2 ** -h for the h pairs that ``hits`` (positions of images) touch: all their coins fall one way."""
         return 0.5 ** len(np.unique(self.pair[hits]))
 
-    def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:  # noqa: ARG002 (one interface)
+    def balanced(self, labels: ArrayLike, rng: np.random.Generator) -> Positions:  # noqa: ARG002 (one interface)
         """Return the positions of a pool with as many members as controls per class: of all images."""
         return np.arange(len(self))
 

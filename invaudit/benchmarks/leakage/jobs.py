@@ -22,6 +22,7 @@ from invaudit.leakage import (
     train_target,
 )
 from invaudit.models import InputSpec, Target, accuracy, collect, load_target, resolve_device, threads
+from invaudit.models.training import chance_limit
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError, SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
@@ -122,9 +123,9 @@ def _load(settings: LeakageBenchmark, choice: ReleasedTarget, pool: DrawnPool) -
     target = load_target(choice.model, arch=choice.arch, spec=spec).to(resolve_device(settings.device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
-    member, chance = pool.member, 1 / target.classes
+    member = pool.member
     fit = accuracy(collect(target, pool.images[member], keep_maps=False).logits.argmax(1), pool.labels[member])
-    if fit < chance + CHANCE_SPREADS * (chance * (1 - chance) / int(member.sum())) ** 0.5:
+    if fit < chance_limit(target.classes, int(member.sum()), spreads=CHANCE_SPREADS):
         raise ModelError(
             f"{choice.model} gives {fit:.0%} of its members their class, hardly more than chance; "
             "check arch, mean, std and members"

@@ -83,8 +83,7 @@ def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, Blind]:
         InputError: Data that is missing, has no labels, or does not fit together.
     """
     members, controls, reference = _labelled(choice.members), _labelled(choice.controls), load(choice.reference)
-    refuse_duplicates({"controls": controls, "reference": reference})
-    refuse_duplicates({"members": members, "reference": reference})
+    refuse_duplicates({"members": members, "controls": controls, "reference": reference})
     rng = np.random.default_rng(child(seed, f"pool/{choice.members}"))
     tested, blind = stratified(make_pool(members, controls), rng, most=choice.most)
     classes = int(members.labels.max()) + 1

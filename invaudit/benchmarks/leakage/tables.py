@@ -10,6 +10,7 @@ import pandas as pd
 from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
 from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
+from invaudit.leakage.judging import COUNTS, as_table
 from invaudit.runtime.files import read_json
 from invaudit.stats import holm
 from invaudit.stats.verdicts import Word
@@ -56,19 +57,15 @@ def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
     ]
     scores = _membership_rows(stored)
     return {
-        "table": _frame(rows, TABLE, "n_reconstructions", "distinct_hits", "scoring_limit"),
-        "membership": _frame(scores, MEMBERSHIP),
-        "summary": _frame(
+        "table": as_table(rows, TABLE, *COUNTS),
+        "membership": as_table(scores, MEMBERSHIP),
+        "summary": as_table(
             _summary_rows(rows, scores, stored.settings.alpha), SUMMARY, "low_p", "leak", "no_evidence", "inconclusive"
         ),
-        "targets": _frame(_describing_rows(stored), TARGETS),
-        "controls": _frame(_control_rows(stored, called, rows), CONTROLS),
-        "papers_count": _frame(_counting_rows(stored), PAPERS_COUNT, "members", "controls"),
+        "targets": as_table(_describing_rows(stored), TARGETS),
+        "controls": as_table(_control_rows(stored, called, rows), CONTROLS),
+        "papers_count": as_table(_counting_rows(stored), PAPERS_COUNT, "members", "controls"),
     }
-
-
-def _frame(rows: list[Record], columns: tuple[str, ...], *counts: str) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(counts, "Int64"))
 
 
 def _summary_rows(rows: list[Record], scores: list[Record], alpha: float) -> list[Record]:

@@ -80,13 +80,17 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
 
 def synthetic(sets: Sets, seed: int, n: int) -> ImageSet:
     """Return outliers of families that nothing was trained on, n of each, made from held-out ID images."""
-    held_out = sets.splits.fit
-    parts = []
-    for name, family in FAMILIES.items():
-        made = family(held_out.floats(), held_out.labels, n, generator(seed, f"synthetic/{name}"))
-        parts.append(sets.transform.quantise(made))
-    images = torch.cat(parts)
+    images = torch.cat(list(families(sets.splits.fit, sets.transform, seed, n).values()))
     return ImageSet("synthetic", images, torch.full((len(images),), -1), sets.transform)
+
+
+def families(held_out: ImageSet, transform: Transform, seed: int, n: int) -> dict[str, Tensor]:
+    """Return n outliers (n, C, H, W) uint8 of each synthetic family, made from held-out ID images."""
+    images, labels = held_out.floats(), held_out.labels
+    return {
+        name: transform.quantise(family(images, labels, n, generator(seed, f"synthetic/{name}")))
+        for name, family in FAMILIES.items()
+    }
 
 
 def halves(n: int, seed: int) -> Tensor:

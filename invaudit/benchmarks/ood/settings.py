@@ -83,8 +83,8 @@ class OODBenchmark(Settings):
             raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
-        if self.training.label_smoothing and any(network.loss for network in self.networks.values()):
-            raise ValueError("training.label_smoothing is not 0, which networks with a loss of their own do not know")
+        for network in self.networks.values():
+            check_loss(network.loss, network.garbage, self.training)
         if self.id != "digits" and not self.ood:
             raise ValueError("ood is empty; name at least one OOD set")
         return self

@@ -78,7 +78,7 @@ def train(
     precision: torch.dtype = torch.float32,
     outliers: Outliers | None = None,
     loss: nn.Module | None = None,
-    after_epoch: Callable[[int], None] | None = None,
+    after_step: Callable[[int], None] | None = None,
     state: dict[str, Stateful] | None = None,
     checkpoint: Path | None = None,
 ) -> History:
@@ -93,7 +93,7 @@ def train(
         outliers: Images of no class, fresh in every step.
         loss: ``loss(logits, features, labels) -> Tensor`` with outliers labelled below 0; parameters of its own are
             trained along. None: the weighted cross-entropy, outliers being of the garbage class.
-        after_epoch: Called with the number of epochs done.
+        after_step: Called with the number of steps done.
         state: Further objects that a resumed training needs as they were.
         checkpoint: File that is written after every epoch and continued from where it exists.
 
@@ -126,10 +126,10 @@ def train(
                 optimizer.step()
                 scheduler.step()
                 losses.append(found.detach())
-        history.steps += len(losses)
+                history.steps += 1
+                if after_step:
+                    after_step(history.steps)
         history.loss.append(float(torch.stack(losses).mean()))
-        if after_epoch:
-            after_epoch(epoch + 1)
         if checkpoint:
             _save(checkpoint, parts, rng, epoch + 1)
     target.eval()

@@ -62,20 +62,29 @@ class Trained:
 
 
 class Cycle:
-    """Inverts the network after an epoch and excludes what comes out: a state that training carries along."""
+    """Inverts the network every so many steps and excludes what comes out: a state that training carries along."""
 
     def __init__(
-        self, target: Target, recipe: Recipe, garbage: Garbage, held_out: ImageSet, rng: torch.Generator
+        self,
+        target: Target,
+        recipe: Recipe,
+        garbage: Garbage,
+        held_out: ImageSet,
+        rng: torch.Generator,
+        *,
+        steps_per_epoch: int,
     ) -> None:
         self.target, self.recipe, self.garbage, self.held_out, self.rng = target, recipe, garbage, held_out, rng
+        self.steps_per_epoch = steps_per_epoch
         self.inverter = self._new()
         self.cycles = self.steps = self.excluded = 0
         self.snapshots = Snapshots()
 
-    def __call__(self, epoch: int) -> None:
-        """Run one cycle after ``epoch`` epochs where one is due; the last epoch has nothing to train after it."""
+    def __call__(self, step: int) -> None:
+        """Run one cycle after ``step`` steps where one is due; the last step has nothing to train after it."""
         settings = _garbage(self.recipe)
-        if epoch % settings.every or epoch >= self.recipe.training.epochs:
+        every = max(1, round(settings.every * self.steps_per_epoch))
+        if step % every or step >= self.recipe.training.epochs * self.steps_per_epoch:
             return
         if settings.renew_every and self.cycles and self.cycles % settings.renew_every == 0:
             self.inverter = self._new()
@@ -84,14 +93,15 @@ class Cycle:
         self.cycles += 1
         if inversion.outcome == "diverged":
             logger.warning(
-                "epoch %d: %s; this cycle adds nothing, the next one starts a new generator", epoch, inversion.message
+                "step %d: %s; this cycle adds nothing, the next one starts a new generator", step, inversion.message
             )
             self.inverter = self._new()
             return
         classes = self.target.classes
         labels = torch.arange(classes).repeat(-(-settings.per_cycle // classes))[: settings.per_cycle]
         images = self.inverter.sample(labels, self.rng)
-        if each := min(SHOWN, settings.per_cycle // classes):
+        epoch = -(-step // self.steps_per_epoch)
+        if epoch not in self.snapshots.epochs and (each := min(SHOWN, settings.per_cycle // classes)):
             shown = [self.garbage.quantise(images[labels == label][:each].cpu()) for label in range(classes)]
             self.snapshots.epochs.append(epoch)
             self.snapshots.images.append(torch.stack(shown))
@@ -197,7 +207,8 @@ def train_network(
         garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise)
         slots = round(recipe.garbage.slots * recipe.training.batch_size)
         outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
-        cycle = Cycle(target, recipe, garbage, held_out, own)
+        steps_per_epoch = -(-len(data) // recipe.training.batch_size)
+        cycle = Cycle(target, recipe, garbage, held_out, own, steps_per_epoch=steps_per_epoch)
     history = train(
         target,
         data,
@@ -206,7 +217,7 @@ def train_network(
         precision=precision,
         outliers=outliers,
         loss=_loss(recipe.loss, target, own) if recipe.loss else None,
-        after_epoch=cycle if recipe.garbage and recipe.garbage.inversions else None,
+        after_step=cycle if recipe.garbage and recipe.garbage.inversions else None,
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,
     )

@@ -54,8 +54,8 @@ class GarbageSettings(Settings):
     per_cycle: int = Field(default=1_000, ge=1)
     """Inversions that a cycle adds, the same number for each class."""
 
-    every: int = Field(default=1, ge=1)
-    """Epochs between two cycles; the papers invert after every epoch."""
+    every: float = Field(default=1, gt=0)
+    """Epochs between two cycles, in whole steps; the papers invert after every epoch."""
 
     exclude: Literal["all", "uncertain"] = "all"
     """Which inversions go to garbage: all (arXiv 2505.23448), or those whose UE is above the 95 % quantile of held-out

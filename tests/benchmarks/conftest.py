@@ -9,8 +9,9 @@ SMALL = {
     "arch": "small-cnn",
     "training": {"epochs": 2, "batch_size": 64, "precision": "float32"},
     "inversion": {"steps": 3, "batch_size": 16},
-    "attack": {"steps": 3, "batch_size": 16},
+    "attacks": {"sure": {"steps": 3, "batch_size": 16, "hot": True}, "same": {"steps": 3, "batch_size": 16}},
     "attack_images": 35,
+    "slow_images": 20,
     "synthetic_images": 4,
     "networks": {
         "random": {"trained": False},

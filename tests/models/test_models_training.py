@@ -82,16 +82,16 @@ def test_checkpoint_of_another_training_is_refused(few, make, tmp_path):
         )  # fmt: skip
 
 
-def test_after_epoch_is_called_and_further_state_is_resumed(few, make, tmp_path):
+def test_after_step_is_called_and_further_state_is_resumed(few, make, tmp_path):
     path, seen = tmp_path / "work.pt", []
     more = training.History(5, [1.0])
-    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_epoch=seen.append,
-          checkpoint=path, state={"more": more})  # fmt: skip
-    assert seen == [1, 2, 3]
+    done = train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_step=seen.append,
+                 checkpoint=path, state={"more": more})  # fmt: skip
+    assert seen == list(range(1, done.steps + 1))
     fresh = training.History(0, [])
-    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_epoch=seen.append,
+    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), after_step=seen.append,
           checkpoint=path, state={"more": fresh})  # fmt: skip
-    assert seen == [1, 2, 3]
+    assert len(seen) == done.steps
     assert fresh == more
 
 

@@ -124,7 +124,7 @@ def make_run() -> Callable[[Path], Path]:
             folder / "calibration.csv", index=False
         )
         share = base["network"].map({"full": 0.97, "derived": 0.9, "inversion": 0.93, "noise": 0.4, "plain": 0.02})
-        base.assign(n=700, resistance=share + 0.005 * base["seed"], accepted=1 - share).to_csv(
+        base.assign(attack="sure", n=700, resistance=share + 0.005 * base["seed"], accepted=1 - share).to_csv(
             folder / "resistance.csv", index=False
         )
         (folder / "config.yaml").write_text("id: digits\nseeds: [0, 1, 2]\ntraining:\n  epochs: 12\n", encoding="utf-8")

@@ -109,7 +109,7 @@ def test_a_folder_without_summary_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_empty_tables_are_missing_tables(run_folder: Path, page: Callable[[Path], Any]) -> None:
     (run_folder / "cost.csv").write_text("\n", encoding="utf-8")
-    (run_folder / "resistance.csv").write_text("id_set,seed,network,n,resistance,accepted\n", encoding="utf-8")
+    (run_folder / "resistance.csv").write_text("id_set,seed,network,attack,n,resistance,accepted\n", encoding="utf-8")
     text = page(run_folder).text
     assert "cost.csv is missing or empty" in text
     assert "resistance.csv is missing or empty" in text

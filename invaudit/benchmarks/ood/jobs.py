@@ -45,7 +45,9 @@ logger = logging.getLogger(__name__)
 Scorer = Callable[[Activations], dict[str, Tensor]]
 PIXELS = "none"
 ALPHA = 0.05
-ID_TEST, CONTROL_SAME = "id-test", "control-same"
+ID_TEST, CONTROL_SAME, CALIBRATE = "id-test", "control-same", "calibrate"
+SLOW = ("GradNorm", "GradUncertainty")
+"""They take a gradient in all weights for each image: milliseconds each."""
 
 
 def job_name(seed: int, network: str) -> str:
@@ -87,8 +89,16 @@ class Job:
         """Return whether a detector has not failed so far."""
         return name not in self.record["detectors"] or self.record["detectors"][name]["status"] == "ok"
 
-    def score(self, target: Target, scorers: dict[str, Scorer], sets: dict[str, ImageSet]) -> dict[str, Tensor]:
+    def score(
+        self, target: Target, scorers: dict[str, Scorer], sets: dict[str, ImageSet | Tensor], slow_images: int | None
+    ) -> dict[str, Tensor]:
         """Pass every image of the sets through the target once and every batch to every detector that works.
+
+        Args:
+            target: The network.
+            scorers: Name -> what gives the scores of one or more rows.
+            sets: Name -> images.
+            slow_images: Evenly spaced images of each set that the ``SLOW`` detectors see; None: all.
 
         Returns:
             The logits of each set.
@@ -96,17 +106,29 @@ class Job:
         logits = {}
         found: dict[str, dict[str, list[Tensor]]] = {name: defaultdict(list) for name in scorers}
         for where, images in sets.items():
-            parts = []
+            parts, done = [], 0
+            few = torch.zeros(len(images), dtype=torch.bool)
+            few[evenly(len(images), min(slow_images or len(images), len(images)))] = True
             for part in passes(target, images):
                 parts.append(part.logits)
+                seen = few[done : done + len(part)]
+                done += len(part)
                 for name in filter(self.works, scorers):
+                    given = part.select(seen) if name in SLOW and not seen.all() else part
+                    if not len(given):
+                        continue
                     with self.detector(name):
-                        for row, scores in scorers[name](part).items():
+                        for row, scores in scorers[name](given).items():
                             found[name][f"{row}::{where}"].append(finite(scores, row))
             logits[where] = torch.cat(parts)
         for name in filter(self.works, scorers):
             self.arrays |= {key: torch.cat(scores).numpy() for key, scores in found[name].items()}
         return logits
+
+
+def evenly(n: int, k: int) -> np.ndarray:
+    """Return k of n positions, evenly spaced: those of the images that slow detectors see."""
+    return np.linspace(0, n - 1, k).round().astype(int)
 
 
 def _pixels(sets: Sets) -> Job:
@@ -132,17 +154,20 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     made = _train(settings, seed, choices, sets, target, work) if choices.trained else None
     job = Job()
     train = _collect_train(target, _shuffled(sets.splits.train, seed), settings.map_images)
-    held_out = {name: collect(target, getattr(sets.splits, name)) for name in ("fit", "calibrate")}
+    fit = collect(target, sets.splits.fit)
     joint = Joint()
-    scorers = _own(job, target, joint, train, held_out["fit"])
+    scorers = _own(job, target, joint, train, fit)
     if choices.baselines:
         outliers = collect(target, synthetic(sets, seed, settings.synthetic_images)) if choices.tuned else None
-        scorers |= _baselines(job, settings, seed, target, train, sets, held_out["fit"], outliers)
-    logits = job.score(target, scorers, _scored(sets))
+        scorers |= _baselines(job, settings, seed, target, train, sets, fit, outliers)
+    attacks = _attack(job, settings, seed, target) if made else {}
+    wanted = {**_scored(sets), CALIBRATE: sets.splits.calibrate, **attacks}
+    logits = job.score(target, scorers, wanted, settings.slow_images)
     job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
-    _describe(job, target, sets, logits[ID_TEST], joint, held_out["calibrate"], seed)
+    _describe(job, target, sets, logits[ID_TEST], seed)
+    for name in attacks:
+        job.arrays[f"fooled::{name}"] = counterfeits(logits[name], target.classes).numpy()
     if made:
-        _attack(job, settings, seed, target, joint)
         steps = made.steps + made.inversion_steps
         job.record["cost"] = {"steps": steps, "seconds": made.seconds, "inversions": made.inversions}
     if made and made.snapshots.epochs:
@@ -255,9 +280,7 @@ def _own_detector(path: str) -> Callable[[Fitting], Any]:
     return lambda fitting: kind().fit(fitting.train, fitting.train_labels)
 
 
-def _describe(
-    job: Job, target: Target, sets: Sets, logits: Tensor, joint: Joint, calibrate: Activations, seed: int
-) -> None:
+def _describe(job: Job, target: Target, sets: Sets, logits: Tensor, seed: int) -> None:
     labels = sets.splits.test.labels.numpy()
     found = predictions(logits).numpy()
     sure = confidence(logits).numpy()
@@ -270,9 +293,7 @@ def _describe(
     job.record["classes"] = target.classes
     job.record["calibration"] = {"ece": expected_calibration_error(sure, found == labels), "alpha": ALPHA}
     if f"joint::{ID_TEST}" in job.arrays:
-        calibration = joint.score(calibrate).numpy()
-        job.arrays["joint-calibration"] = calibration
-        test = job.arrays[f"joint::{ID_TEST}"]
+        calibration, test = (job.arrays[f"joint::{where}"] for where in (CALIBRATE, ID_TEST))
         job.record["calibration"] |= _false_alarms(calibration, test, generator(seed, "calibration/halves"))
 
 
@@ -292,27 +313,18 @@ def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generato
     return {**found, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
 
 
-def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target, joint: Joint) -> None:
-    """Let a fresh generator of another kind try to make images that the network calls a class."""
-    rng = generator(seed, "attack")
-    attacker = Inverter(settings.attack, target, rng)
-    outcome = attacker.run(target).outcome
-    if outcome == "diverged":
-        job.record["resistance"] = {"n": 0, "resistance": None, "accepted": None, "outcome": outcome}
-        return
+def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, Tensor]:
+    """Let fresh generators try to make images that the network calls a class; return the images of each."""
+    made, job.record["attacks"] = {}, {}
     labels = torch.arange(settings.attack_images) % target.classes
-    images = attacker.sample(labels, rng)
-    found = collect(target, images, keep_maps=False)
-    job.arrays["attack-probability"] = found.logits.double().softmax(1)[:, : target.classes].max(1).values.numpy()
-    fooled = counterfeits(found.logits, target.classes)
-    resistance = 1 - float(fooled.double().mean())
-    record = {"n": len(images), "resistance": resistance, "accepted": None, "outcome": outcome}
-    if f"joint::{ID_TEST}" in job.arrays:
-        scores = joint.score(found).numpy()
-        job.arrays["joint-attack"] = scores
-        accepted = scores <= conformal_threshold(job.arrays["joint-calibration"], ALPHA)
-        record["accepted"] = float((accepted & fooled.numpy()).mean())
-    job.record["resistance"] = record
+    for name, attack in settings.attacks.items():
+        rng = generator(seed, f"attack/{name}")
+        attacker = Inverter(attack, target, rng)
+        outcome = attacker.run(target).outcome
+        job.record["attacks"][name] = outcome
+        if outcome != "diverged":
+            made[f"attack-{name}"] = attacker.sample(labels, rng)
+    return made
 
 
 def check_jobs(settings: OODBenchmark) -> None:
@@ -328,5 +340,5 @@ def check_jobs(settings: OODBenchmark) -> None:
         _own_detector(path)
     sets = load_sets(settings, settings.seeds[0])
     target = _new(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
-    for inversion in (settings.inversion, settings.attack):
+    for inversion in (settings.inversion, *settings.attacks.values()):
         Inverter(inversion, target, generator(0, "check"))

@@ -62,12 +62,14 @@ class OODBenchmark(Settings):
     training: TrainingSettings
     inversion: InversionSettings
     networks: dict[str, Network] = Field(min_length=1)
-    attack: InversionSettings
-    """The fresh generator that measures resistance: of another seed, and where it says so of another kind."""
+    attacks: dict[str, InversionSettings] = Field(min_length=1)
+    """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
     attack_images: int = Field(default=500, ge=1)
-    """Fresh inversions that measure resistance."""
+    """Fresh inversions that each of them makes."""
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
+    slow_images: int | None = Field(default=None, ge=2)
+    """Evenly spaced images of each set for detectors that take a gradient in all weights for each image; None: all."""
     synthetic_images: int = Field(default=40, ge=1)
     """Images of each synthetic family that baselines are tuned on."""
     detectors: tuple[str, ...] = ()

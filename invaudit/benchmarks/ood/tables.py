@@ -1,6 +1,7 @@
 """Tables of a run, made from its stored scores and records alone."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from invaudit.benchmarks.ood.jobs import CONTROL_SAME, ID_TEST, PIXELS, job_name
+from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, CONTROL_SAME, ID_TEST, PIXELS, evenly, job_name
 from invaudit.benchmarks.ood.settings import OURS, OODBenchmark
 from invaudit.report import is_baseline
 from invaudit.runtime.files import content_hash, read_json
@@ -22,6 +23,7 @@ from invaudit.stats import (
     auroc_interval,
     bootstrap_auroc,
     combine,
+    conformal_threshold,
     draws,
     holm,
     percentile_interval,
@@ -72,7 +74,10 @@ class Stored:
 
     def half(self, n: int) -> np.ndarray:
         """Return which ID images play OOD in the control-split."""
-        return self.arrays["half"] if "half" in self.arrays else np.arange(n) % 2 == 1
+        if "half" not in self.arrays:
+            return np.arange(n) % 2 == 1
+        half = self.arrays["half"]
+        return half[evenly(len(half), n)]
 
 
 def read_jobs(folder: Path, settings: OODBenchmark) -> list[Stored]:
@@ -231,7 +236,9 @@ class Paired:
                 return None
             counts = self.draws[seed]
             values.append(ranking(*pair).auroc)
-            resampled.append(bootstrap_auroc(*pair, counts.id_counts, counts.ood_counts[ood_set]))
+            resampled.append(
+                bootstrap_auroc(*pair, _of(counts.id_counts, pair[0]), _of(counts.ood_counts[ood_set], pair[1]))
+            )
         return np.array(values), np.stack(resampled)
 
     def difference(self, network: str, detector: str, ood_sets: list[str], how: Any) -> dict[str, float]:
@@ -264,6 +271,12 @@ class Paired:
         }
 
 
+def _of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the counts of the images that a detector has seen, all or evenly spaced ones."""
+    n = counts.shape[1]
+    return counts if len(scores) == n else counts[:, evenly(n, len(scores))]
+
+
 def _draws(sets: dict[str, Any], n_draws: int) -> Draws:
     """Return the resamples of one seed's images; seeds that share their images share their resamples."""
     test = sets["splits"]["test"]
@@ -284,27 +297,51 @@ def _adjusted(summary: pd.DataFrame) -> pd.Series:
     return adjusted
 
 
+def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Give for each detector the share of attack images that fool the network and that it accepts, and its AUROC."""
+    for detector in job.record["detectors"]:
+        calibration, own, found = (
+            job.arrays.get(f"{detector}::{where}") for where in (CALIBRATE, ID_TEST, f"attack-{attack}")
+        )
+        if calibration is None or own is None or found is None:
+            continue
+        accepted = (found <= conformal_threshold(calibration, ALPHA)) & fooled[evenly(len(fooled), len(found))]
+        yield {
+            "detector": detector,
+            "n": len(found),
+            "accepted": float(accepted.mean()),
+            "auroc": ranking(own, found).auroc,
+        }
+
+
 HELD_OUT = ("false_alarms_held_out", "band_low", "band_high")
 """False alarms on held-out ID images of the training file, and the band that they should lie in."""
 
 
 def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
-    """Return ``cost``, ``calibration`` and ``resistance``."""
-    tables: dict[str, list[dict[str, Any]]] = {"cost": [], "calibration": [], "resistance": []}
+    """Return ``cost``, ``calibration``, ``resistance`` and ``attacks``."""
+    tables: dict[str, list[dict[str, Any]]] = {"cost": [], "calibration": [], "resistance": [], "attacks": []}
     for job in jobs:
         head = {"id_set": id_set, "seed": job.seed, "network": job.network}
-        for name, rows in tables.items():
-            if name not in job.record:
-                continue
-            row = {**head, **job.record[name]}
-            if name == "calibration":
-                right = job.arrays["predictions"] == job.arrays["labels"]
-                row |= {"n": len(right), "id_accuracy": float(right.mean())}
-            rows.append(row)
+        if "cost" in job.record:
+            tables["cost"].append({**head, **job.record["cost"]})
+        if "calibration" in job.record:
+            right = job.arrays["predictions"] == job.arrays["labels"]
+            about = {"n": len(right), "id_accuracy": float(right.mean())}
+            tables["calibration"].append({**head, **job.record["calibration"], **about})
+        for attack, outcome in job.record.get("attacks", {}).items():
+            fooled = job.arrays.get(f"fooled::attack-{attack}")
+            about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
+            detectors = [] if fooled is None else list(_attacked(job, attack, fooled))
+            ours = {row["detector"]: row["accepted"] for row in detectors}.get(OURS[1])
+            row = {**head, "attack": attack}
+            tables["resistance"].append({**row, **about, "accepted": ours, "outcome": outcome})
+            tables["attacks"] += [{**row, **detector} for detector in detectors]
     columns = {
         "cost": ["steps", "seconds", "inversions"],
         "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
-        "resistance": ["n", "resistance", "accepted", "outcome"],
+        "resistance": ["attack", "n", "resistance", "accepted", "outcome"],
+        "attacks": ["attack", "detector", "n", "accepted", "auroc"],
     }
     return {
         name: pd.DataFrame(rows, columns=["id_set", "seed", "network", *columns[name]]) for name, rows in tables.items()

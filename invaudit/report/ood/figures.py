@@ -172,23 +172,23 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
 
 @styled
 def resistance(rows: pd.DataFrame) -> Figure:
-    """Draw the resistance of each network: bar = mean over seeds, dots = seeds.
+    """Draw the resistance of each network to each attack: bar = mean over seeds, dots = seeds.
 
     Args:
         rows: ``resistance.csv`` of one run.
     """
-    networks: dict[str, list[float]] = {}
+    bars: dict[tuple[str, str], list[float]] = {}
     for row in as_rows(rows):
         shown = [] if row["resistance"] is None else [100 * row["resistance"]]
-        networks.setdefault(row["network"], []).extend(shown)
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(networks)), layout="constrained")
+        bars.setdefault((row["network"], row["attack"]), []).extend(shown)
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(bars)), layout="constrained")
     axes = figure.subplots()
-    for y, (network, values) in enumerate(networks.items()):
+    for y, ((network, _), values) in enumerate(bars.items()):
         colour = OURS_MARK[0] if network == OURS[0] else GREY
         if values:
             axes.barh(y, sum(values) / len(values), height=0.6, color=colour, alpha=0.75)
             axes.plot(values, [y] * len(values), "o", color=INK, markersize=3, clip_on=False)
-    axes.set_yticks(range(len(networks)), list(networks))
+    axes.set_yticks(range(len(bars)), [f"{network}, {attack}" for network, attack in bars])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)

@@ -64,7 +64,7 @@ def _figures(run: OodRun) -> Iterator[Drawn]:
             yield Drawn(f"inversions-{network}", png(figures.inversions(*networks[network])), caption)
     if run.resistance is not None and len(run.resistance):
         caption = (
-            "Share of fresh inversions, by a generator unseen in training, that the network takes for no class. "
+            "Share of fresh inversions, by generators unseen in training, that the network takes for no class. "
             "Bar: mean over seeds; dots: seeds."
         )
         yield Drawn("resistance", png(figures.resistance(run.resistance)), caption)

@@ -178,6 +178,7 @@ def train_network(
     rng: torch.Generator,
     *,
     held_out: ImageSet,
+    real: ImageSet | None = None,
     checkpoint: Path | None = None,
 ) -> Trained:
     """Train a network in place by a recipe: plainly, with the garbage cycle, or with a loss of its own.
@@ -189,22 +190,26 @@ def train_network(
         rng: Source of everything random; garbage and cycle draw from children of it, so that the ID batches of all
             networks of one seed are the same.
         held_out: ID images that are not trained on (for selective exclusion).
+        real: Real outliers, through the transform of ``data``, where the recipe asks for some.
         checkpoint: File to continue from.
 
     Raises:
-        SettingError: The recipe has a garbage class and the network has none, or the other way round.
+        SettingError: The recipe has a garbage class and the network has none, or the other way round; or it asks for
+            real outliers and there are none.
     """
     if recipe.has_garbage_class != target.has_garbage:
         raise SettingError(
             "a recipe with a garbage class needs a network with one, and a recipe without needs a network without"
         )
+    if recipe.garbage and recipe.garbage.real and real is None:
+        raise SettingError("the recipe has a share of real outliers and none are given; set garbage.real to 0")
     start = time.perf_counter()
     outliers = cycle = None
     precision = resolve_precision(recipe.training.precision, target.device)
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
         transform = data.transform or Transform(data.images.shape[2], data.images.shape[1])
-        garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise)
+        garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise, real.images if real else None)
         slots = round(recipe.garbage.slots * recipe.training.batch_size)
         outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
         steps_per_epoch = -(-len(data) // recipe.training.batch_size)

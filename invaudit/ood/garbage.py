@@ -1,4 +1,4 @@
-"""What the garbage class sees in a step: noise, derived outliers and remembered inversions, sharpened if asked for."""
+"""What the garbage class sees in a step: noise, derived outliers, inversions, real outliers; sharpened if asked for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +43,7 @@ class Garbage:
         shape: (C, H, W) of an image.
         rng: Source of every draw.
         quantise: To the grey levels of the ID images, so that a network cannot tell garbage by its grey levels.
+        real: (M, C, H, W) uint8, real outliers, where the settings ask for some.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class Garbage:
         shape: tuple[int, int, int],
         rng: torch.Generator,
         quantise: Callable[[Tensor], Tensor],
+        real: Tensor | None = None,
     ) -> None:
         self.settings, self.shape, self.rng, self.quantise = settings, shape, rng, quantise
         self.memory = torch.zeros((0, *shape), dtype=torch.uint8)
+        self.real = self.memory if real is None else real
 
     def remember(self, images: Tensor) -> None:
         """Add inversions (N, C, H, W) in [0, 1]; the oldest beyond the cap are forgotten."""
@@ -68,15 +71,15 @@ class Garbage:
             images: The ID batch that derived outliers are made from, (B, C, H, W) in [0, 1].
             labels: Its labels (B,).
         """
-        from_memory = round(n * self.settings.inversions) if len(self.memory) else 0
+        wanted = ((self.memory, self.settings.inversions), (self.real, self.settings.real))
         from_images = round(n * self.settings.derived)
         parts = []
         if from_images:
             parts.append(self.quantise(derived(images.cpu(), labels.cpu(), from_images, self.rng)))
-        if from_memory:
-            index = torch.randint(len(self.memory), (from_memory,), generator=self.rng)
-            parts.append(self.memory[index])
-        if left := n - from_images - from_memory:
+        for source, share in wanted:
+            if (count := round(n * share)) and len(source):
+                parts.append(source[torch.randint(len(source), (count,), generator=self.rng)])
+        if left := n - sum(map(len, parts)):
             parts.append(self.quantise(noise(left, self.shape, self.rng, kinds=self.settings.noise_kinds)))
         return torch.cat(parts).to(images.device).float() / 255
 

@@ -38,6 +38,9 @@ class GarbageSettings(Settings):
     inversions: float = Field(default=0.0, ge=0)
     """Share of inversions; noise stands in before the first cycle."""
 
+    real: float = Field(default=0.0, ge=0)
+    """Share of real outliers, which have to be given: outside data that the other shares do without."""
+
     noise_kinds: tuple[str, ...] = ()
     """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
 
@@ -67,9 +70,9 @@ class GarbageSettings(Settings):
 
     @model_validator(mode="after")
     def _whole(self) -> "GarbageSettings":
-        total = self.noise + self.derived + self.inversions
+        total = self.noise + self.derived + self.inversions + self.real
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares noise, derived and inversions sum to {total:g}, expected 1")
+            raise ValueError(f"the shares noise, derived, inversions and real sum to {total:g}, expected 1")
         if unknown := set(self.noise_kinds) - set(NOISES):
             raise ValueError(f"unknown noise {min(unknown)!r}; known: {', '.join(NOISES)}")
         return self

@@ -91,6 +91,20 @@ def test_memory_forgets_the_oldest():
     assert int((garbage.memory == 255).flatten(1).all(1).sum()) == 10
 
 
+def test_real_outliers_take_their_share():
+    shares = GarbageSettings(noise=0.75, real=0.25)
+    real = torch.full((3, 1, 8, 8), 77, dtype=torch.uint8)
+    drawn = Garbage(shares, (1, 8, 8), generator(0, "g"), QUANTISE, real).draw(40, *batch())
+    assert int((drawn * 255 == 77).flatten(1).all(1).sum()) == 10
+
+
+def test_a_share_of_real_outliers_without_any_is_refused(splits):
+    asks = Recipe(garbage=GarbageSettings(noise=0.75, real=0.25))
+    target = new_target("small-cnn", splits.train, 7, generator(0, "w"), garbage=True)
+    with pytest.raises(SettingError, match=r"real outliers and none are given"):
+        train_network(target, splits.train, asks, generator(0, "t"), held_out=splits.fit)
+
+
 def test_shares_that_do_not_sum_to_one_are_refused():
     with pytest.raises(ValueError, match=r"sum to 1\.25"):
         recipe(noise=0.5)

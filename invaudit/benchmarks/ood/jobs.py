@@ -16,7 +16,7 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
-from invaudit.data import STATISTICS, ImageSet, generator, torchvision
+from invaudit.data import STATISTICS, ImageSet, generator, load, torchvision
 from invaudit.inversion import Inverter
 from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
 from invaudit.ood import (
@@ -191,7 +191,8 @@ def _recipe(settings: OODBenchmark, choices: Network) -> Recipe:
 def _train(settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path) -> Trained:
     # The same draws for every network of a seed: ID batches, shifts, dropout.
     recipe, rng = _recipe(settings, choices), generator(seed, "network/training")
-    return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, checkpoint=work)
+    real = sets.transform(load(choices.real)) if choices.real else None
+    return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, real=real, checkpoint=work)
 
 
 @dataclass(frozen=True)
@@ -339,6 +340,9 @@ def check_jobs(settings: OODBenchmark) -> None:
     for path in settings.detectors:
         _own_detector(path)
     sets = load_sets(settings, settings.seeds[0])
+    for network in settings.networks.values():
+        if network.real:
+            load(network.real)
     target = _new(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
     for inversion in (settings.inversion, *settings.attacks.values()):
         Inverter(inversion, target, generator(0, "check"))

@@ -69,10 +69,12 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     missing: dict[str, str] = {}
     for one in settings.ood:
         try:
-            images = transform(load(one.data))
+            images = load(one.data)
         except MissingDataError as error:
             missing[one.name] = str(error)
         else:
+            kept = ~torch.isin(images.labels, torch.tensor(list(one.without.values()), dtype=torch.int64))
+            images = transform(images.subset(kept))
             ood[one.name] = replace(images, name=one.name, labels=torch.full_like(images.labels, -1))
     splits = split(train, sizes, generator(seed, "data/splits"), test=test)
     return Sets(splits, ood, {one.name: one.group for one in settings.ood}, missing, transform)

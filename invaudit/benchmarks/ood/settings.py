@@ -20,6 +20,8 @@ class OODSet(Settings):
     name: str
     data: str
     group: Literal["near", "far", "seen", "shift"]
+    without: dict[str, int] = Field(default={})
+    """Classes that are left out since they show an ID class: name -> label."""
 
 
 class Network(Settings):
@@ -28,6 +30,8 @@ class Network(Settings):
     garbage: GarbageSettings | None = None
     loss: Loss | None = None
     """A loss of pytorch-ood in place of a garbage class: a training-time baseline."""
+    real: str | None = None
+    """DATA: real outliers for the share of them in ``garbage``, an upper reference with outside data."""
     trained: bool = True
     baselines: bool = False
     """Whether pytorch-ood's detectors run on it."""
@@ -37,6 +41,8 @@ class Network(Settings):
     @model_validator(mode="after")
     def _fed(self) -> "Network":
         check_loss(self.loss, self.garbage)
+        if (self.real is not None) != bool(self.garbage and self.garbage.real):
+            raise ValueError("real names outliers exactly where garbage.real is a share of them")
         return self
 
 

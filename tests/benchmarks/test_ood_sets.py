@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.benchmarks.ood.sets import load_sets
+from tests.benchmarks.conftest import SMALL
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    draws = np.random.default_rng(0)
+    for name, n in (("shapes", 400), ("others", 60)):
+        arrays = {}
+        for part in ("train", "test"):
+            arrays[f"{part}_images"] = draws.integers(0, 256, (n, 12, 12), dtype=np.uint8)
+            arrays[f"{part}_labels"] = np.arange(n) % 6
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    monkeypatch.setenv("INVAUDIT_DATA", str(tmp_path))
+    return tmp_path
+
+
+def chosen(**ood):
+    sets = [{"name": "others", "data": "others:test", "group": "near", **ood}]
+    sets.append({"name": "absent", "data": "absent:test", "group": "far"})
+    change = {"id": "shapes", "ood": sets, "side": 12, "fit": 50, "calibrate": 30, "test": 70}
+    return OODBenchmark.model_validate(SMALL | change)
+
+
+@pytest.mark.usefixtures("folder")
+def test_splits_have_the_sizes_asked_for_and_a_missing_set_is_noted():
+    sets = load_sets(chosen(), 0)
+    assert {name: len(images) for name, images in sets.splits.sets().items()} == {
+        "train": 320, "fit": 50, "calibrate": 30, "test": 70,
+    }  # fmt: skip
+    assert set(sets.missing) == {"absent"}
+    assert len(sets.ood["others"]) == 60
+
+
+def test_classes_that_show_an_id_class_are_left_out(folder):
+    with np.load(folder / "others.npz") as file:
+        kept = file["test_images"][~np.isin(file["test_labels"], (1, 4))]
+    images = load_sets(chosen(without={"one": 1, "four": 4}), 0).ood["others"].images
+    np.testing.assert_array_equal(images[:, 0].numpy(), kept)

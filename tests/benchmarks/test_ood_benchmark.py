@@ -181,6 +181,11 @@ def test_side_tables_come_from_the_scores(finished):
             threshold = np.quantile(arrays["joint::calibrate"], 0.95, method="higher")
             accepted = np.mean(fooled & (arrays[f"joint::attack-{row.attack}"] <= threshold))
             assert row.accepted == pytest.approx(accepted, abs=1.1 / len(fooled))
+    decisions = pd.read_csv(finished / "decisions.csv")
+    assert set(decisions["network"]) == {"full"}
+    for row in decisions.itertuples():
+        with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+            assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
     cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
     assert cost["full"] > cost["plain"]
 

@@ -158,8 +158,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     joint = Joint()
     scorers = _own(job, target, joint, train, fit)
     if choices.baselines:
-        outliers = collect(target, synthetic(sets, seed, settings.synthetic_images)) if choices.tuned else None
-        scorers |= _baselines(job, settings, seed, target, train, sets, fit, outliers)
+        scorers |= _baselines(job, settings, seed, choices, target, train, sets, fit)
     attacks = _attack(job, settings, seed, target) if made else {}
     wanted = {**_scored(sets), CALIBRATE: sets.splits.calibrate, **attacks}
     logits = job.score(target, scorers, wanted, settings.slow_images)
@@ -239,11 +238,11 @@ def _baselines(
     job: Job,
     settings: OODBenchmark,
     seed: int,
+    choices: Network,
     target: Target,
     train: _Train,
     sets: Sets,
     held_out: Activations,
-    outliers: Activations | None,
 ) -> dict[str, Scorer]:
     """Fit every detector of the comparison and return what gives its scores; those that cannot be fitted are noted."""
     classes = target.classes
@@ -257,9 +256,10 @@ def _baselines(
         fit_labels=sets.splits.fit.labels,
         rng=torch.Generator(),
     )
-    makers: dict[str, Callable[[Fitting], Any]] = {name: baseline.detector for name, baseline in BASELINES.items()}
-    if outliers is not None:
-        against = outliers.classes_only(classes)
+    names = choices.baselines if isinstance(choices.baselines, tuple) else BASELINES
+    makers: dict[str, Callable[[Fitting], Any]] = {name: BASELINES[name].detector for name in names}
+    if choices.tuned:
+        against = collect(target, synthetic(sets, seed, settings.synthetic_images)).classes_only(classes)
         makers |= {f"{name}@tuned": lambda fitting, name=name: tuned(name, fitting, against)[0] for name in TUNABLE}
     makers |= {path: _own_detector(path) for path in settings.detectors}
     scorers: dict[str, Scorer] = {}

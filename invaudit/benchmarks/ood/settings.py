@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
-from invaudit.ood import GarbageSettings
+from invaudit.ood import BASELINES, GarbageSettings
 from invaudit.ood.recipes import Loss, check_loss
 from invaudit.runtime.settings import Settings
 
@@ -33,14 +33,16 @@ class Network(Settings):
     real: str | None = None
     """DATA: real outliers for the share of them in ``garbage``, an upper reference with outside data."""
     trained: bool = True
-    baselines: bool = False
-    """Whether pytorch-ood's detectors run on it."""
+    baselines: bool | tuple[str, ...] = False
+    """Whether pytorch-ood's detectors run on it, or the names of those that do."""
     tuned: bool = False
     """Whether they also run tuned on synthetic outliers."""
 
     @model_validator(mode="after")
     def _fed(self) -> "Network":
         check_loss(self.loss, self.garbage)
+        if isinstance(self.baselines, tuple) and (unknown := set(self.baselines) - set(BASELINES)):
+            raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
         if (self.real is not None) != bool(self.garbage and self.garbage.real):
             raise ValueError("real names outliers exactly where garbage.real is a share of them")
         return self

@@ -319,8 +319,15 @@ HELD_OUT = ("false_alarms_held_out", "band_low", "band_high")
 
 
 def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
-    """Return ``cost``, ``calibration``, ``resistance`` and ``attacks``."""
-    tables: dict[str, list[dict[str, Any]]] = {"cost": [], "calibration": [], "resistance": [], "attacks": []}
+    """Return ``cost``, ``calibration``, ``decisions``, ``resistance`` and ``attacks``."""
+    columns = {
+        "cost": ["steps", "seconds", "inversions"],
+        "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
+        "decisions": ["ood_set", "n", "garbage"],
+        "resistance": ["attack", "n", "resistance", "accepted", "outcome"],
+        "attacks": ["attack", "detector", "n", "accepted", "auroc"],
+    }
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
     for job in jobs:
         head = {"id_set": id_set, "seed": job.seed, "network": job.network}
         if "cost" in job.record:
@@ -329,6 +336,12 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             right = job.arrays["predictions"] == job.arrays["labels"]
             about = {"n": len(right), "id_accuracy": float(right.mean())}
             tables["calibration"].append({**head, **job.record["calibration"], **about})
+        for ood_set in (ID_TEST, *job.record["sets"]["groups"]):
+            found = job.arrays.get(f"garbage-logit::{ood_set}")
+            if found is not None:
+                # The papers' hard decision: the garbage class has the largest output.
+                share = float((found > 0).mean())
+                tables["decisions"].append({**head, "ood_set": ood_set, "n": len(found), "garbage": share})
         for attack, outcome in job.record.get("attacks", {}).items():
             fooled = job.arrays.get(f"fooled::attack-{attack}")
             about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
@@ -337,12 +350,6 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             row = {**head, "attack": attack}
             tables["resistance"].append({**row, **about, "accepted": ours, "outcome": outcome})
             tables["attacks"] += [{**row, **detector} for detector in detectors]
-    columns = {
-        "cost": ["steps", "seconds", "inversions"],
-        "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
-        "resistance": ["attack", "n", "resistance", "accepted", "outcome"],
-        "attacks": ["attack", "detector", "n", "accepted", "auroc"],
-    }
     return {
         name: pd.DataFrame(rows, columns=["id_set", "seed", "network", *columns[name]]) for name, rows in tables.items()
     }

@@ -49,7 +49,7 @@ def comparison(folder: Path) -> Iterator[str]:
             if ours(summary, name) is not None
         ),
     )
-    single = summary[(summary["n_sets"] == 1) & (summary["group"] != "control")]
+    single = summary[~summary["ood_set"].isin(AGGREGATES) & (summary["group"] != "control")]
     sets = single[["ood_set", "group"]].drop_duplicates().itertuples(index=False)
     yield table(
         ("OOD set", "group", "ours", "FPR95", "FPR95 ID", "best of pytorch-ood"),

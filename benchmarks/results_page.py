@@ -62,9 +62,7 @@ def comparison(folder: Path) -> Iterator[str]:
     )  # fmt: skip
     yield from sides(folder)
     attacks = pd.read_csv(folder / "attacks.csv")
-    kept = [
-        best for network in ("plain", "noise", "full") for best in strongest(attacks[attacks["network"] == network])
-    ]
+    kept = [best for _, own in attacks.groupby("network", sort=False) for best in strongest(own)]
     yield (
         "Inversion as attacker: share of attack images that fool the network *and* that a detector accepts at 5 % "
         "false alarms, over all attacks; the three detectors that accept fewest, and ours:"

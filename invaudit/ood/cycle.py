@@ -240,8 +240,11 @@ def _drawing(
         return garbage.draw
 
     def draw(n: int, images: Tensor, labels: Tensor) -> Tensor:
-        found = sharpened(target, garbage.draw(n, images, labels), settings.sharpen, settings.sharpen_size, precision)
-        return garbage.quantise(found.cpu()).to(images.device).float() / 255
+        found = garbage.draw(n, images, labels)
+        chosen = torch.linspace(0, n - 1, round(settings.sharpen_share * n), device=found.device).round().long()
+        moved = sharpened(target, found[chosen], settings.sharpen, settings.sharpen_size, precision)
+        found[chosen] = garbage.quantise(moved.cpu()).to(found.device).float() / 255
+        return found
 
     return draw
 

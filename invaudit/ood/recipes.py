@@ -51,6 +51,10 @@ class GarbageSettings(Settings):
     sharpen_size: float = Field(default=0.03, gt=0, le=1)
     """Change of every pixel in such a step."""
 
+    sharpen_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the garbage images of a step that are sharpened, evenly over their kinds. The others stay as they are: a
+    network that sees sharpened ones alone knows garbage by the traces of the steps."""
+
     memory: int = Field(default=3_000, ge=1)
     """Inversions that are kept, the oldest leave first: without a cap they would starve fresh ones."""
 

@@ -34,9 +34,7 @@ def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
     classes with fewer images than dimensions are served too.
     """
     vectors = vectors.double()
-    scale = vectors.std(0, correction=0)
-    # A channel that never moves on ID images carries no information there and would divide by zero.
-    scale = torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
+    scale = _scale(vectors)
     vectors = vectors / scale
     classes = labels.unique()
     means = torch.stack([vectors[labels == label].mean(0) for label in classes])
@@ -85,8 +83,7 @@ def neighbour_score(state: State, vectors: Tensor) -> Tensor:
 def density_state(vectors: Tensor, labels: Tensor) -> State:
     """Whiten by the within-class covariance and keep the bank and each bank vector's own fifth-neighbour distance."""
     vectors = vectors.double()
-    mean, scale = vectors.mean(0), vectors.std(0, correction=0)
-    scale = torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
+    mean, scale = vectors.mean(0), _scale(vectors)
     standard = (vectors - mean) / scale
     centred = standard.clone()
     for label in labels.unique():
@@ -115,6 +112,30 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
         near = torch.cdist(part, state["bank"]).topk(min(NEIGHBOUR, len(state["bank"])), largest=False)
         scores.append(near.values[:, -1] / state["own"][near.indices].mean(1).clamp_min(1e-12))
     return torch.cat(scores)
+
+
+def residual_state(vectors: Tensor) -> State:
+    """Find where standardised training vectors (N, D) hardly vary: the directions of the last 2 % of variance."""
+    vectors = vectors.double()
+    mean, scale = vectors.mean(0), _scale(vectors)
+    standard = (vectors - mean) / scale
+    values, rotation = torch.linalg.eigh(standard.T @ standard / len(standard))
+    few = max(1, int((values.clamp_min(0).cumsum(0) <= 0.02 * values.sum()).sum()))
+    return {"mean": mean, "scale": scale, "directions": rotation[:, :few]}
+
+
+def residual_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the length in those directions, (N,).
+
+    Source: the residual of ViM, arXiv 2203.10807, equation 4, of standardised features about their mean.
+    """
+    return (((vectors.double() - state["mean"]) / state["scale"]) @ state["directions"]).norm(dim=1)
+
+
+def _scale(vectors: Tensor) -> Tensor:
+    scale = vectors.std(0, correction=0)
+    # A channel that never moves on ID images carries no information there and would divide by zero.
+    return torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
 
 
 def _normalised(vectors: Tensor) -> Tensor:
@@ -146,8 +167,12 @@ PARTS: dict[str, Part] = {
         lambda train, labels: gaussian_state(train.moments[0], labels),
         lambda state, found: gaussian_score(state, found.moments[0]),
     ),
-    "gaussian-last": Part(
-        lambda train, labels: gaussian_state(train.moments[-1], labels),
-        lambda state, found: gaussian_score(state, found.moments[-1]),
+    "gaussian-head": Part(
+        lambda train, labels: gaussian_state(train.features, labels),
+        lambda state, found: gaussian_score(state, found.features),
+    ),
+    "residual": Part(
+        lambda train, _labels: residual_state(train.features),
+        lambda state, found: residual_score(state, found.features),
     ),
 }

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
@@ -15,6 +16,8 @@ from invaudit.ood.parts import (
     gaussian_state,
     neighbour_score,
     neighbour_state,
+    residual_score,
+    residual_state,
 )
 from invaudit.runtime import SettingError
 
@@ -73,6 +76,19 @@ def test_density_part_ranks_like_the_local_outlier_factor():
     assert scipy.stats.spearmanr(density_score(state, queries).numpy(), expected).statistic > 0.95
 
 
+def test_residual_part_agrees_with_principal_components_of_scikit_learn():
+    draws = np.random.default_rng(0)
+    train = draws.normal(size=(400, 3)) @ draws.normal(size=(3, 8)) + 0.05 * draws.normal(size=(400, 8))
+    queries = 2 * draws.normal(size=(30, 8))
+    standard, others = ((values - train.mean(0)) / train.std(0) for values in (train, queries))
+    principal = PCA().fit(standard)
+    few = principal.explained_variance_ratio_[::-1].cumsum() <= 0.02
+    assert 1 < few.sum() < 8
+    expected = np.linalg.norm(principal.transform(others)[:, ::-1][:, few], axis=1)
+    found = residual_score(residual_state(torch.from_numpy(train)), torch.from_numpy(queries))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-8)
+
+
 def test_a_channel_that_never_moves_does_no_harm():
     train, labels = sample(300, 0)
     still = torch.cat([train.features, torch.full((300, 1), 3.0)], 1)
@@ -80,6 +96,7 @@ def test_a_channel_that_never_moves_does_no_harm():
     for state, score in (
         (gaussian_state(still, labels), gaussian_score),
         (density_state(still, labels), density_score),
+        (residual_state(still), residual_score),
     ):
         assert score(state, query).isfinite().all()
 

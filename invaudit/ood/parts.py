@@ -167,6 +167,10 @@ PARTS: dict[str, Part] = {
         lambda train, labels: gaussian_state(train.moments[0], labels),
         lambda state, found: gaussian_score(state, found.moments[0]),
     ),
+    "gaussian-last": Part(
+        lambda train, labels: gaussian_state(train.moments[-1], labels),
+        lambda state, found: gaussian_score(state, found.moments[-1]),
+    ),
     "gaussian-head": Part(
         lambda train, labels: gaussian_state(train.features, labels),
         lambda state, found: gaussian_score(state, found.features),

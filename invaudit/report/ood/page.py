@@ -59,7 +59,7 @@ def _figures(run: OodRun) -> Iterator[Drawn]:
         for network in sorted(networks, key=lambda name: (name != OURS[0], name)):
             caption = (
                 f"Inversions of network {network} (seed {seed}): images that it takes for each class, "
-                "one row per cycle of its training."
+                "one row per epoch."
             )
             yield Drawn(f"inversions-{network}", png(figures.inversions(*networks[network])), caption)
     if run.resistance is not None and len(run.resistance):

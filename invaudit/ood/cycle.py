@@ -241,7 +241,7 @@ def _drawing(
 
     def draw(n: int, images: Tensor, labels: Tensor) -> Tensor:
         found = garbage.draw(n, images, labels)
-        chosen = torch.linspace(0, n - 1, round(settings.sharpen_share * n), device=found.device).round().long()
+        chosen = torch.linspace(0, n - 1, max(1, round(settings.sharpen_share * n)), device=found.device).round().long()
         moved = sharpened(target, found[chosen], settings.sharpen, settings.sharpen_size, precision)
         found[chosen] = garbage.quantise(moved.cpu()).to(found.device).float() / 255
         return found

@@ -6,7 +6,7 @@ import torch
 from invaudit.data import Transform, benchmark, generator
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, collect
-from invaudit.ood import GarbageSettings, Recipe, new_target, train_network, with_garbage
+from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network, with_garbage
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.runtime import SettingError
 
@@ -74,6 +74,16 @@ def test_training_with_sharpened_garbage_repeats_and_withstands_more(splits):
         moved = sharpened(one, images, 8, 0.05, torch.float32)
         fooled.append((collect(one, moved).logits.softmax(1)[:, :7].max(1).values > 0.5).double().mean())
     assert fooled[0] < fooled[1]
+
+
+def test_only_the_share_asked_for_is_sharpened(splits):
+    target = new_target("small-cnn", splits.train, 7, generator(0, "w"), garbage=True)
+    settings = GarbageSettings(sharpen=2, sharpen_size=0.2, sharpen_share=0.25)
+    plain, moved = (Garbage(settings, (1, 8, 8), generator(0, "g"), QUANTISE) for _ in range(2))
+    before = plain.draw(40, *batch())
+    after = cycle._drawing(target, moved, settings, torch.float32)(40, *batch())
+    changed = (before != after).flatten(1).any(1)
+    assert int(changed.sum()) == 10
 
 
 def test_noise_stands_in_before_the_first_cycle_and_draws_are_fresh():

@@ -19,9 +19,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from invaudit.benchmarks.ood.jobs import fresh_inversions
 from invaudit.benchmarks.ood.sets import families as synthetic_families
 from invaudit.data import Transform, generator, load, split
-from invaudit.inversion import InversionSettings, Inverter
+from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import GarbageSettings, Joint, Recipe, counterfeits, new_target, predictions, train_network
 from invaudit.runtime import describe_environment, read_json, write_json
@@ -124,11 +125,9 @@ def attacked(target: Any, joint: Joint, inside: torch.Tensor, seed: int) -> dict
     found: dict[str, dict[str, float]] = {"resistance": {}, "accepted": {}}
     threshold = conformal_threshold(inside.numpy(), 0.05)
     for name, attack in ATTACKS.items():
-        rng = generator(seed, f"attack/{name}")
-        attacker = Inverter(attack, target, rng)
-        if attacker.run(target).outcome == "diverged":
+        _, images = fresh_inversions(target, attack, ATTACK_IMAGES, generator(seed, f"attack/{name}"))
+        if images is None:
             continue
-        images = attacker.sample(torch.arange(ATTACK_IMAGES) % target.classes, rng)
         seen = collect(target, images, keep_maps=False)
         fooled = counterfeits(seen.logits, target.classes)
         found["resistance"][name] = 1 - float(fooled.double().mean())

@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import t
 
+from invaudit.benchmarks.ood.settings import OURS
+from invaudit.benchmarks.ood.tables import AGGREGATES
 from invaudit.report import is_baseline
 from invaudit.report.printing import DASH
 from invaudit.runtime.files import read_json, write_bytes
 
 RECORDS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
-AGGREGATES = ("mean-near", "worst-near", "mean-far", "worst")
 INTRODUCTION = """# Results
 
 Made by `python benchmarks/results_page.py` from the tables in `benchmarks/results/`. AUROC, FPR and shares are in per
@@ -44,9 +45,9 @@ def comparison(folder: Path) -> Iterator[str]:
     yield table(
         ("", "ours", *(f"best on `{name}`" for name in networks)),
         (
-            (name, percent(ours(summary, name)["auroc"]), *(best_text(summary, name, network) for network in networks))
+            (name, percent(row["auroc"]), *(best_text(summary, name, network) for network in networks))
             for name in AGGREGATES
-            if ours(summary, name) is not None
+            if (row := ours(summary, name)) is not None
         ),
     )
     single = summary[~summary["ood_set"].isin(AGGREGATES) & (summary["group"] != "control")]
@@ -167,7 +168,8 @@ def strongest(attacks: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 
 def ours(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:
     """Return the row of ours for a set or an aggregate, if it has a figure."""
-    found = summary[(summary["network"] == "full") & (summary["detector"] == "joint") & (summary["ood_set"] == ood_set)]
+    own = (summary["network"] == OURS[0]) & (summary["detector"] == OURS[1])
+    found = summary[own & (summary["ood_set"] == ood_set)]
     return None if found.empty or found["auroc"].isna().all() else found.iloc[0]
 
 

@@ -149,6 +149,13 @@ def _thinned(vectors: Tensor) -> Tensor:
     return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
 
 
+def _gaussian(read: Callable[[Activations], Tensor]) -> Part:
+    return Part(
+        lambda train, labels: gaussian_state(read(train), labels),
+        lambda state, found: gaussian_score(state, read(found)),
+    )
+
+
 PARTS: dict[str, Part] = {
     "garbage": Part(
         lambda train, _labels: {"classes": torch.tensor(train.logits.shape[1] - 1)},
@@ -163,18 +170,9 @@ PARTS: dict[str, Part] = {
         lambda train, _labels: neighbour_state(train.features),
         lambda state, found: neighbour_score(state, found.features),
     ),
-    "gaussian-first": Part(
-        lambda train, labels: gaussian_state(train.moments[0], labels),
-        lambda state, found: gaussian_score(state, found.moments[0]),
-    ),
-    "gaussian-last": Part(
-        lambda train, labels: gaussian_state(train.moments[-1], labels),
-        lambda state, found: gaussian_score(state, found.moments[-1]),
-    ),
-    "gaussian-head": Part(
-        lambda train, labels: gaussian_state(train.features, labels),
-        lambda state, found: gaussian_score(state, found.features),
-    ),
+    "gaussian-first": _gaussian(lambda found: found.moments[0]),
+    "gaussian-last": _gaussian(lambda found: found.moments[-1]),
+    "gaussian-head": _gaussian(lambda found: found.features),
     "residual": Part(
         lambda train, _labels: residual_state(train.features),
         lambda state, found: residual_score(state, found.features),

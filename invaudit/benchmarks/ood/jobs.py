@@ -17,7 +17,7 @@ from torch import Tensor
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
 from invaudit.data import STATISTICS, ImageSet, generator, load, torchvision
-from invaudit.inversion import Inverter
+from invaudit.inversion import InversionSettings, Inverter
 from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
 from invaudit.ood import (
     BASELINES,
@@ -114,7 +114,7 @@ class Job:
                 seen = few[done : done + len(part)]
                 done += len(part)
                 for name in filter(self.works, scorers):
-                    given = part.select(seen) if name in SLOW and not seen.all() else part
+                    given = part.select(seen) if name in SLOW else part
                     if not len(given):
                         continue
                     with self.detector(name):
@@ -317,15 +317,23 @@ def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generato
 def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, Tensor]:
     """Let fresh generators try to make images that the network calls a class; return the images of each."""
     made, job.record["attacks"] = {}, {}
-    labels = torch.arange(settings.attack_images) % target.classes
     for name, attack in settings.attacks.items():
         rng = generator(seed, f"attack/{name}")
-        attacker = Inverter(attack, target, rng)
-        outcome = attacker.run(target).outcome
-        job.record["attacks"][name] = outcome
-        if outcome != "diverged":
-            made[f"attack-{name}"] = attacker.sample(labels, rng)
+        job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)
+        if images is not None:
+            made[f"attack-{name}"] = images
     return made
+
+
+def fresh_inversions(
+    target: Target, attack: InversionSettings, n: int, rng: torch.Generator
+) -> tuple[str, Tensor | None]:
+    """Train a new generator against a target; return the outcome and n images of its classes in turn, if any."""
+    attacker = Inverter(attack, target, rng)
+    outcome = attacker.run(target).outcome
+    if outcome == "diverged":
+        return outcome, None
+    return outcome, attacker.sample(torch.arange(n) % target.classes, rng)
 
 
 def check_jobs(settings: OODBenchmark) -> None:

@@ -4,13 +4,15 @@ import stat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
-from invaudit.benchmarks.ood.jobs import _false_alarms
-from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_table, read_jobs
+from invaudit.benchmarks.ood.jobs import Job, _false_alarms
+from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_side_tables, make_table, read_jobs
 from invaudit.data import generator
+from invaudit.models import InputSpec, Target, build
 from invaudit.runtime import ControlError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
@@ -188,6 +190,33 @@ def test_side_tables_come_from_the_scores(finished):
             assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
     cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
     assert cost["full"] > cost["plain"]
+
+
+def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished, settings):
+    spec = InputSpec(1, 8, 8, mean=(0.5,), std=(0.5,))
+    target = Target(build("mlp-20", spec, 4), spec, 4).eval()
+    job = Job()
+
+    def score(found):
+        if len(found) == 3:
+            raise ValueError("too few")
+        return {"Fussy": found.logits[:, 0]}
+
+    job.score(target, {"Fussy": score}, {"id-test": torch.rand(5, 1, 8, 8)}, None)
+    job.score(target, {"Fussy": score}, {"attack-sure": torch.rand(3, 1, 8, 8)}, None)
+    assert set(job.arrays) == {"Fussy::id-test"}
+    assert job.record["detectors"]["Fussy"]["reason"] == "ValueError: too few"
+
+    stored = read_jobs(finished, settings)
+    network = next(job for job in stored if job.network == "plain")
+    network.record["detectors"]["MaxSoftmax"] |= {"status": "failed", "reason": "too few"}
+    del network.arrays["MaxSoftmax::attack-sure"]
+    attacks = make_side_tables(stored, "digits")["attacks"]
+    failed = attacks[(attacks["network"] == "plain") & (attacks["detector"] == "MaxSoftmax") & (attacks["seed"] == 0)]
+    assert failed.set_index("attack")[["status", "reason"]].to_dict("index") == {
+        "sure": {"status": "failed", "reason": "too few"},
+        "same": {"status": "ok", "reason": ""},
+    }
 
 
 def test_networks_of_a_seed_share_splits_and_sets(finished, settings):

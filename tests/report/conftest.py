@@ -127,6 +127,11 @@ def make_run() -> Callable[[Path], Path]:
         base.assign(attack="sure", n=700, resistance=share + 0.005 * base["seed"], accepted=1 - share).to_csv(
             folder / "resistance.csv", index=False
         )
+        base[base["network"] != "plain"].assign(ood_set="letters", n=300, garbage=0.375 + 0.125 * base["seed"]).to_csv(
+            folder / "decisions.csv", index=False
+        )
+        attacks = {"attack": "sure", "detector": "KNN", "n": 700, "accepted": 0.25 + 0.125 * base["seed"], "auroc": 0.9}
+        base.assign(**attacks, status="ok", reason=None).to_csv(folder / "attacks.csv", index=False)
         (folder / "config.yaml").write_text("id: digits\nseeds: [0, 1, 2]\ntraining:\n  epochs: 12\n", encoding="utf-8")
         (folder / "records").mkdir(exist_ok=True)
         passed = {"passed": ["control-same: all alike", "control-split: within 0.5 +- 0.060"]}

@@ -76,6 +76,8 @@ MISSING = {
     "cost.csv": "cost.csv is missing",
     "calibration.csv": "calibration.csv is missing",
     "resistance.csv": "resistance.csv is missing",
+    "attacks.csv": "attacks.csv is missing",
+    "decisions.csv": "decisions.csv is missing",
     "config.yaml": "config.yaml is missing",
     "environment.json": "environment.json is missing",
     "records/controls.json": "holds no record of passed controls",

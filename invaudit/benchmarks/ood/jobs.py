@@ -160,8 +160,9 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     if choices.baselines:
         scorers |= _baselines(job, settings, seed, choices, target, train, sets, fit)
     attacks = _attack(job, settings, seed, target) if made else {}
-    wanted = {**_scored(sets), CALIBRATE: sets.splits.calibrate, **attacks}
-    logits = job.score(target, scorers, wanted, settings.slow_images)
+    logits = job.score(target, scorers, {**_scored(sets), CALIBRATE: sets.splits.calibrate}, settings.slow_images)
+    # Apart: a detector that fails on attack images keeps its rows of all other sets.
+    logits |= job.score(target, scorers, attacks, settings.slow_images)
     job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
     _describe(job, target, sets, logits[ID_TEST], seed)
     for name in attacks:

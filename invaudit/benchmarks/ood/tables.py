@@ -299,11 +299,12 @@ def _adjusted(summary: pd.DataFrame) -> pd.Series:
 
 def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str, Any]]:
     """Give for each detector the share of attack images that fool the network and that it accepts, and its AUROC."""
-    for detector in job.record["detectors"]:
+    for detector, about in job.record["detectors"].items():
         calibration, own, found = (
             job.arrays.get(f"{detector}::{where}") for where in (CALIBRATE, ID_TEST, f"attack-{attack}")
         )
         if calibration is None or own is None or found is None:
+            yield {"detector": detector, "status": about["status"], "reason": about["reason"]}
             continue
         accepted = (found <= conformal_threshold(calibration, ALPHA)) & fooled[evenly(len(fooled), len(found))]
         yield {
@@ -311,6 +312,8 @@ def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str
             "n": len(found),
             "accepted": float(accepted.mean()),
             "auroc": ranking(own, found).auroc,
+            "status": "ok",
+            "reason": "",
         }
 
 
@@ -325,7 +328,7 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
         "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
         "decisions": ["ood_set", "n", "garbage"],
         "resistance": ["attack", "n", "resistance", "accepted", "outcome"],
-        "attacks": ["attack", "detector", "n", "accepted", "auroc"],
+        "attacks": ["attack", "detector", "n", "accepted", "auroc", "status", "reason"],
     }
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
     for job in jobs:
@@ -346,7 +349,7 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             fooled = job.arrays.get(f"fooled::attack-{attack}")
             about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
             detectors = [] if fooled is None else list(_attacked(job, attack, fooled))
-            ours = {row["detector"]: row["accepted"] for row in detectors}.get(OURS[1])
+            ours = {row["detector"]: row.get("accepted") for row in detectors}.get(OURS[1])
             row = {**head, "attack": attack}
             tables["resistance"].append({**row, **about, "accepted": ours, "outcome": outcome})
             tables["attacks"] += [{**row, **detector} for detector in detectors]

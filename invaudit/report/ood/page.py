@@ -18,7 +18,7 @@ from invaudit.report.ood.findings import (
     trivial_sets,
 )
 from invaudit.report.ood.run import OodRun, read_ood_run
-from invaudit.report.ood.tables import GROUPS, OURS, format_table, measured, short_table
+from invaudit.report.ood.tables import GROUPS, OURS, format_table, measured, over_seeds, short_table
 from invaudit.report.page import Drawn, grid, provenance, write_page
 from invaudit.report.printing import level
 from invaudit.report.records import Row, as_rows
@@ -104,6 +104,8 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
         "calibration": grid(run.calibration, without=("id_set",)),
         "cost": grid(run.cost, without=("id_set",)),
         "resistance": grid(run.resistance, without=("id_set",)),
+        "attacks": grid(over_seeds(run.attacks, "network", "detector", "attack")),
+        "decisions": grid(over_seeds(run.decisions, "network", "ood_set")),
     }
 
 

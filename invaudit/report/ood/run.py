@@ -17,9 +17,9 @@ from invaudit.runtime.files import read_json
 class OodRun:
     """A finished OOD run; a part that the folder does not hold is None.
 
-    ``summary``, ``table``, ``cost``, ``calibration`` and ``resistance`` are the CSV files of that name,
-    ``config`` is the text of ``config.yaml``, ``environment`` the content of ``environment.json``, ``controls_passed``
-    what the run wrote of its controls.
+    ``summary``, ``table`` and those that follow are the CSV files of that name, ``config`` is the text of
+    ``config.yaml``, ``environment`` the content of ``environment.json``, ``controls_passed`` what the run wrote of its
+    controls.
     """
 
     path: Path
@@ -28,6 +28,8 @@ class OodRun:
     cost: pd.DataFrame | None
     calibration: pd.DataFrame | None
     resistance: pd.DataFrame | None
+    attacks: pd.DataFrame | None
+    decisions: pd.DataFrame | None
     config: str | None
     environment: dict[str, Any] | None
     controls_passed: list[str]
@@ -91,6 +93,8 @@ def read_ood_run(path: Path) -> OodRun:
         cost=read_table(path / "cost.csv"),
         calibration=read_table(path / "calibration.csv"),
         resistance=read_table(path / "resistance.csv"),
+        attacks=read_table(path / "attacks.csv"),
+        decisions=read_table(path / "decisions.csv"),
         config=read_config(path),
         environment=read_environment(path),
         controls_passed=list(read_json(controls)["passed"]) if controls.is_file() else [],

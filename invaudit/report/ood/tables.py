@@ -45,6 +45,13 @@ def short_table(summary: pd.DataFrame, *, n_best: int = 5) -> pd.DataFrame:
     return pd.DataFrame(values, columns=[*NAMES, *columns, *NEAR_ONLY])
 
 
+def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
+    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``."""
+    if table is None:
+        return None
+    return table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True).reset_index()
+
+
 def _values(levels: dict[str, dict[Key, Row]], key: Key) -> list[float | None]:
     found = [levels[name].get(key, {}).get(column) for name in LEVELS for column in ("auroc", "auroc_sd")]
     return [*found, *(levels["mean-near"].get(key, {}).get(column) for column in NEAR_ONLY)]

@@ -30,6 +30,19 @@ def test_a_comparison_shows_ours_the_best_of_others_and_every_network(finished, 
     best = near[[name != name.lower() for name in near.index]]
     assert f"{100 * best.max():.2f} {best.idxmax()}, `plain`" in text
     assert all(f"| `{network}` |" in text for network in ("plain", "full"))
+    ahead = near[[name != name.lower() for name in near.index]].max() < summary["full", "joint", "mean-near"]
+    worst = summary["plain"].xs("worst-near", level="ood_set")
+    ahead &= worst[[name != name.lower() for name in worst.index]].max() < summary["full", "joint", "worst-near"]
+    (line,) = [line for line in text.splitlines() if line.startswith("| ours ahead of every detector on `plain`")]
+    assert line.endswith("| yes |" if ahead else "| **no** |")
+
+
+def test_published_shares_stand_beside_ours(finished, tmp_path):
+    folder = copied(finished, tmp_path / "ood-small", "summary", "attacks")
+    decisions = pd.read_csv(folder / "decisions.csv").assign(id_set="mnist")
+    decisions.replace({"ood_set": {"letters": "cifar10"}}).to_csv(folder / "decisions.csv", index=False)
+    (line,) = [line for line in written(tmp_path).splitlines() if line.startswith("| published |")]
+    assert line.count("99.40") == 1
 
 
 def test_an_ablation_pairs_the_seeds(finished, tmp_path):

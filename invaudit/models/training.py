@@ -1,8 +1,9 @@
 """The training loop: plain, readable, resumable."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -55,18 +56,19 @@ class Outliers:
 
 @dataclass
 class History:
-    """What training did: optimiser steps and the mean loss of every epoch."""
+    """What training did: optimiser steps, the mean loss of every epoch, and wall time of the epochs that count."""
 
     steps: int
     loss: list[float]
+    seconds: float = field(default=0.0, compare=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
-        return {"steps": self.steps, "loss": list(self.loss)}
+        return {"steps": self.steps, "loss": list(self.loss), "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Take the state of a checkpoint."""
-        self.steps, self.loss = state["steps"], list(state["loss"])
+        self.steps, self.loss, self.seconds = state["steps"], list(state["loss"]), state["seconds"]
 
 
 def train(
@@ -116,6 +118,7 @@ def train(
     parts |= ({} if loss is None else {"loss": loss}) | (state or {})
     done = _load(checkpoint, parts, rng) if checkpoint else 0
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
+        start = time.perf_counter()
         target.train()
         with seeded(rng):
             losses = []
@@ -130,6 +133,7 @@ def train(
                 if after_step:
                     after_step(history.steps)
         history.loss.append(float(torch.stack(losses).mean()))
+        history.seconds += time.perf_counter() - start
         if checkpoint:
             _save(checkpoint, parts, rng, epoch + 1)
     target.eval()

@@ -1,7 +1,6 @@
 """The cycle train - invert - exclude - retrain (arXiv 2505.23448, 2512.00229)."""
 
 import logging
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -49,7 +48,7 @@ class Trained:
         steps: Optimiser steps of the classifier.
         inversion_steps: Optimiser steps of the generator.
         inversions: Images put into the garbage class by exclusion.
-        seconds: Wall time.
+        seconds: Wall time of training, over all sessions where it was interrupted.
         snapshots: Inversions over the cycles.
     """
 
@@ -203,7 +202,6 @@ def train_network(
         )
     if recipe.garbage and recipe.garbage.real and real is None:
         raise SettingError("the recipe has a share of real outliers and none are given; set garbage.real to 0")
-    start = time.perf_counter()
     outliers = cycle = None
     precision = resolve_precision(recipe.training.precision, target.device)
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
@@ -226,10 +224,9 @@ def train_network(
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,
     )
-    seconds = time.perf_counter() - start
     if cycle is None:
-        return Trained(target, history.steps, 0, 0, seconds, Snapshots())
-    return Trained(target, history.steps, cycle.steps, cycle.excluded, seconds, cycle.snapshots)
+        return Trained(target, history.steps, 0, 0, history.seconds, Snapshots())
+    return Trained(target, history.steps, cycle.steps, cycle.excluded, history.seconds, cycle.snapshots)
 
 
 def _drawing(

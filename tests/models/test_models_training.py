@@ -1,5 +1,7 @@
 """The training loop: it learns, repeats and resumes."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -56,6 +58,8 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     whole, resumed, path = make("small-cnn", classes=10), make("small-cnn", classes=10), tmp_path / "work.pt"
     expected = train(whole, few, settings, generator(0, "tests"))
     original, written = training.write_bytes, []
+    ticks = itertools.count()
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(ticks))
 
     def killing(to, data):
         original(to, data)
@@ -70,6 +74,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     assert len(written) == 3
     assert resumed.hash == whole.hash
     assert history == expected
+    assert history.seconds == len(history.loss), "one tick of the clock an epoch, those before the kill included"
 
 
 def test_checkpoint_of_another_training_is_refused(few, make, tmp_path):

@@ -14,7 +14,7 @@ from invaudit.ood.scores import garbage_odds
 
 State = dict[str, Tensor]
 NEIGHBOUR = 5
-BANK = 6_000
+BANK = 20_000
 _CHUNK = 1_024
 
 
@@ -67,7 +67,7 @@ def kth_distances(queries: Tensor, bank: Tensor, k: int) -> Tensor:
 
 
 def neighbour_state(vectors: Tensor) -> State:
-    """Keep up to 6,000 L2-normalised training vectors, evenly spaced over the set."""
+    """Keep up to 20,000 L2-normalised training vectors, evenly spaced over the set."""
     return {"bank": _normalised(_thinned(vectors))}
 
 

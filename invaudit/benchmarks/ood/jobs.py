@@ -315,9 +315,10 @@ def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generato
     return {**found, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
 
 
-def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, Tensor]:
+def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, ImageSet | Tensor]:
     """Let fresh generators try to make images that the network calls a class; return the images of each."""
-    made, job.record["attacks"] = {}, {}
+    made: dict[str, ImageSet | Tensor] = {}
+    job.record["attacks"] = {}
     for name, attack in settings.attacks.items():
         rng = generator(seed, f"attack/{name}")
         job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)

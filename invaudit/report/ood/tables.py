@@ -49,7 +49,8 @@ def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
     """Return the means over seeds of what a table measures, one row for each value of the columns ``by``."""
     if table is None:
         return None
-    return table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True).reset_index()
+    means = table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True)
+    return pd.DataFrame(means).reset_index()
 
 
 def _values(levels: dict[str, dict[Key, Row]], key: Key) -> list[float | None]:

@@ -56,6 +56,7 @@ HOW = {
 RENEWED = {"every": 0.2, "per_cycle": 200, "renew_every": 3}
 MIXED = {"noise": 0.4, "derived": 0.3, "inversions": 0.3, **RENEWED}
 SHARPENED = {"sharpen": 3, "sharpen_size": 0.1}
+HALF = {**SHARPENED, "sharpen_share": 0.5}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "plain": {},
     "noise": {"garbage": {"noise": 1.0}},
@@ -63,14 +64,23 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "warm": {"garbage": {**MIXED, "renew_every": 0}},
     "mixed": {"garbage": MIXED},
     "sharpened": {"garbage": {**MIXED, **SHARPENED}},
-    "half sharpened": {"garbage": {**MIXED, **SHARPENED, "sharpen_share": 0.5}},
+    "half sharpened": {"garbage": {**MIXED, **HALF}},
     "quarter sharpened": {"garbage": {**MIXED, **SHARPENED, "sharpen_share": 0.25}},
-    "quarter sharpened, no inversions": {
-        "garbage": {"noise": 0.57, "derived": 0.43, **SHARPENED, "sharpen_share": 0.25}
-    },
+    "more garbage": {"garbage": {**MIXED, **HALF, "slots": 0.75}},
     "quarter sharpened, shifted": {
         "garbage": {**MIXED, **SHARPENED, "sharpen_share": 0.25},
         "training": {"shift": 2},
+    },
+    # What inversions add to half sharpened, and ways to make them worth more.
+    "no inversions": {"garbage": {"noise": 0.57, "derived": 0.43, **HALF}},
+    "more inversions": {"garbage": {**MIXED, **HALF, "noise": 0.2, "inversions": 0.5}},
+    "border": {"garbage": {**MIXED, **HALF}, "inversion": {"hot": False}},
+    "uncertain": {"garbage": {**MIXED, **HALF, "exclude": "uncertain"}},
+    "alike": {
+        "garbage": {**MIXED, **HALF},
+        "inversion": {
+            "weights": {"kl": 1.0, "cross-entropy": 4.0, "cosine": 2.0, "batch-norm": 10.0, "total-variation": 2.0}
+        },
     },
 }
 """Name -> what differs from plain training."""

@@ -118,6 +118,13 @@ def test_empty_tables_are_missing_tables(run_folder: Path, page: Callable[[Path]
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_rates_of_every_table_are_in_per_cent(run_folder: Path, page: Callable[[Path], Any]) -> None:
+    text = page(run_folder).text
+    # ID accuracy and its error, false alarms and their band; attack images and hard decisions, means over three seeds.
+    assert all(value in text for value in ("97.00", "2.10", "4.75", "6.13", "2.71", "8.37", "37.50", "50.00"))
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_ran(run_folder: Path, page: Callable[[Path], Any]) -> None:
     for name in ("summary.csv", "table.csv"):
         _edit(run_folder, name, lambda frame: frame[frame["status"] == "failed"])

@@ -1,8 +1,10 @@
 """The DATA grammar: one line of text that names a set of images, for every command.
 
-NAME[:SPLIT][@a:b]        digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
-PATH.npz[:SPLIT][@a:b]    arrays SPLIT_images and SPLIT_labels, or images and labels
-PATH/[@a:b]               image files in class folders, or all in one folder
+NAME[:SPLIT][@a:b:c]        digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
+PATH.npz[:SPLIT][@a:b:c]    arrays SPLIT_images and SPLIT_labels, or images and labels
+PATH/[@a:b:c]               image files in class folders, or all in one folder
+
+The slice takes every c-th image from a to b, as in Python; each of the three may be left out, :c with its colon.
 """
 
 import difflib
@@ -70,8 +72,8 @@ def _parsed(text: str) -> tuple[str, str | None, str | None]:
     base, colon, split = head.rpartition(":")
     if not colon or "/" in split or "\\" in split or ".npz" in split:
         base, split = head, None
-    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*", cut)):
-        raise DataError(f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT] or PATH/, then [@a:b]")
+    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*(:[1-9]\d*)?", cut)):
+        raise DataError(f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT] or PATH/, then [@a:b:c]")
     return base, split, cut
 
 
@@ -87,13 +89,13 @@ def _kind(base: str, root: Path | None) -> str:
 
 
 def _sliced(images: ImageSet, cut: str, text: str) -> ImageSet:
-    first, last = cut.split(":")
+    first, last, *step = cut.split(":")
     start, stop = int(first or 0), int(last or len(images))
     if stop > len(images):
         raise DataError(f"{text!r} reaches past the end: {images.name} has {len(images)} images; lower the slice")
     if start >= stop:
         raise DataError(f"{text!r} selects no image, expected @a:b with a < b <= {len(images)}")
-    return images.subset(slice(start, stop))
+    return images.subset(slice(start, stop, *map(int, step)))
 
 
 def _builtin(request: Request) -> ImageSet:

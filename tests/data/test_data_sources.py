@@ -66,6 +66,8 @@ def test_every_kind_of_source_gives_an_image_set(kind: str, root: Path) -> None:
     assert torch.equal(part.images, images.images[1:4])
     assert torch.equal(load(f"{text}@3:").labels, images.labels[3:])
     assert torch.equal(load(f"{text}@:2").labels, images.labels[:2])
+    assert torch.equal(load(f"{text}@1::2").labels, images.labels[1::2])
+    assert torch.equal(load(f"{text}@0:3:2").labels, images.labels[:3:2])
     with pytest.raises(DataError, match=f"past the end: .* has {len(images)} images"):
         load(f"{text}@0:{len(images) + 1}")
     with pytest.raises(DataError, match="no image"):
@@ -188,7 +190,8 @@ def test_sizes_are_checked_before_reading(root: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "text", ["", "digits:", "digits@", "digits@5", "digits@a:b", "digits@-3:5", "digits@1:2:3", ":test"]
+    "text",
+    ["", "digits:", "digits@", "digits@5", "digits@a:b", "digits@-3:5", "digits@1:2:0", "digits@1:2:3:4", ":test"],
 )
 def test_malformed_texts_are_refused(text: str) -> None:
     with pytest.raises(DataError, match="malformed, expected NAME"):

@@ -76,7 +76,7 @@ class OODBenchmark(Settings):
     """Fresh inversions that each of them makes."""
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
-    slow_images: int | None = Field(default=None, ge=2)
+    slow_images: int | None = Field(default=None, ge=20)
     """Evenly spaced images of each set for detectors that take a gradient in all weights for each image; None: all."""
     synthetic_images: int = Field(default=40, ge=1)
     """Images of each synthetic family that baselines are tuned on."""

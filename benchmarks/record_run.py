@@ -1,7 +1,7 @@
-"""Copy the tables of a finished run into the repository: five digits, and no file over 300 KB.
+"""Copy the tables of a finished OOD run into the repository: five digits, no rows of controls, no file over 300 KB.
 
-The table by seed (`table.csv`) is large: it is kept only if it is asked for, and of it the OOD sets and the columns
-that say how well they are told apart.
+The table by seed (`table.csv`) is large: it is kept only if it is asked for, and of it the columns that say how well
+the OOD sets are told apart. What the record held before is removed.
 
     python benchmarks/record_run.py runs/mnist benchmarks/results/ood-mnist [--table]
 """
@@ -16,6 +16,7 @@ from invaudit.runtime.files import write_bytes
 
 LIMIT = 300_000
 AS_THEY_ARE = ("config.yaml", "environment.json")
+CONTROLS = Path("records/controls.json")
 OF_THE_TABLE = ["seed", "network", "detector", "ood_set", "group", "auroc", "fpr95", "status", "reason"]
 
 
@@ -23,30 +24,37 @@ def recorded(run: Path, *, table: bool) -> dict[str, bytes]:
     """Return the files of a record by name.
 
     Args:
-        run: The folder of a finished run.
+        run: The folder of a run whose controls passed.
         table: Whether the table by seed is part of it.
     """
     files = {name: (run / name).read_bytes() for name in AS_THEY_ARE}
+    files[CONTROLS.name] = (run / CONTROLS).read_bytes()
     for path in sorted(run.glob("*.csv")):
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        if path.name == "table.csv" and not table:
+            continue
         if path.name == "table.csv":
-            if not table:
-                continue
-            frame = frame.loc[frame["group"] != "control", OF_THE_TABLE]
+            frame = frame[OF_THE_TABLE]
+        if "group" in frame:
+            frame = frame[frame["group"] != "control"]
         files[path.name] = frame.to_csv(index=False, float_format="%.5g").encode()
     return files
 
 
 def main() -> None:
-    """Write the record, or nothing where a file would be too large."""
+    """Write the record, or nothing where the run is not good or a file would be too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("record", type=Path)
     parser.add_argument("--table", action="store_true", help="with the table by seed")
     options = parser.parse_args()
+    if not (options.run / CONTROLS).is_file():
+        sys.exit(f"{options.run / CONTROLS} is not there: the run is not finished, or one of its controls failed")
     files = recorded(options.run, table=options.table)
     if large := {name: len(content) for name, content in files.items() if len(content) > LIMIT}:
-        sys.exit(f"over {LIMIT} bytes: {large}")
+        sys.exit(f"over {LIMIT} bytes: {large}; run fewer networks, detectors or sets in one benchmark")
+    for old in options.record.glob("*.csv"):
+        old.unlink()
     for name, content in files.items():
         write_bytes(options.record / name, content)
 

@@ -17,7 +17,7 @@ from invaudit.runtime.files import write_bytes, write_text
 RATES = (
     "auroc", "auroc_sd", "aupr_in", "aupr_out", "fpr95", "fpr95_id", "difference", "difference_low", "difference_high",
     "lowest_auroc", "highest_auroc", "ece", "id_accuracy", "alpha", "false_alarms", "resistance", "accepted",
-    "garbage", "false_alarms_held_out", "band_low", "band_high",
+    "passed", "garbage", "false_alarms_held_out", "band_low", "band_high",
     "auroc_low", "auroc_high", "blind_auroc", "tpr_at_fpr_1pct", "train_accuracy", "control_accuracy",
 )  # fmt: skip
 

@@ -3,6 +3,7 @@ import pytest
 
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.sets import load_sets
+from invaudit.runtime.errors import DataError
 from tests.benchmarks.conftest import SMALL
 
 
@@ -41,3 +42,5 @@ def test_classes_that_show_an_id_class_are_left_out(folder):
         kept = file["test_images"][~np.isin(file["test_labels"], (1, 4))]
     images = load_sets(chosen(without={"one": 1, "four": 4}), 0).ood["others"].images
     np.testing.assert_array_equal(images[:, 0].numpy(), kept)
+    with pytest.raises(DataError, match="no image of nine"):
+        load_sets(chosen(without={"one": 1, "nine": 99}), 0)

@@ -124,14 +124,13 @@ def make_run() -> Callable[[Path], Path]:
         calibration = base.assign(n=400, ece=0.021, id_accuracy=0.97, alpha=0.05, false_alarms=0.0475, **held_out)
         calibration.to_csv(folder / "calibration.csv", index=False)
         share = base["network"].map({"full": 0.97, "derived": 0.9, "inversion": 0.93, "noise": 0.4, "plain": 0.02})
-        base.assign(attack="sure", n=700, resistance=share + 0.005 * base["seed"], accepted=1 - share).to_csv(
-            folder / "resistance.csv", index=False
-        )
+        resistance = base.assign(attack="sure", n=700, resistance=share + 0.005 * base["seed"], accepted=1 - share)
+        resistance.assign(passed=0.0, outcome="collapsed").to_csv(folder / "resistance.csv", index=False)
         base[base["network"] != "plain"].assign(ood_set="letters", n=300, garbage=0.375 + 0.125 * base["seed"]).to_csv(
             folder / "decisions.csv", index=False
         )
-        attacks = {"attack": "sure", "detector": "KNN", "n": 700, "accepted": 0.25 + 0.125 * base["seed"], "auroc": 0.9}
-        base.assign(**attacks, status="ok", reason=None).to_csv(folder / "attacks.csv", index=False)
+        attacks = base.assign(attack="sure", detector="KNN", n=700, accepted=0.25 + 0.125 * base["seed"], passed=0.0)
+        attacks.assign(auroc=0.9, status="ok", reason=None).to_csv(folder / "attacks.csv", index=False)
         (folder / "config.yaml").write_text("id: digits\nseeds: [0, 1, 2]\ntraining:\n  epochs: 12\n", encoding="utf-8")
         (folder / "records").mkdir(exist_ok=True)
         passed = {"passed": ["control-same: all alike", "control-split: within 0.5 +- 0.060"]}

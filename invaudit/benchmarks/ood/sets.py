@@ -73,7 +73,10 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
         except MissingDataError as error:
             missing[one.name] = str(error)
         else:
-            kept = ~torch.isin(images.labels, torch.tensor(list(one.without.values()), dtype=torch.int64))
+            left_out = torch.tensor(list(one.without.values()), dtype=torch.int64)
+            if absent := [name for name, label in one.without.items() if label not in images.labels]:
+                raise DataError(f"{one.data} has no image of {', '.join(absent)}, which {one.name} leaves out by label")
+            kept = ~torch.isin(images.labels, left_out)
             images = transform(images.subset(kept))
             ood[one.name] = replace(images, name=one.name, labels=torch.full_like(images.labels, -1))
     splits = split(train, sizes, generator(seed, "data/splits"), test=test)

@@ -298,7 +298,7 @@ def _adjusted(summary: pd.DataFrame) -> pd.Series:
 
 
 def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Give for each detector the share of attack images that fool the network and that it accepts, and its AUROC."""
+    """Give for each detector the share of attack images that it accepts (``passed``: that fool the network too)."""
     for detector, about in job.record["detectors"].items():
         calibration, own, found = (
             job.arrays.get(f"{detector}::{where}") for where in (CALIBRATE, ID_TEST, f"attack-{attack}")
@@ -306,11 +306,12 @@ def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str
         if calibration is None or own is None or found is None:
             yield {"detector": detector, "status": about["status"], "reason": about["reason"]}
             continue
-        accepted = (found <= conformal_threshold(calibration, ALPHA)) & fooled[evenly(len(fooled), len(found))]
+        accepted = found <= conformal_threshold(calibration, ALPHA)
         yield {
             "detector": detector,
             "n": len(found),
             "accepted": float(accepted.mean()),
+            "passed": float((accepted & fooled[evenly(len(fooled), len(found))]).mean()),
             "auroc": ranking(own, found).auroc,
             "status": "ok",
             "reason": "",
@@ -327,8 +328,8 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
         "cost": ["steps", "seconds", "inversions"],
         "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
         "decisions": ["ood_set", "n", "garbage"],
-        "resistance": ["attack", "n", "resistance", "accepted", "outcome"],
-        "attacks": ["attack", "detector", "n", "accepted", "auroc", "status", "reason"],
+        "resistance": ["attack", "n", "resistance", "accepted", "passed", "outcome"],
+        "attacks": ["attack", "detector", "n", "accepted", "passed", "auroc", "status", "reason"],
     }
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
     for job in jobs:
@@ -349,9 +350,10 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             fooled = job.arrays.get(f"fooled::attack-{attack}")
             about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
             detectors = [] if fooled is None else list(_attacked(job, attack, fooled))
-            ours = {row["detector"]: row.get("accepted") for row in detectors}.get(OURS[1])
+            ours = next((row for row in detectors if row["detector"] == OURS[1]), {})
+            shares = {name: ours.get(name) for name in ("accepted", "passed")}
             row = {**head, "attack": attack}
-            tables["resistance"].append({**row, **about, "accepted": ours, "outcome": outcome})
+            tables["resistance"].append({**row, **about, **shares, "outcome": outcome})
             tables["attacks"] += [{**row, **detector} for detector in detectors]
     return {
         name: pd.DataFrame(rows, columns=["id_set", "seed", "network", *columns[name]]) for name, rows in tables.items()

@@ -312,9 +312,10 @@ def inside_band(calibration: pd.DataFrame) -> tuple[str, str]:
     return f"{inside.sum()} of {len(own)} seeds", holds(bool(inside.all()), *own["false_alarms_held_out"])
 
 
-def baseline_rows(summary: pd.DataFrame) -> list[bool]:
+def baseline_rows(summary: pd.DataFrame) -> pd.Series:
     """Return which rows are somebody else's detector."""
-    return [is_baseline(*key) for key in zip(summary["network"], summary["detector"], strict=True)]
+    keys = zip(summary["network"], summary["detector"], strict=True)
+    return pd.Series([is_baseline(*key) for key in keys], index=summary.index, dtype=bool)
 
 
 def ours(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:

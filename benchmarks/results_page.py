@@ -226,6 +226,7 @@ def heading(folder: Path) -> Iterator[str]:
     versions = ", ".join(f"{name} {about['versions'][name]}" for name in ("invaudit", "torch", "pytorch-ood"))
     code = about["git"]
     commit = "no commit" if code is None else code["commit"][:12] + (" with changes" if code["changed"] else "")
+    commit += ", resumed with other code" if "resumed_with" in about else ""
     yield f"## {folder.name.removeprefix('ood-')}"
     yield (
         f"`benchmarks/results/{folder.name}`: {about['date']}, {commit}, {versions}, "

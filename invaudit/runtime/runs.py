@@ -14,6 +14,10 @@ from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import content_hash, read_json, write_json, write_text
 from invaudit.runtime.settings import Settings, dump_config
 
+CODE = ("versions", "git")
+"""What of an environment may change the numbers of a run that is resumed."""
+logger = logging.getLogger(__name__)
+
 
 class RunFolder:
     """The output of one run; DESIGN of the files: ``config.yaml``, ``environment.json``, ``records/``, ``scores/``."""
@@ -56,6 +60,7 @@ class RunFolder:
                         f"{path} was made with other settings or inputs (see {config}); "
                         "use the same ones or choose another --out"
                     )
+                _note_other_code(path / "environment.json")
             else:
                 write_json(path / "records" / "run.json", {"config_hash": identity, "schema": 1})
                 write_json(path / "environment.json", describe_environment(**environment))
@@ -71,6 +76,16 @@ class RunFolder:
     def finish(self, name: str, record: Any) -> None:
         """Write the record of a finished job; do it after all of its other files."""
         write_json(self.path / "records" / f"{name}.json", record)
+
+
+def _note_other_code(path: Path) -> None:
+    """Add the present versions and commit to ``environment.json`` where they are not those that the run began with."""
+    about, now = read_json(path), describe_environment()
+    known = [about, *about.get("resumed_with", [])]
+    code = {name: now[name] for name in CODE}
+    if code not in [{name: one[name] for name in CODE} for one in known]:
+        logger.warning("the run was begun with other versions or another commit; environment.json names both")
+        write_json(path, about | {"resumed_with": [*known[1:], code]})
 
 
 @contextmanager

@@ -4,7 +4,17 @@ import stat
 
 import pytest
 
-from invaudit.runtime import RunFolder, RunFolderError, Settings, child, content_hash, write_bytes
+from invaudit.runtime import (
+    RunFolder,
+    RunFolderError,
+    Settings,
+    child,
+    content_hash,
+    describe_environment,
+    read_json,
+    runs,
+    write_bytes,
+)
 
 
 class Plain(Settings):
@@ -22,6 +32,22 @@ def test_folder_holds_config_environment_and_log(tmp_path):
     environment = json.loads((run.path / "environment.json").read_text())
     assert environment["threads"] == 1
     assert environment["versions"]["torch"]
+
+
+def test_resuming_with_other_code_is_noted_once(tmp_path, monkeypatch):
+    def go_on(commit: str | None) -> dict:
+        environment = describe_environment() | {"git": commit and {"commit": commit, "changed": False}}
+        monkeypatch.setattr(runs, "describe_environment", lambda **extra: environment | extra)
+        with RunFolder.open(tmp_path, Plain(), resume=True, threads=1):
+            return read_json(tmp_path / "environment.json")
+
+    first = go_on("one")
+    assert (first["git"]["commit"], first["threads"]) == ("one", 1)
+    assert go_on("one") == first
+    for commit, noted in (("two", ["two"]), ("one", ["two"]), ("two", ["two"]), ("three", ["two", "three"])):
+        found = go_on(commit)
+        assert [one["git"]["commit"] for one in found["resumed_with"]] == noted
+        assert found["git"]["commit"] == "one"
 
 
 def test_a_second_run_is_refused_and_resume_continues(tmp_path):

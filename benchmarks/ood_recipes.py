@@ -1,11 +1,11 @@
-"""Which recipe to take for the OOD benchmarks, chosen without any OOD set: held-out ID images and synthetic outliers.
+"""Which recipe to take for the OOD benchmarks: measured on held-out ID images, synthetic outliers and attacks alone.
 
 Each candidate trains one network for each ID set and seed on 12,000 images, or on as many as `--train` says: what
 resists an attacker with few images need not with many. `joint` is fitted on them and scaled by 2,000 held-out images;
 2,000 others play ID against ten families of synthetic outliers that no network is trained on. `error`, the geometric
-mean over the families of 1 - AUROC, chooses: in a plain mean the two hardest families rule. Beside that stand the ID
-accuracy, and the resistance to fresh generators. Seeds begin at 100; the recorded benchmarks use others. Data from
-INVAUDIT_DATA; what is recorded is not measured again.
+mean over the families of 1 - AUROC (at least 0.0001 each), chooses: in a plain mean the two hardest families rule.
+Beside that stand the ID accuracy, and the resistance to fresh generators. Seeds begin at 100; the recorded benchmarks
+use others. Data from INVAUDIT_DATA; what is recorded is not measured again.
 
     python benchmarks/ood_recipes.py [--candidates plain noise ...] [--ids mnist fashion-mnist] [--seeds 100 101]
         [--train 55000 --epochs 5]

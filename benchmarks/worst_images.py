@@ -2,8 +2,8 @@
 
 From the stored scores of a finished run: the 50 images of an OOD set with the lowest mean score of ours over the seeds.
 Two networks of other kinds, trained plainly on the ID training images with a seed of their own, say which of these they
-call an ID class with p > 0.99: where both do, the image resembles an ID class to any classifier, and the rest is what
-ours misses. Data from INVAUDIT_DATA.
+call the same ID class with p > 0.99, and how often they do so on all images of the set: plain networks are sure of much
+that is no ID image, so the first share says something only where it is well above the second. Data from INVAUDIT_DATA.
 
     python benchmarks/worst_images.py runs/fashion-mnist mnist [--figure docs/images/worst-fashion-mnist.png]
 """
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.benchmarks.ood.jobs import job_name
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OURS
 from invaudit.data import generator
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import Recipe, confidence, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
-from invaudit.runtime import describe_environment, load_config, write_json
+from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json
 
 JUDGES = {"small-cnn": 3, "resnet20": 2}
 """Architecture -> epochs; the benchmarks use another one."""
@@ -35,6 +36,12 @@ SURE = 0.99
 
 def lowest(run: Path, settings: OODBenchmark, ood_set: str) -> Tensor:
     """Return the positions of the images with the lowest mean score of ours over the seeds, the lowest first."""
+    hashes = {
+        read_json(run / "records" / f"{job_name(seed, OURS[0])}.json")["sets"]["ood"][ood_set]["hash"]
+        for seed in settings.seeds
+    }
+    if len(hashes) > 1:
+        raise SettingError(f"{ood_set} holds other images for each seed, so that no mean score can be taken")
     scores = []
     for seed in settings.seeds:
         with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
@@ -70,21 +77,25 @@ def main() -> None:
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
     images = load_sets(settings, settings.seeds[0]).ood[options.ood_set]
     with threads(options.threads):
-        worst = images.subset(lowest(options.run, settings, options.ood_set))
-        found, sure, right = judged(settings, worst.floats())
-    both = (sure > SURE).all(0)
+        found, sure, right = judged(settings, images.floats())
+    same = (sure > SURE).all(0) & (found[0] == found[1])
+    chosen = lowest(options.run, settings, options.ood_set)
+    worst = images.subset(chosen)
     record: dict[str, Any] = {
         "id_set": settings.name,
         "ood_set": options.ood_set,
+        "seeds": settings.seeds,
         "images": len(worst),
-        "called_id_by_both": float(both.double().mean()),
-        "and_the_same_class": float((both & (found[0] == found[1])).double().mean()),
-        "id_accuracy": right,
+        "both_sure_of_one_class": float(same[chosen].double().mean()),
+        "both_sure_of_one_class_of_all": float(same.double().mean()),
+        "judges": {arch: {"epochs": epochs, "id_accuracy": right[arch]} for arch, epochs in JUDGES.items()},
+        "judges_seed": SEED,
+        "run": read_json(options.run / "environment.json")["git"],
         "environment": describe_environment(),
     }
     if options.figure:
         rows = len(worst) // COLUMNS
-        captions = [f"{label}{'*' if sure_of_it else ''}" for label, sure_of_it in zip(found[1], both, strict=True)]
+        captions = [f"{found[1][n]}{'*' if same[n] else ''}" for n in chosen]
         write_figure(
             mosaic(
                 worst.images[: rows * COLUMNS].numpy().reshape(rows, COLUMNS, *worst.images.shape[1:]),

@@ -56,7 +56,7 @@ class Outliers:
 
 @dataclass
 class History:
-    """What training did: optimiser steps, the mean loss of every epoch, and wall time of the epochs that count."""
+    """What training did: optimiser steps, mean loss of every epoch, and wall time without epochs that were lost."""
 
     steps: int
     loss: list[float]

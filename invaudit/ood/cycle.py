@@ -48,7 +48,7 @@ class Trained:
         steps: Optimiser steps of the classifier.
         inversion_steps: Optimiser steps of the generator.
         inversions: Images put into the garbage class by exclusion.
-        seconds: Wall time of training, over all sessions where it was interrupted.
+        seconds: Wall time of training; an epoch that was interrupted and done again counts once.
         snapshots: Inversions over the cycles.
     """
 

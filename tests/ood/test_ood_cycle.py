@@ -158,10 +158,31 @@ def test_same_seed_same_network_other_seed_another(splits):
     assert first != other
 
 
-def test_a_resumed_cycle_equals_an_uninterrupted_one(splits, tmp_path, monkeypatch):
+OFTEN = {"every": 0.4, "renew_every": 2, "sharpen": 2, "sharpen_share": 0.5}
+
+
+def test_cycles_come_several_times_an_epoch_and_generators_are_renewed(splits, monkeypatch):
+    made, new = [], cycle.Cycle._new
+
+    def counted(one):
+        made.append(one.steps_per_epoch)
+        return new(one)
+
+    monkeypatch.setattr(cycle.Cycle, "_new", counted)
+    done = trained(splits, recipe(epochs=2, **OFTEN))
+    every = round(0.4 * made[0])
+    cycles = (done.steps - 1) // every
+    assert cycles > 2
+    assert done.inversion_steps == cycles * SHORT.steps
+    assert len(made) == -(-cycles // 2), "one at the start, and one after every second cycle that another follows"
+    assert done.snapshots.epochs == [1, 2]
+
+
+@pytest.mark.parametrize("garbage", [{}, OFTEN], ids=["every-epoch", "often"])
+def test_a_resumed_cycle_equals_an_uninterrupted_one(garbage, splits, tmp_path, monkeypatch):
     import invaudit.models.training as module
 
-    whole = trained(splits, recipe(epochs=3))
+    whole = trained(splits, recipe(epochs=3, **garbage))
     save, calls = module._save, []
 
     def killed(*args):
@@ -172,9 +193,9 @@ def test_a_resumed_cycle_equals_an_uninterrupted_one(splits, tmp_path, monkeypat
 
     monkeypatch.setattr(module, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
-        trained(splits, recipe(epochs=3), checkpoint=tmp_path / "work.pt")
+        trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")
     monkeypatch.setattr(module, "_save", save)
-    again = trained(splits, recipe(epochs=3), checkpoint=tmp_path / "work.pt")
+    again = trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")
     assert again.target.hash == whole.target.hash
     assert again.snapshots.epochs == whole.snapshots.epochs
     assert again.inversions == whole.inversions

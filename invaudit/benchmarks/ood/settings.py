@@ -43,8 +43,11 @@ class Network(Settings):
         check_loss(self.loss, self.garbage)
         if isinstance(self.baselines, tuple) and (unknown := set(self.baselines) - set(BASELINES)):
             raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
-        if (self.real is not None) != bool(self.garbage and self.garbage.real):
-            raise ValueError("real names outliers exactly where garbage.real is a share of them")
+        share = self.garbage.real if self.garbage else 0
+        if (self.real is not None) != bool(share):
+            raise ValueError(
+                f"real is {self.real!r} and garbage.real is {share:g}; name DATA and give it a share, or neither"
+            )
         return self
 
 

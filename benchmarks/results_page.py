@@ -36,7 +36,10 @@ over seeds. Which choices were made, and on what: `decisions/`.
 - *ECE*: expected calibration error. *Attacks*: new generators, of another seed and partly of another kind than in
   training, that are trained against the finished network. *Resistance*: their images that the network takes for no
   class (p at most 0.5). *Accepted*: those that a detector accepts at 5 % false alarms. A *collapsed* attack makes
-  copies for some class, so that its few distinct images pass or fail together."""
+  copies for some class, so that its few distinct images pass or fail together.
+- Attacks by name: `same-kind` has the generator of training, `other-kind-sure` one of another kind that is asked for sure
+  images, `-long` is the same with 500 steps; `unseen` is shown labels alone and asked for nothing but the class. Recipes
+  were chosen with the first three in sight, not with `unseen`. Steps and settings: `config.yaml` of each record."""
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,10 @@ over seeds. Which choices were made, and on what: `decisions/`.
   training, that are trained against the finished network. *Resistance*: their images that the network takes for no
   class (p at most 0.5). *Accepted*: those that a detector accepts at 5 % false alarms. A *collapsed* attack makes
   copies for some class, so that its few distinct images pass or fail together.
-- Attacks by name: `same-kind` has the generator of training, `other-kind-sure` one of another kind that is asked for sure
-  images, `-long` is the same with 500 steps; `unseen` is shown labels alone and asked for nothing but the class. Recipes
-  were chosen with the first three in sight, not with `unseen`. Steps and settings: `config.yaml` of each record."""
+- Attacks by name: `same-kind` has the generator of training, `other-kind-sure` one of another kind that is asked for
+  sure images, `-long` is the same with 500 steps; `unseen` is shown labels alone and asked for nothing but the class.
+  Recipes were chosen with the first three in sight, not with `unseen`. Steps and settings: `config.yaml` of each
+  record."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def ahead(summary: pd.DataFrame) -> Iterator[Row]:
         counts = (frame[["network", "detector"]].drop_duplicates().shape[0] for frame in (near, rows))
         yield (
             f"ours ahead of every detector on {text}, mean-near and worst-near",
-            "; ".join(difference_text(row) for _, row in best.iterrows()) + "; {} of {} rows ran".format(*counts),
+            "; ".join(difference_text(row) for _, row in best.iterrows()) + "; {} of {} detectors ran".format(*counts),
             holds(best["difference"].max() < 0),
         )
         worst = known.sort_values("difference_high").iloc[-1]

@@ -1,7 +1,7 @@
 """Copy the tables of a finished OOD run into the repository: five digits, no rows of controls, no file over 300 KB.
 
 The table by seed (`table.csv`) is large: it is kept only if it is asked for, and of it the columns that say how well
-the OOD sets are told apart. What the record held before is removed.
+the OOD sets are told apart. Tables of an earlier record there are removed.
 
     python benchmarks/record_run.py runs/mnist benchmarks/results/ood-mnist [--table]
 """
@@ -53,8 +53,9 @@ def main() -> None:
     files = recorded(options.run, table=options.table)
     if large := {name: len(content) for name, content in files.items() if len(content) > LIMIT}:
         sys.exit(f"over {LIMIT} bytes: {large}; run fewer networks, detectors or sets in one benchmark")
-    for old in options.record.glob("*.csv"):
-        old.unlink()
+    if (options.record / CONTROLS.name).is_file():
+        for old in options.record.glob("*.csv"):
+            old.unlink()
     for name, content in files.items():
         write_bytes(options.record / name, content)
 

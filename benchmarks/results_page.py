@@ -38,9 +38,12 @@ over seeds. Which choices were made, and on what: `decisions/`.
   class (p at most 0.5). *Accepted*: those that a detector accepts at 5 % false alarms. A *collapsed* attack makes
   copies for some class, so that its few distinct images pass or fail together.
 - Attacks by name: `same-kind` has the generator of training, `other-kind-sure` one of another kind that is asked for
-  sure images, `-long` is the same with 500 steps; `unseen` is shown labels alone and asked for nothing but the class.
-  Recipes were chosen with the first three in sight, not with `unseen`. Steps and settings: `config.yaml` of each
-  record."""
+  sure images, `other-kind-sure-long` is the same with 500 steps; `unseen` is shown labels alone and asked for nothing
+  but the class. The recipe of the real data was chosen with the first three in sight, not with `unseen`. Steps and
+  settings: `config.yaml` of each record.
+- Aims were set before the records: to be ahead, for every ID set; those of mean-far, FPR95, ID accuracy, resistance and
+  accepted images for MNIST and FashionMNIST (of FPR95 on two near sets each, of resistance on MNIST). What has no aim
+  stands in the tables below."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def comparison(folder: Path) -> Iterator[str]:
             if (row := ours(summary, name)) is not None
         ),
     )
+    if skipped := sorted(set(summary.loc[summary["status"] == "skipped", "ood_set"]) - set(AGGREGATES)):
+        yield f"Not measured, and in no mean: {', '.join(skipped)}."
     single = summary[~summary["ood_set"].isin(AGGREGATES) & (summary["group"] != "control")]
     sets = single[["ood_set", "group", "trivial"]].drop_duplicates("ood_set").itertuples(index=False)
     yield table(
@@ -140,13 +145,14 @@ def ahead(summary: pd.DataFrame) -> Iterator[Row]:
         best = near.loc[near.groupby("ood_set")["difference"].idxmax()]
         counts = (frame[["network", "detector"]].drop_duplicates().shape[0] for frame in (near, rows))
         yield (
-            f"ours ahead of every detector on {text}, mean-near and worst-near",
-            "; ".join(difference_text(row) for _, row in best.iterrows()) + "; {} of {} detectors ran".format(*counts),
-            holds(best["difference"].max() < 0),
+            f"ours ahead of every detector that ran on {text}, by the mean, in mean-near and worst-near",
+            "; ".join(difference_text(row) for _, row in best.iterrows())
+            + "; {} of {} rows (detector on a network) ran".format(*counts),
+            holds(best["difference"].max() < 0, best["difference"].max()),
         )
-        worst = known.sort_values("difference_high").iloc[-1]
+        worst = known.sort_values("difference_high", na_position="first").iloc[-1]
         yield (
-            f"no detector on {text} over 0.1 points better in a mean or worst set, by the upper bound of its interval",
+            f"upper bound of the difference at most 0.1 for every detector on {text}, in {', '.join(AGGREGATES)}",
             f"{worst['ood_set']}: {difference_text(worst)}",
             holds(worst["difference_high"] <= 0.001),
         )
@@ -173,7 +179,9 @@ def further_aims(folder: Path, summary: pd.DataFrame) -> Iterator[Row]:
     yield aim, interval_text(value, low, high), holds(low > aims.accuracy, low)
     resistance = pd.read_csv(folder / "resistance.csv")
     for attack, found in resistance.groupby("attack", sort=False):
-        means = found.groupby("network")[["resistance", "accepted"]].mean()
+        # A diverged attack leaves the mean unknown: one over the other seeds would be another quantity.
+        by_network = found.groupby("network")[["resistance", "accepted"]]
+        means = by_network.agg(lambda values: values.mean(skipna=False))
         if aims.resists:
             others = means["resistance"].reindex(["plain", "noise"]).max(skipna=False)
             lead = means.loc["full", "resistance"] - others
@@ -193,7 +201,7 @@ def ablation(folder: Path) -> Iterator[str]:
     )
     yield table(("network", "score", "mean-near", "worst-near", "mean-far", "difference"), levels(summary))
     yield from sides(folder)
-    near = rows[(rows["group"] == "near") & rows["network"].isin(["full", "refilled"])]
+    near = rows[(rows["group"] == "near") & (rows["status"] != "skipped")]
     by_seed = near.groupby(["network", "detector", "seed"])["auroc"].apply(lambda values: values.mean(skipna=False))
     resistance = pd.read_csv(folder / "resistance.csv")
     kept = {f"near, {score}": (by_seed["full", score], by_seed["refilled", score]) for score in OWN_SCORES}
@@ -332,8 +340,8 @@ def ours(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:
 
 def best_text(summary: pd.DataFrame, ood_set: str, *networks: str) -> str:
     """Return the best baseline of some networks, with its difference to ours."""
-    rows = summary[(summary["ood_set"] == ood_set) & summary["network"].isin(networks) & summary["auroc"].notna()]
-    rows = rows[baseline_rows(rows)]
+    rows = summary[(summary["ood_set"] == ood_set) & summary["network"].isin(networks)]
+    rows = rows[baseline_rows(rows) & rows["difference"].notna()]
     if rows.empty:
         return DASH
     row = rows.loc[rows["auroc"].idxmax()]

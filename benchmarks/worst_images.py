@@ -76,10 +76,10 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
     images = load_sets(settings, settings.seeds[0]).ood[options.ood_set]
+    chosen = lowest(options.run, settings, options.ood_set)
     with threads(options.threads):
         found, sure, right = judged(settings, images.floats())
     same = (sure > SURE).all(0) & (found[0] == found[1])
-    chosen = lowest(options.run, settings, options.ood_set)
     worst = images.subset(chosen)
     record: dict[str, Any] = {
         "id_set": settings.name,

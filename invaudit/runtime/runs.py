@@ -60,12 +60,12 @@ class RunFolder:
                         f"{path} was made with other settings or inputs (see {config}); "
                         "use the same ones or choose another --out"
                     )
-                _note_other_code(path / "environment.json")
             else:
                 write_json(path / "records" / "run.json", {"config_hash": identity, "schema": 1})
                 write_json(path / "environment.json", describe_environment(**environment))
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
+                _note_other_code(path / "environment.json")
                 yield run
 
     def record(self, name: str) -> Any | None:
@@ -79,12 +79,12 @@ class RunFolder:
 
 
 def _note_other_code(path: Path) -> None:
-    """Add the present versions and commit to ``environment.json`` where they are not those that the run began with."""
+    """Add the present versions and state of the checkout to ``environment.json`` where the run had none like them."""
     about, now = read_json(path), describe_environment()
     known = [about, *about.get("resumed_with", [])]
     code = {name: now[name] for name in CODE}
     if code not in [{name: one[name] for name in CODE} for one in known]:
-        logger.warning("the run was begun with other versions or another commit; environment.json names both")
+        logger.warning("the run was begun with other versions or another state of the code; environment.json lists all")
         write_json(path, about | {"resumed_with": [*known[1:], code]})
 
 

@@ -41,6 +41,8 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
+        controls = folder.path / "records" / "controls.json"
+        controls.unlink(missing_ok=True)
         jobs = read_jobs(folder.path, settings)
         table = make_table(jobs, settings.name)
         write_csv(folder.path / "table.csv", table)
@@ -48,7 +50,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         for name, side in make_side_tables(jobs, settings.name).items():
             write_csv(folder.path / f"{name}.csv", side)
         passed = check_controls(jobs, table)
-        write_json(folder.path / "records" / "controls.json", {"passed": passed})
+        write_json(controls, {"passed": passed})
         notice("making the report")
         ood_page(folder.path)
     return folder.path

@@ -110,13 +110,15 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     made = train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
     joint = Joint().fit(seen, splits.train.labels, held_out=fit, garbage=target.has_garbage)
-    inside, inside_parts = joint.score(held_out), joint.score_parts(held_out)
+    inside_parts = joint.score_parts(held_out)
+    inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}
     transform = Transform(data.images.shape[2], data.images.shape[1])
     for name, images in synthetic_families(splits.calibrate, transform, seed, EACH).items():
         found = collect(target, images.float() / 255, keep_maps=False)
-        families[name] = auroc(inside, joint.score(found))
-        for part, scores in joint.score_parts(found).items():
+        scored = joint.score_parts(found)
+        families[name] = auroc(inside, joint.combine(scored))
+        for part, scores in scored.items():
             parts[part].append(auroc(inside_parts[part], scores))
     return {
         "id": id_set,
@@ -134,7 +136,7 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
 
 def attacked(target: Any, joint: Joint, inside: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
     """Return resistance to each attack, and the share of its images that fool the network and that ours accepts."""
-    found: dict[str, dict[str, float]] = {"resistance": {}, "accepted": {}}
+    found: dict[str, dict[str, float]] = {"resistance": {}, "passed": {}}
     threshold = conformal_threshold(inside.numpy(), 0.05)
     for name, attack in ATTACKS.items():
         _, images = fresh_inversions(target, attack, ATTACK_IMAGES, generator(seed, f"attack/{name}"))
@@ -143,7 +145,7 @@ def attacked(target: Any, joint: Joint, inside: torch.Tensor, seed: int) -> dict
         seen = collect(target, images, keep_maps=False)
         fooled = counterfeits(seen.logits, target.classes)
         found["resistance"][name] = 1 - float(fooled.double().mean())
-        found["accepted"][name] = float((fooled & (joint.score(seen) <= threshold)).double().mean())
+        found["passed"][name] = float((fooled & (joint.score(seen) <= threshold)).double().mean())
     return found
 
 

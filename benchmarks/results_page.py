@@ -17,6 +17,7 @@ from invaudit.benchmarks.ood.tables import AGGREGATES
 from invaudit.report import is_baseline
 from invaudit.report.printing import DASH
 from invaudit.runtime.files import read_json, write_bytes
+from invaudit.stats.bootstrap import MIN_SEEDS
 
 RECORDS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
@@ -72,8 +73,6 @@ PUBLISHED = {
     "cifar10": {"mnist": 0.978, "fashion-mnist": 0.957},
 }
 """Share of OOD test images in the garbage class, by ID set: arXiv 2505.23448 version 2, table 1; of whole test sets."""
-FEW_SEEDS = 5
-"""Fewer than these give no interval over seeds, as in the bootstrap."""
 Row = tuple[str, ...]
 
 
@@ -361,7 +360,7 @@ def plain_difference(row: pd.Series) -> str:
 def paired(one: pd.Series, other: pd.Series) -> tuple[float, float, float]:
     """Return the mean difference over seeds with Student's t interval; unknown is NaN."""
     gaps = (one - other).dropna()
-    enough = len(gaps) >= FEW_SEEDS
+    enough = len(gaps) >= MIN_SEEDS
     half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5 if enough else float("nan")
     return gaps.mean(), gaps.mean() - half, gaps.mean() + half
 

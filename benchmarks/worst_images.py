@@ -21,7 +21,7 @@ from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.jobs import job_name
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OURS
-from invaudit.data import generator
+from invaudit.data import Splits, generator
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import Recipe, confidence, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
@@ -49,15 +49,14 @@ def lowest(run: Path, settings: OODBenchmark, ood_set: str) -> Tensor:
     return torch.from_numpy(np.mean(scores, axis=0).argsort(kind="stable")[:SHOWN])
 
 
-def judged(settings: OODBenchmark, images: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+def judged(splits: Splits, images: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
     """Return each judge's class (2, N) and its probability (2, N) for the images, and the judges' ID accuracies."""
-    sets = load_sets(settings, settings.seeds[0])
-    data, test = sets.splits.train, sets.splits.test
+    data, test = splits.train, splits.test
     found, sure, right = [], [], {}
     for arch, epochs in JUDGES.items():
         rng = generator(SEED, f"worst/{arch}")
         target = new_target(arch, data, data.classes, rng, garbage=False)
-        train_network(target, data, Recipe(training=TrainingSettings(epochs=epochs)), rng, held_out=sets.splits.fit)
+        train_network(target, data, Recipe(training=TrainingSettings(epochs=epochs)), rng, held_out=splits.fit)
         right[arch] = accuracy(predictions(collect(target, test, keep_maps=False).logits), test.labels)
         logits = collect(target, images, keep_maps=False).logits
         found.append(predictions(logits))
@@ -75,10 +74,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
-    images = load_sets(settings, settings.seeds[0]).ood[options.ood_set]
+    sets = load_sets(settings, settings.seeds[0])
+    images = sets.ood[options.ood_set]
     chosen = lowest(options.run, settings, options.ood_set)
     with threads(options.threads):
-        found, sure, right = judged(settings, images.floats())
+        found, sure, right = judged(sets.splits, images.floats())
     same = (sure > SURE).all(0) & (found[0] == found[1])
     worst = images.subset(chosen)
     record: dict[str, Any] = {

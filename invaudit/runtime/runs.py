@@ -53,7 +53,7 @@ class RunFolder:
             raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
         with _locked(path):
             run = cls(path)
-            if config.exists():
+            if resumed := config.exists():
                 known = read_json(path / "records" / "run.json")["config_hash"]
                 if known != identity:
                     raise RunFolderError(
@@ -65,7 +65,8 @@ class RunFolder:
                 write_json(path / "environment.json", describe_environment(**environment))
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
-                _note_other_code(path / "environment.json")
+                if resumed:
+                    _note_other_code(path / "environment.json")
                 yield run
 
     def record(self, name: str) -> Any | None:

@@ -8,9 +8,9 @@ from invaudit.report.ood.run import OodRun
 from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, measured, ranked_baselines
 from invaudit.report.printing import level, p_text
 from invaudit.report.records import Row
+from invaudit.stats.bootstrap import MIN_SEEDS
 
 ALPHA = 0.05
-MIN_SEEDS = 5
 PHRASES = {
     "ahead": "beats the best of {n} baselines",
     "behind": "stays behind the best of {n} baselines",

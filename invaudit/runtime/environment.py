@@ -12,6 +12,8 @@ from typing import Any
 PACKAGES = (
     "invaudit", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pytorch-ood", "lpips",
 )  # fmt: skip
+SOURCES = ("invaudit", "configs", "benchmarks/*.py", "pyproject.toml")
+"""What a number depends on, of the files of a checkout."""
 
 
 def describe_environment(**extra: Any) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def describe_environment(**extra: Any) -> dict[str, Any]:
         "hardware": {"processor": _processor(), "machine": platform.machine(), "cores": os.cpu_count()},
         "system": platform.platform(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "git": _git(),
+        "git": git_state(Path(__file__).resolve().parents[2]),
         **extra,
     }
 
@@ -43,8 +45,8 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _git() -> dict[str, Any] | None:
-    root = Path(__file__).resolve().parents[2]
+def git_state(root: Path) -> dict[str, Any] | None:
+    """Return the commit of a checkout and whether its sources differ from it; None outside of one."""
     if not (root / ".git").exists():
         return None
 
@@ -55,6 +57,6 @@ def _git() -> dict[str, Any] | None:
         ).stdout.strip()  # fmt: skip
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", *SOURCES))}
     except (OSError, subprocess.CalledProcessError):
         return None

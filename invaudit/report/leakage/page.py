@@ -1,5 +1,6 @@
 """The page of a leakage run."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from invaudit.report.leakage.tables import (
     TESTS,
     Figures,
     over_seeds,
+    why_without,
 )
 from invaudit.report.page import Drawn, grid, provenance, write_page
 from invaudit.report.printing import DASH, p_text
@@ -153,7 +155,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "results": _parts(run),
         "result_columns": [*KEYS[1:], "verdict", *TESTS],
         "membership": _grid(run.membership, ("target", "score"), MEMBERSHIP),
-        "result_remarks": _remarks(ran, ("method", "metric")),
+        "result_remarks": [*_remarks(ran, ("method", "metric")), *_gap_remarks(gaps)],
         "membership_remarks": _remarks(run.membership, ("score",)),
         "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),
@@ -185,6 +187,12 @@ def _remarks(rows: list[Row], names: Sequence[str]) -> list[str]:
         f"{reason}: {'all that ran' if where.keys() == ran.keys() else ', '.join(where)}"
         for reason, where in found.items()
     ]
+
+
+def _gap_remarks(gaps: list[Row]) -> list[str]:
+    """Return why tests have no result, each reason with the number of them."""
+    counts = Counter(map(why_without, gaps))
+    return [f"{why} ({n} {'test' if n == 1 else 'tests'})" for why, n in counts.items()]
 
 
 def _parts(run: LeakageRun) -> list[tuple[str, list[tuple[bool, list[str]]]]]:

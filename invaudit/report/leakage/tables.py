@@ -54,7 +54,8 @@ def over_seeds(rows: Iterable[Row], keys: Sequence[str], figures: Figures, *, ve
         rows: Rows of one file.
         keys: Columns that name a line; the values of the first come in the order of the rows.
         figures: Columns to show.
-        verdict: Title of the column that holds the verdicts, or why there is none; empty for no such column.
+        verdict: Title of the column that holds the verdicts, or the status of tests without one; empty for no such
+            column.
     """
     lines = []
     for key, part in grouped(rows, keys).items():
@@ -72,9 +73,14 @@ def _verdicts(rows: list[Row]) -> str:
 
 def _verdict(row: Row) -> str:
     if row.get("status", "ok") != "ok" or row["verdict"] is None:
-        return f"{row['status']}: {row['reason'] or 'no reason given'}"
+        return row["status"]
     reason = row.get("verdict_reason")
     return f"{row['verdict']} ({reason})" if reason else row["verdict"]
+
+
+def why_without(row: Row) -> str:
+    """Return the status of a test without a verdict, and the reason."""
+    return f"{row['status']}: {row['reason'] or 'no reason given'}"
 
 
 def leakage_table(folder: Path) -> Table:
@@ -112,7 +118,7 @@ def leakage_table(folder: Path) -> Table:
 def _cells(finding: Finding, rows: list[Row]) -> list[str]:
     ran = finding.tests
     if not ran:
-        return [", ".join(dict.fromkeys(map(_verdict, rows))), DASH, DASH, DASH, DASH]
+        return [", ".join(dict.fromkeys(map(why_without, rows))), DASH, DASH, DASH, DASH]
     n_leaks = sum(row["verdict"] == "leak" for row in ran)
     smallest = DASH if finding.smallest is None else p_text(finding.smallest["p_adjusted"])
     counts = [span((row[name] for row in ran), whole) or DASH for name in ("distinct_hits", "scoring_limit")]

@@ -24,7 +24,7 @@ def test_weights_equal_resampled_arrays(decimals):
     x, y = rng.normal(size=60).round(decimals), rng.normal(0.5, 1, size=90).round(decimals)
     counts = draws(60, {"set": 90}, rng, n_draws=40)
     got = bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"])
-    for value, a, b in zip(got, counts.id_counts, counts.ood_counts["set"], strict=True):
+    for value, a, b in zip(got, counts.id_counts.T, counts.ood_counts["set"].T, strict=True):
         again_x, again_y = np.repeat(x, a), np.repeat(y, b)
         assert value == auroc(again_x, again_y)
         is_ood = np.repeat([0, 1], [len(again_x), len(again_y)])
@@ -38,15 +38,18 @@ def test_real_weights_equal_scikit_learn():
     expected = [
         roc_auc_score(np.repeat([0, 1], [50, 30]), np.r_[x, y], sample_weight=np.r_[a[i], b[i]]) for i in range(5)
     ]
-    assert bootstrap_auroc(x, y, a, b) == pytest.approx(expected, abs=1e-6)
+    assert bootstrap_auroc(x, y, a.T, b.T) == pytest.approx(expected, abs=1e-6)
 
 
-def test_many_chunks_equal_one_draw_at_a_time():
+def test_many_resamples_equal_one_draw_at_a_time():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=30_000).round(2), rng.normal(size=20_000).round(2)
     counts = draws(len(x), {"set": len(y)}, rng, n_draws=11)
     whole = bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"])
-    parts = [bootstrap_auroc(x, y, counts.id_counts[i : i + 1], counts.ood_counts["set"][i : i + 1]) for i in range(11)]
+    parts = [
+        bootstrap_auroc(x, y, *(part[:, i : i + 1] for part in (counts.id_counts, counts.ood_counts["set"])))
+        for i in range(11)
+    ]
     assert np.array_equal(whole, np.concatenate(parts))
 
 
@@ -54,30 +57,30 @@ def test_draws_are_multinomial_and_repeatable():
     first, second = (
         draws(40, sets, np.random.default_rng(4), n_draws=3000) for sets in ({"b": 7, "a": 25}, {"a": 25, "b": 7})
     )
-    assert first.id_counts.shape == (3000, 40)
+    assert first.id_counts.shape == (40, 3000)
     assert list(first.ood_counts) == ["a", "b"]
     for counts, again in (
         (first.id_counts, second.id_counts),
         (first.ood_counts["a"], second.ood_counts["a"]),
         (first.ood_counts["b"], second.ood_counts["b"]),
     ):
-        n = counts.shape[1]
+        n = len(counts)
         assert np.array_equal(counts, again)
-        assert (counts.sum(axis=1) == n).all()
-        assert counts.mean(axis=0) == pytest.approx(1, abs=0.1)
+        assert (counts.sum(axis=0) == n).all()
+        assert counts.mean(axis=1) == pytest.approx(1, abs=0.1)
         assert counts.astype(float).var() == pytest.approx(1 - 1 / n, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("a", "b", "error", "word"),
     [
-        (np.ones((2, 3)), np.ones((2, 9)), ShapeError, "ood_counts"),
-        (np.ones((2, 9)), np.ones((2, 4)), ShapeError, "id_counts"),
-        (np.ones((2, 3)), np.ones((5, 4)), ShapeError, "B = 2"),
-        (np.ones(3), np.ones((2, 4)), ShapeError, "id_counts"),
-        (np.zeros((2, 3)), np.ones((2, 4)), SettingError, "id_counts"),
-        (np.ones((2, 3)), np.ones((2, 4)) * [1, 1, 1, -1], SettingError, "ood_counts"),
-        (np.ones((2, 3)), np.full((2, 4), np.nan), SettingError, "ood_counts"),
+        (np.ones((3, 2)), np.ones((9, 2)), ShapeError, "ood_counts"),
+        (np.ones((9, 2)), np.ones((4, 2)), ShapeError, "id_counts"),
+        (np.ones((3, 2)), np.ones((4, 5)), ShapeError, r"expected \(4, 2\)"),
+        (np.ones(3), np.ones((4, 2)), ShapeError, "id_counts"),
+        (np.zeros((3, 2)), np.ones((4, 2)), SettingError, "id_counts"),
+        (np.ones((3, 2)), np.ones((4, 2)) * [[1], [1], [1], [-1]], SettingError, "ood_counts"),
+        (np.ones((3, 2)), np.full((4, 2), np.nan), SettingError, "ood_counts"),
     ],
 )
 def test_refuses_counts_that_do_not_fit(a, b, error, word):

@@ -273,8 +273,8 @@ class Paired:
 
 def _of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the counts of the images that a detector has seen, all or evenly spaced ones."""
-    n = counts.shape[1]
-    return counts if len(scores) == n else counts[:, evenly(n, len(scores))]
+    n = len(counts)
+    return counts if len(scores) == n else counts[evenly(n, len(scores))]
 
 
 def _draws(sets: dict[str, Any], n_draws: int) -> Draws:

@@ -31,7 +31,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
 - *Difference*: a row less ours in AUROC, in points. Brackets hold 95 % intervals: a paired bootstrap over images, and
   over seeds too where there are five or more; those of accuracy and of the effect of inversion are Student's t over
   seeds, shown from five seeds on. The best of many rows is picked by the same figures; its interval does not correct
-  for that.
+  for that. Where a detector varies so much from seed to seed that its interval reaches over what is possible, the
+  *bound* of the difference is what ours leaves up to an AUROC of 100, with its own interval.
 - *FPR95*: OOD images accepted where 95 % of ID images are. *FPR95 ID*: ID images refused where 95 % of OOD images are.
 - † marks a set that a pixel statistic alone tells apart (AUROC of 98 or more).
 - *ECE*: expected calibration error. *Attacks*: new generators, of another seed and partly of another kind than in
@@ -67,6 +68,8 @@ AIMS = {
     "fashion-mnist": Aims(-0.01, ("mnist", "notmnist"), resists=False),
 }
 """By ID set; the others state their figures without an aim."""
+UPPER = 0.001
+"""Of the upper bound of the difference between any other detector and ours."""
 PUBLISHED = {
     "mnist": {"fashion-mnist": 0.895, "cifar10": 0.994},
     "fashion-mnist": {"mnist": 0.852, "cifar10": 0.957},
@@ -149,12 +152,32 @@ def ahead(summary: pd.DataFrame) -> Iterator[Row]:
             + "; {} of {} rows (detector on a network) ran".format(*counts),
             holds(best["difference"].max() < 0, best["difference"].max()),
         )
-        worst = known.sort_values("difference_high", na_position="first").iloc[-1]
+        caps = known["ood_set"].map({name: room(ours(summary, name)) for name in known["ood_set"].unique()})
+        bounds = known["difference_high"].clip(upper=caps)
+        worst = known.loc[bounds.sort_values(na_position="first").index[-1]]
+        found = f"{worst['ood_set']}: {difference_text(worst)}"
+        if bounds[worst.name] < worst["difference_high"]:
+            found += f", bound {points(bounds[worst.name])}"
+        over = known.loc[bounds > UPPER, "difference"]
+        if len(over):
+            found += f"; {len(over)} of {len(known)} figures over it, by the mean all {points(over.max())} or lower"
         yield (
             f"upper bound of the difference at most 0.1 for every detector on {text}, in {', '.join(AGGREGATES)}",
-            f"{worst['ood_set']}: {difference_text(worst)}",
-            holds(worst["difference_high"] <= 0.001),
+            found,
+            holds(bounds.max() <= UPPER, *bounds),
         )
+
+
+def room(row: pd.Series | None) -> float:
+    """Return an upper bound of how far anybody could be ahead of ours: no AUROC is over 1.
+
+    Over seeds by Student's t, as the intervals of differences.
+    """
+    if row is None:
+        return float("nan")
+    n = row["seeds"]
+    half = t.ppf(0.975, n - 1) * row["auroc_sd"] / n**0.5 if n >= MIN_SEEDS else 0.0
+    return 1 - row["auroc"] + half
 
 
 def further_aims(folder: Path, summary: pd.DataFrame) -> Iterator[Row]:

@@ -8,7 +8,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "results_page.py"
 SIDES = ("calibration", "cost", "decisions", "resistance")
-further_aims = runpy.run_path(str(SCRIPT))["further_aims"]
+page_of = runpy.run_path(str(SCRIPT))
+further_aims, ahead = page_of["further_aims"], page_of["ahead"]
 
 
 def written(results: Path) -> str:
@@ -116,6 +117,26 @@ def test_every_aim_holds_where_its_figures_do(tmp_path):
 def test_an_aim_that_is_missed_is_called_so(tmp_path, changes, aim, word):
     found = facts(tmp_path / "bad", **changes)
     assert [row[2] for row in found if row[0].startswith(aim)] == [word]
+
+
+@pytest.mark.parametrize(
+    ("ours", "high", "word", "bound"),
+    [
+        # With a spread of 0.0004 over five seeds, ours could be 0.0005 lower: 2.776 standard errors.
+        (0.9998, 0.06, "yes", "bound +0.07"),
+        (0.9985, 0.06, "**no**", "bound +0.20; 1 of 4 figures over it, by the mean all -19.00 or lower"),
+        (0.9985, 0.0005, "yes", "[-30.00; +0.05]"),
+    ],
+)
+def test_nobody_can_be_further_ahead_than_ours_leaves_room(ours, high, word, bound):
+    sets = ("mean-near", "worst-near", "mean-far", "worst")
+    base = [{"ood_set": name, "auroc": ours, "auroc_sd": 0.0004, "seeds": 5} for name in sets]
+    rows = [row | {"network": "full", "detector": "joint"} for row in base]
+    theirs = {"network": "noise", "detector": "ASH", "difference": -0.19, "difference_low": -0.3}
+    rows += [row | theirs | {"difference_high": high if row["ood_set"] == "worst" else -0.1} for row in base]
+    found = [row for row in ahead(pd.DataFrame(rows)) if row[0].startswith("upper bound")]
+    assert [row[2] for row in found] == [word]
+    assert found[0][1].endswith(bound)
 
 
 def test_the_page_in_the_repository_is_the_one_that_the_records_give(tmp_path):

@@ -10,11 +10,10 @@ from rich.text import Text
 MINUS, DASH = "\u2212", "\u2013"
 
 
-def level(value: float | None, spread: float | None = None) -> str:
-    """Return a fraction in per cent with one decimal, with its sd where there is one."""
-    if value is None:
-        return DASH
-    return f"{100 * value:.1f}" if spread is None else f"{100 * value:.1f} ± {100 * spread:.1f}"
+def level(value: float | None, spread: float | None = None, *, decimals: int = 1) -> str:
+    """Return a fraction in per cent, with its sd where there is one."""
+    known = [part for part in (value, spread) if part is not None]
+    return " ± ".join(f"{100 * part:.{decimals}f}" for part in known) if value is not None else DASH
 
 
 def p_text(value: float) -> str:

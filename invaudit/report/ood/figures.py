@@ -54,7 +54,8 @@ def headline(summary: pd.DataFrame) -> Figure:
             lowest = min(lowest, _level_dot(left, row, y + 0.1, MARKS[group]))
             _difference_dot(right, row, y, MARKS[group])
     start, end = left.get_xlim()
-    left.set_xlim(max(start, 2 * lowest - 101), max(min(end, 100.6), lowest + 1))
+    start = max(start, 2 * lowest - 101)
+    left.set_xlim(start, max(min(end, 100 + 0.04 * (100 - start)), start + 0.1))
     _label_headline(left, right, lines, {row["ood_set"] for row in rows if is_trivial(row)})
     _add_legend(figure, left, ranked)
     return figure

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from invaudit.report.ood.run import OodRun
-from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, measured, ranked_baselines
-from invaudit.report.printing import level, p_text
+from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, level, measured, ranked_baselines
+from invaudit.report.printing import p_text
 from invaudit.report.records import Row
 from invaudit.stats.bootstrap import MIN_SEEDS
 
@@ -21,9 +21,13 @@ PHRASES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against the best baseline of one group of OOD sets: its ``mean-GROUP`` row, with the difference to ours."""
+    """Ours against the best baseline of one group of OOD sets: its ``mean-GROUP`` row, with the difference to ours.
+
+    Baselines on our network profit from its training, so that they are compared apart.
+    """
 
     group: str
+    on_our_network: bool
     n_baselines: int
     ours: float
     best: Row
@@ -39,6 +43,11 @@ class Comparison:
         return "ahead" if high < 0 else "behind"
 
     @property
+    def title(self) -> str:
+        """What is compared."""
+        return f"{self.group}, on our network" if self.on_our_network else self.group
+
+    @property
     def sentence(self) -> str:
         """The comparison in one sentence with its figures."""
         text = (
@@ -49,31 +58,43 @@ class Comparison:
         if value is None:
             return f"{text}."
         sign = 1 if value > 0 else -1
-        text += f": {abs(100 * value):.1f} points {'behind' if value > 0 else 'ahead'}"
+        text += f": {abs(100 * value):.2f} points {'behind' if value > 0 else 'ahead'}"
         if self.verdict == "untested":
             return f"{text}, not tested."
         # Adding 0 turns -0.0 into 0.0.
-        low, high = sorted(round(100 * sign * self.best[name], 1) + 0 for name in ("difference_low", "difference_high"))
+        low, high = sorted(round(100 * sign * self.best[name], 2) + 0 for name in ("difference_low", "difference_high"))
         p_adjusted = self.best["p_adjusted"]
         p_clause = "" if p_adjusted is None else f", Holm p {p_text(p_adjusted)}"
-        return f"{text} (95 % interval {low:.1f} to {high:.1f}{p_clause})."
+        return f"{text} (95 % interval {low:.2f} to {high:.2f}{p_clause})."
 
 
 def compare(run: OodRun) -> list[Comparison]:
-    """Return ours against the best baseline, one entry per group that has both."""
+    """Return ours against the best baseline on other networks and on our own, for each group that has both."""
     rows = measured(run.rows)
     found = []
     for group in GROUPS:
         ours = by_detector(rows, f"mean-{group}").get(OURS)
         ranked = ranked_baselines(rows, group)
-        if ours and ranked:
-            found.append(Comparison(group=group, n_baselines=len(ranked), ours=ours["auroc"], best=ranked[0]))
+        for own in (False, True):
+            part = [row for row in ranked if (row["network"] == OURS[0]) == own]
+            if ours and part:
+                found.append(Comparison(group, own, len(part), ours["auroc"], part[0]))
     return found
+
+
+def compare_with_others(run: OodRun) -> list[Comparison]:
+    """Return the comparisons with baselines on other networks; with those on ours where there are no others."""
+    found = compare(run)
+    return [item for item in found if not item.on_our_network] or found
 
 
 def headline_sentence(run: OodRun) -> str:
     """Return what the run found, in one sentence."""
-    clauses = [(item.group, PHRASES[item.verdict].format(n=item.n_baselines)) for item in compare(run)]
+    found = compare_with_others(run)
+    clauses = [
+        (item.group, PHRASES[item.verdict].format(n=item.n_baselines) + " on our network" * item.on_our_network)
+        for item in found
+    ]
     if not clauses:
         return f"{run.id_set}: this run holds no comparison of ours with a baseline."
     if len({text for _, text in clauses}) == 1:

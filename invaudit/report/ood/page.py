@@ -10,6 +10,7 @@ from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import (
     compare,
+    compare_with_others,
     controls,
     gaps,
     headline_sentence,
@@ -18,9 +19,8 @@ from invaudit.report.ood.findings import (
     trivial_sets,
 )
 from invaudit.report.ood.run import OodRun, read_ood_run
-from invaudit.report.ood.tables import GROUPS, OURS, format_table, measured, over_seeds, short_table
+from invaudit.report.ood.tables import GROUPS, OURS, format_table, level, measured, over_seeds, short_table
 from invaudit.report.page import Drawn, grid, provenance, write_page
-from invaudit.report.printing import level
 from invaudit.report.records import Row, as_rows
 
 SHOWN = (*GROUPS, "shift", "seen")
@@ -88,7 +88,7 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
     return provenance(run.seeds, run.config, run.environment) | {
         "title": f"OOD detection: {run.id_set}",
         "headline": headline_sentence(run),
-        "comparisons": [(item.group, item.sentence) for item in compare(run)],
+        "comparisons": [(item.title, item.sentence) for item in compare(run)],
         "scope": scope_sentence(run),
         "skipped": skipped_sets(run),
         "trivial": trivial_sets(run),
@@ -112,7 +112,7 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
 def _cards(run: OodRun, short: pd.DataFrame, checked: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Yield title, figure and note of each number at the top of the page."""
     ours: Row = next((row for row in as_rows(short) if row["part"] == "ours"), {})
-    notes = {item.group: f"best baseline {level(item.best['auroc'])} %" for item in compare(run)}
+    notes = {item.group: f"best baseline {level(item.best['auroc'])} %" for item in compare_with_others(run)}
     for group in GROUPS:
         note = notes.get(group, "no baseline to compare with")
         yield f"{group} OOD, mean AUROC", _percent(ours.get(f"mean-{group}")), note
@@ -141,8 +141,8 @@ def _parts(text: pd.DataFrame) -> list[tuple[str, str, list[list[str]]]]:
     titles = {
         "ours": "ours",
         "ablation": "ablations: ours on other networks, and the garbage class alone",
-        "best near": "best baselines on near OOD",
-        "best far": "best baselines on far OOD",
+        "best near": "best baselines on near OOD, three on other networks and three on ours",
+        "best far": "best baselines on far OOD, likewise",
     }
     parts = text.groupby("part", sort=False)
     return [(str(part), titles[str(part)], rows.drop(columns="part").to_numpy().tolist()) for part, rows in parts]

@@ -1,10 +1,13 @@
 """The short table of an OOD run: ours, the ablations, the best baselines."""
 
+from functools import partial
+
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.report.printing import DASH, MINUS, level, plain_table
+from invaudit.report import printing
+from invaudit.report.printing import DASH, MINUS, plain_table
 from invaudit.report.records import Row, as_rows, names_of
 
 Key = tuple[str, str]
@@ -19,12 +22,17 @@ SHORT_PARTS = {"ours": "ours", "ablation": "abl.", "best near": "near", "best fa
 NAMES = ("part", "network", "detector")
 
 
-def short_table(summary: pd.DataFrame, *, n_best: int = 5) -> pd.DataFrame:
+level = partial(printing.level, decimals=2)
+"""AUROC near 100 differ in the second decimal."""
+
+
+def short_table(summary: pd.DataFrame, *, n_best: int = 3) -> pd.DataFrame:
     """Return ours, the ablations and the best baselines of each group, as fractions.
 
     Args:
         summary: ``summary.csv`` of one run.
-        n_best: Baselines per group; one that is among the best in both groups has a row in each.
+        n_best: Baselines per group on other networks, and as many on ours; one that is among the best in both groups
+            has a row in each.
 
     Returns:
         One row per line of the table: ``part`` (``ours``, ``ablation``, ``best near``, ``best far``), ``network``,
@@ -38,7 +46,9 @@ def short_table(summary: pd.DataFrame, *, n_best: int = 5) -> pd.DataFrame:
     own = [(network, detector) for network in networks for detector in ("joint", "garbage-logit")]
     lines = [("ours" if key == OURS else "ablation", key) for key in own]
     for group in GROUPS:
-        lines += [(f"best {group}", key_of(row)) for row in ranked_baselines(rows, group)[:n_best]]
+        keys = [key_of(row) for row in ranked_baselines(rows, group)]
+        kept = [key for own in (False, True) for key in [key for key in keys if (key[0] == OURS[0]) == own][:n_best]]
+        lines += [(f"best {group}", key) for key in keys if key in kept]
     lines = [(part, key) for part, key in lines if any(key in level for level in levels.values())]
     values = [[part, *key, *_values(levels, key)] for part, key in lines]
     columns = [text for name in LEVELS for text in (name, f"{name}_sd")]
@@ -93,7 +103,7 @@ def is_baseline(network: str, detector: str) -> bool:
 
 
 def format_table(short: pd.DataFrame) -> pd.DataFrame:
-    """Return the short table as text, in per cent: levels with one decimal and sd, differences with two."""
+    """Return the short table as text, in per cent and points, with sd or interval."""
     lines = [
         {name: row[name] for name in NAMES}
         | {name: level(row[name], row[f"{name}_sd"]) for name in LEVELS}
@@ -112,14 +122,13 @@ def difference(row: Row) -> str:
     return f"{100 * value:+.2f}{interval}".replace("-", MINUS)
 
 
-def terminal_table(summary: pd.DataFrame, *, n_best: int = 5) -> Table:
+def terminal_table(summary: pd.DataFrame) -> Table:
     """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold.
 
     Args:
         summary: ``summary.csv`` of one run.
-        n_best: Baselines per group.
     """
-    text = format_table(short_table(summary, n_best=n_best))
+    text = format_table(short_table(summary)).replace(" ± ", "±", regex=True)
     caption = (
         "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
         "difference: row minus ours in mean-near, points, 95 % interval.\n"

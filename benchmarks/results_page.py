@@ -34,6 +34,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
   for that. Where a detector varies so much from seed to seed that its interval reaches over what is possible, the
   *bound* of the difference is what ours leaves up to an AUROC of 100, with its own interval.
 - *FPR95*: OOD images accepted where 95 % of ID images are. *FPR95 ID*: ID images refused where 95 % of OOD images are.
+- *Groups*: near and far OOD; *shift*: the same classes from another source, so that a high figure says that such images
+  are refused too, which may or may not be wanted; *seen*: a kind that training has seen.
 - † marks a set that a pixel statistic alone tells apart (AUROC of 98 or more).
 - *ECE*: expected calibration error. *Attacks*: new generators, of another seed and partly of another kind than in
   training, that are trained against the finished network. *Resistance*: their images that the network takes for no

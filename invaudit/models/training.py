@@ -36,6 +36,10 @@ class TrainingSettings(Settings):
     """Random shift of ID images, in pixels (0: none)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
+    def steps_per_epoch(self, n: int) -> int:
+        """Return the number of batches that n images make, the last one perhaps a smaller one."""
+        return -(-n // self.batch_size)
+
 
 class Stateful(Protocol):
     """What a checkpoint can hold."""
@@ -107,11 +111,10 @@ def train(
             f"{data.name}: {len(data)} images with labels up to {data.classes - 1}; "
             f"expected at least 2 images with labels 0 to {target.classes - 1}"
         )
-    steps_per_epoch = -(-len(data) // settings.batch_size)
     # A loss may hold a layer of the target: every parameter once.
     parameters = nn.ModuleList([target] if loss is None else [target, loss]).parameters()
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    total = settings.epochs * steps_per_epoch
+    total = settings.epochs * settings.steps_per_epoch(len(data))
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}

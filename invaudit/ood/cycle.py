@@ -210,8 +210,8 @@ def train_network(
         garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise, real.images if real else None)
         slots = round(recipe.garbage.slots * recipe.training.batch_size)
         outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
-        steps_per_epoch = -(-len(data) // recipe.training.batch_size)
-        cycle = Cycle(target, recipe, garbage, held_out, own, steps_per_epoch=steps_per_epoch)
+        steps = recipe.training.steps_per_epoch(len(data))
+        cycle = Cycle(target, recipe, garbage, held_out, own, steps_per_epoch=steps)
     history = train(
         target,
         data,

@@ -12,6 +12,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
 from invaudit.benchmarks.running import run_jobs
 from invaudit.report import ood_page
+from invaudit.report.ood.run import CONTROLS
 from invaudit.runtime.console import notice
 from invaudit.runtime.files import write_csv, write_json
 from invaudit.runtime.runs import RunFolder
@@ -41,7 +42,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
-        controls = folder.path / "records" / "controls.json"
+        controls = folder.path / CONTROLS
         controls.unlink(missing_ok=True)
         jobs = read_jobs(folder.path, settings)
         table = make_table(jobs, settings.name)

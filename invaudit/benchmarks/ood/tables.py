@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, CONTROL_SAME, ID_TEST, PIXELS, evenly, job_name
 from invaudit.benchmarks.ood.settings import OURS, OODBenchmark
 from invaudit.report import is_baseline
+from invaudit.runtime.console import progress
 from invaudit.runtime.files import content_hash, read_json
 from invaudit.runtime.seeds import child
 from invaudit.stats import (
@@ -219,7 +220,9 @@ class Paired:
         """Fill the cache for every row that is compared, in threads: numpy works outside the interpreter's lock."""
         compared = table.loc[table["group"] != "control", ["network", "detector", "ood_set"]].drop_duplicates()
         with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda key: self.aurocs(*key), compared.itertuples(index=False, name=None)))
+            done = pool.map(lambda key: self.aurocs(*key), compared.itertuples(index=False, name=None))
+            for _ in progress(done, total=len(compared), label="comparisons"):
+                pass
 
     def aurocs(self, network: str, detector: str, ood_set: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the AUROC of each seed (S,) and of each seed and resample (S, B), or None where a seed has none."""

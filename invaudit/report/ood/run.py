@@ -12,6 +12,9 @@ from invaudit.report.records import Row, as_rows, names_of, read_config, read_en
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
 
+CONTROLS = "records/controls.json"
+"""Written when the controls of a run have passed."""
+
 
 @dataclass(frozen=True)
 class OodRun:
@@ -85,7 +88,7 @@ def read_ood_run(path: Path) -> OodRun:
     summary = read_table(path / "summary.csv")
     if summary is None:
         raise RunFolderError(f"{path} holds no summary.csv, expected the folder of a finished OOD run; finish it first")
-    controls = path / "records/controls.json"
+    controls = path / CONTROLS
     return OodRun(
         path=path,
         summary=summary,

@@ -71,9 +71,12 @@ CANDIDATES: dict[str, dict[str, Any]] = {
         "garbage": {**MIXED, **SHARPENED, "sharpen_share": 0.25},
         "training": {"shift": 2},
     },
-    # What inversions add to half sharpened, and ways to make them worth more.
+    # What inversions add to half sharpened, and ways to make them worth more: a larger share; new generators that are
+    # trained for longer, where short ones no longer find images that fool the network; images between classes; those
+    # alone of which the network is not sure; images whose statistics are those of ID images.
     "no inversions": {"garbage": {"noise": 0.57, "derived": 0.43, **HALF}},
     "more inversions": {"garbage": {**MIXED, **HALF, "noise": 0.2, "inversions": 0.5}},
+    "longer": {"garbage": {**MIXED, **HALF, "every": 0.5, "renew_every": 1}, "inversion": {"steps": 100}},
     "border": {"garbage": {**MIXED, **HALF}, "inversion": {"hot": False}},
     "uncertain": {"garbage": {**MIXED, **HALF, "exclude": "uncertain"}},
     "alike": {

@@ -12,8 +12,10 @@ MINUS, DASH = "\u2212", "\u2013"
 
 def level(value: float | None, spread: float | None = None, *, decimals: int = 1) -> str:
     """Return a fraction in per cent, with its sd where there is one."""
-    known = [part for part in (value, spread) if part is not None]
-    return " ± ".join(f"{100 * part:.{decimals}f}" for part in known) if value is not None else DASH
+    if value is None:
+        return DASH
+    parts = (value,) if spread is None else (value, spread)
+    return " ± ".join(f"{100 * part:.{decimals}f}" for part in parts)
 
 
 def p_text(value: float) -> str:

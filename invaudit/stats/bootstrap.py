@@ -18,6 +18,7 @@ from invaudit.stats.estimate import Estimate
 
 MIN_SEEDS = 5
 BLOCK = 64
+"""Images whose counts are copied at a time: few enough to stay in the cache."""
 
 Over = Literal["images", "images and seeds"]
 
@@ -96,16 +97,15 @@ def bootstrap_auroc(
         SettingError: A score is NaN or infinite, a weight negative or NaN, or a column without weight.
     """
     id_scores, ood_scores = finite_array(id_scores, "id_scores"), finite_array(ood_scores, "ood_scores")
-    n_draws = id_counts.shape[-1]
-    id_total = _checked_total(id_counts, (len(id_scores), n_draws), "id_counts")
-    ood_total = _checked_total(ood_counts, (len(ood_scores), n_draws), "ood_counts")
+    id_total = _checked_total(id_counts, len(id_scores), None, "id_counts")
+    ood_total = _checked_total(ood_counts, len(ood_scores), len(id_total), "ood_counts")
     order = np.argsort(ood_scores)
     # Among the ordered OOD images, those from the first position on are no lower than the ID image, and those from the
     # second on are higher: it adds to both, so that ties count half.
     passed = np.concatenate([np.searchsorted(ood_scores[order], id_scores, side) for side in ("left", "right")])
     who = np.argsort(passed)
     starts, first = np.unique(passed[who], return_index=True)
-    lower, won = np.zeros((2, n_draws))
+    lower, won = np.zeros((2, len(id_total)))
     for images, start, end in zip(
         np.split(who % len(id_scores), first[1:]), starts, [*starts[1:], len(order)], strict=True
     ):
@@ -115,20 +115,21 @@ def bootstrap_auroc(
 
 
 def _total(counts: NDArray, images: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the weight of some images in each resample, without a copy of more than ``BLOCK`` of them."""
+    """Return the weight of some images in each resample."""
     total = np.zeros(counts.shape[1])
     for start in range(0, len(images), BLOCK):
         total += counts[images[start : start + BLOCK]].sum(axis=0, dtype=np.float64)
     return total
 
 
-def _checked_total(counts: NDArray, shape: tuple[int, int], name: str) -> NDArray[np.float64]:
-    if counts.shape != shape:
+def _checked_total(counts: NDArray, n: int, n_draws: int | None, name: str) -> NDArray[np.float64]:
+    """Return the weight of all images in each resample, of which there may be any number if None is given."""
+    if counts.ndim != 2 or counts.shape != (n, n_draws or counts.shape[1]):
         raise ShapeError(
-            f"{name} has shape {counts.shape}, expected {shape}, one row for each image and one column for each "
-            "resample; pass the counts that were drawn for these images"
+            f"{name} has shape {counts.shape}, expected ({n}, {n_draws or 'B'}), one row for each image and one column "
+            "for each resample; pass the counts that were drawn for these images"
         )
-    total = _total(counts, np.arange(len(counts)))
+    total = counts.sum(axis=0, dtype=np.float64)
     if not (counts.min(initial=0) >= 0 and (total > 0).all()):
         raise SettingError(f"{name} holds a negative weight or an empty column; pass weights >= 0 of positive sum")
     return total

@@ -285,7 +285,8 @@ def _membership() -> pd.DataFrame:
 def _leak_controls() -> pd.DataFrame:
     rows: list[dict[str, object]] = [
         {"kind": "attack", "target": "attack-control", "method": method, "metric": metric, "seed": 0,
-         "p_value": 0.4 if method == "tldr" else 0.0001, "verdict": "no-evidence" if method == "tldr" else "leak"}
+         "p_value": 0.4 if method == "tldr" else 0.0001, "verdict": "no-evidence" if method == "tldr" else "leak",
+         "status": "ok", "reason": None}
         for method, metric in product(METHODS, METRICS)
     ]  # fmt: skip
     table = _leak_table()

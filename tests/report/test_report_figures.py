@@ -88,6 +88,14 @@ def test_headline_without_tests_or_baselines(run_folder: Path) -> None:
     assert left < right
 
 
+def test_no_tick_of_the_headline_lies_beyond_what_is_possible(run_folder: Path) -> None:
+    summary = _frame(run_folder, "summary")
+    axes = headline(summary.assign(auroc=0.999, auroc_sd=0.004)).axes[0]
+    left, right = axes.get_xlim()
+    shown = [tick for tick in axes.get_xticks() if left <= tick <= right]
+    assert max(shown) == 100
+
+
 def test_constant_scores_and_foreign_characters_draw() -> None:
     assert png(histograms(np.ones(5), {"$\\frac{": np.ones(3), "a_b^c$": np.zeros(1)}))
 

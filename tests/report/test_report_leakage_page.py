@@ -83,6 +83,15 @@ def test_every_row_is_there(leakage_folder: Path, page: Show) -> None:
     assert "Remark: no reference set: kkt:cosine on shifted." in shown.text
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_control_without_a_result_says_why(leakage_folder: Path, page: Show) -> None:
+    rows = pd.read_csv(leakage_folder / "controls.csv", dtype={"reason": object})
+    rows.loc[rows["kind"] == "attack", ["verdict", "status", "reason"]] = [None, "failed", "out of memory"]
+    rows.to_csv(leakage_folder / "controls.csv", index=False)
+    n = (rows["kind"] == "attack").sum()
+    assert f"Remark: failed: out of memory ({n} tests)." in page(leakage_folder).text
+
+
 def test_page_makes_no_request_and_figures_lie_beside_it(leakage_folder: Path, page: Show) -> None:
     shown = page(leakage_folder)
     shown.assert_offline([*IMAGES, "membership", "quantiles"])

@@ -74,10 +74,10 @@ def test_draws_are_multinomial_and_repeatable():
 @pytest.mark.parametrize(
     ("a", "b", "error", "word"),
     [
-        (np.ones((3, 2)), np.ones((9, 2)), ShapeError, "ood_counts"),
-        (np.ones((9, 2)), np.ones((4, 2)), ShapeError, "id_counts"),
+        (np.ones((3, 2)), np.ones((9, 2)), ShapeError, r"ood_counts has shape \(9, 2\), expected \(4, 2\)"),
+        (np.ones((2, 3)), np.ones((2, 4)), ShapeError, r"id_counts has shape \(2, 3\), expected \(3, B\)"),
         (np.ones((3, 2)), np.ones((4, 5)), ShapeError, r"expected \(4, 2\)"),
-        (np.ones(3), np.ones((4, 2)), ShapeError, "id_counts"),
+        (np.ones(3), np.ones((4, 2)), ShapeError, r"expected \(3, B\)"),
         (np.zeros((3, 2)), np.ones((4, 2)), SettingError, "id_counts"),
         (np.ones((3, 2)), np.ones((4, 2)) * [[1], [1], [1], [-1]], SettingError, "ood_counts"),
         (np.ones((3, 2)), np.full((4, 2), np.nan), SettingError, "ood_counts"),

@@ -156,6 +156,7 @@ def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
         "result_columns": [*KEYS[1:], "verdict", *TESTS],
         "membership": _grid(run.membership, ("target", "score"), MEMBERSHIP),
         "result_remarks": [*_remarks(ran, ("method", "metric")), *_gap_remarks(gaps)],
+        "control_remarks": _gap_remarks([row for row in run.controls if row["status"] != "ok"]),
         "membership_remarks": _remarks(run.membership, ("score",)),
         "images": [figure.name for figure in drawn if figure.name.startswith("images-")],
         "negative": _grid(negative, KEYS, CONTROLS, verdict="verdict"),

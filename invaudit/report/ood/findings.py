@@ -5,17 +5,26 @@ from dataclasses import dataclass
 import pandas as pd
 
 from invaudit.report.ood.run import OodRun
-from invaudit.report.ood.tables import GROUPS, OURS, by_detector, is_trivial, level, measured, ranked_baselines
+from invaudit.report.ood.tables import (
+    GROUPS,
+    OURS,
+    by_detector,
+    exact_level,
+    is_trivial,
+    measured,
+    of_networks,
+    ranked_baselines,
+)
 from invaudit.report.printing import p_text
 from invaudit.report.records import Row
 from invaudit.stats.bootstrap import MIN_SEEDS
 
 ALPHA = 0.05
 PHRASES = {
-    "ahead": "beats the best of {n} baselines",
-    "behind": "stays behind the best of {n} baselines",
-    "unclear": "does not differ clearly from the best of {n} baselines",
-    "untested": "was not tested against the best of {n} baselines",
+    "ahead": "beats the best of {n} baselines on {where}",
+    "behind": "stays behind the best of {n} baselines on {where}",
+    "unclear": "does not differ clearly from the best of {n} baselines on {where}",
+    "untested": "was not tested against the best of {n} baselines on {where}",
 }
 
 
@@ -43,16 +52,16 @@ class Comparison:
         return "ahead" if high < 0 else "behind"
 
     @property
-    def title(self) -> str:
-        """What is compared."""
-        return f"{self.group}, on our network" if self.on_our_network else self.group
+    def where(self) -> str:
+        """The networks of the baselines."""
+        return "our network" if self.on_our_network else "other networks"
 
     @property
     def sentence(self) -> str:
         """The comparison in one sentence with its figures."""
         text = (
-            f"mean AUROC {level(self.ours)} % for ours, {level(self.best['auroc'])} % for the best of "
-            f"{self.n_baselines} baselines ({self.best['detector']} on {self.best['network']})"
+            f"mean AUROC {exact_level(self.ours)} % for ours, {exact_level(self.best['auroc'])} % for the best of "
+            f"{self.n_baselines} baselines on {self.where} ({self.best['detector']} on {self.best['network']})"
         )
         value = self.best["difference"]
         if value is None:
@@ -76,31 +85,22 @@ def compare(run: OodRun) -> list[Comparison]:
         ours = by_detector(rows, f"mean-{group}").get(OURS)
         ranked = ranked_baselines(rows, group)
         for own in (False, True):
-            part = [row for row in ranked if (row["network"] == OURS[0]) == own]
+            part = of_networks(ranked, own=own)
             if ours and part:
                 found.append(Comparison(group, own, len(part), ours["auroc"], part[0]))
     return found
 
 
-def compare_with_others(run: OodRun) -> list[Comparison]:
-    """Return the comparisons with baselines on other networks; with those on ours where there are no others."""
-    found = compare(run)
-    return [item for item in found if not item.on_our_network] or found
-
-
 def headline_sentence(run: OodRun) -> str:
     """Return what the run found, in one sentence."""
-    found = compare_with_others(run)
-    clauses = [
-        (item.group, PHRASES[item.verdict].format(n=item.n_baselines) + " on our network" * item.on_our_network)
-        for item in found
-    ]
-    if not clauses:
+    groups: dict[str, list[str]] = {}
+    for item in sorted(compare(run), key=lambda item: item.on_our_network):
+        words = PHRASES[item.verdict].format(n=item.n_baselines, where=item.where)
+        groups.setdefault(words, []).append(item.group)
+    if not groups:
         return f"{run.id_set}: this run holds no comparison of ours with a baseline."
-    if len({text for _, text in clauses}) == 1:
-        groups = " and on ".join(group for group, _ in clauses)
-        return f"{run.id_set}: on {groups} OOD sets, ours {clauses[0][1]}."
-    return f"{run.id_set}: " + "; ".join(f"on {group} OOD sets, ours {text}" for group, text in clauses) + "."
+    clauses = [f"on {' and on '.join(names)} OOD sets, ours {words}" for words, names in groups.items()]
+    return f"{run.id_set}: {'; '.join(clauses)}."
 
 
 def scope_sentence(run: OodRun) -> str:

@@ -10,7 +10,6 @@ from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import (
     compare,
-    compare_with_others,
     controls,
     gaps,
     headline_sentence,
@@ -19,7 +18,16 @@ from invaudit.report.ood.findings import (
     trivial_sets,
 )
 from invaudit.report.ood.run import OodRun, read_ood_run
-from invaudit.report.ood.tables import GROUPS, OURS, format_table, level, measured, over_seeds, short_table
+from invaudit.report.ood.tables import (
+    GROUPS,
+    N_BEST,
+    OURS,
+    exact_level,
+    format_table,
+    measured,
+    over_seeds,
+    short_table,
+)
 from invaudit.report.page import Drawn, grid, provenance, write_page
 from invaudit.report.records import Row, as_rows
 
@@ -88,7 +96,7 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
     return provenance(run.seeds, run.config, run.environment) | {
         "title": f"OOD detection: {run.id_set}",
         "headline": headline_sentence(run),
-        "comparisons": [(item.title, item.sentence) for item in compare(run)],
+        "comparisons": [(item.group, item.sentence) for item in compare(run)],
         "scope": scope_sentence(run),
         "skipped": skipped_sets(run),
         "trivial": trivial_sets(run),
@@ -112,9 +120,10 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
 def _cards(run: OodRun, short: pd.DataFrame, checked: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Yield title, figure and note of each number at the top of the page."""
     ours: Row = next((row for row in as_rows(short) if row["part"] == "ours"), {})
-    notes = {item.group: f"best baseline {level(item.best['auroc'])} %" for item in compare_with_others(run)}
+    found = compare(run)
     for group in GROUPS:
-        note = notes.get(group, "no baseline to compare with")
+        best = [f"{_percent(item.best['auroc'])} on {item.where}" for item in found if item.group == group]
+        note = f"best baseline {', '.join(best)}" if best else "no baseline to compare with"
         yield f"{group} OOD, mean AUROC", _percent(ours.get(f"mean-{group}")), note
     yield "worst set", _percent(ours.get("worst")), "AUROC of the hardest near or far set"
     accuracy = {network: _id_accuracy(run, network) for network in (OURS[0], "plain")}
@@ -125,7 +134,7 @@ def _cards(run: OodRun, short: pd.DataFrame, checked: pd.DataFrame) -> Iterator[
 
 
 def _percent(value: float | None) -> str:
-    return level(value) if value is None else f"{level(value)} %"
+    return exact_level(value) if value is None else f"{exact_level(value)} %"
 
 
 def _id_accuracy(run: OodRun, network: str) -> float | None:
@@ -141,7 +150,7 @@ def _parts(text: pd.DataFrame) -> list[tuple[str, str, list[list[str]]]]:
     titles = {
         "ours": "ours",
         "ablation": "ablations: ours on other networks, and the garbage class alone",
-        "best near": "best baselines on near OOD, three on other networks and three on ours",
+        "best near": f"best baselines on near OOD, up to {N_BEST} on other networks and {N_BEST} on ours",
         "best far": "best baselines on far OOD, likewise",
     }
     parts = text.groupby("part", sort=False)

@@ -6,8 +6,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.report import printing
-from invaudit.report.printing import DASH, MINUS, plain_table
+from invaudit.report.printing import DASH, MINUS, level, plain_table
 from invaudit.report.records import Row, as_rows, names_of
 
 Key = tuple[str, str]
@@ -22,11 +21,12 @@ SHORT_PARTS = {"ours": "ours", "ablation": "abl.", "best near": "near", "best fa
 NAMES = ("part", "network", "detector")
 
 
-level = partial(printing.level, decimals=2)
+exact_level = partial(level, decimals=2)
 """AUROC near 100 differ in the second decimal."""
+N_BEST = 3
 
 
-def short_table(summary: pd.DataFrame, *, n_best: int = 3) -> pd.DataFrame:
+def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
     """Return ours, the ablations and the best baselines of each group, as fractions.
 
     Args:
@@ -46,10 +46,10 @@ def short_table(summary: pd.DataFrame, *, n_best: int = 3) -> pd.DataFrame:
     own = [(network, detector) for network in networks for detector in ("joint", "garbage-logit")]
     lines = [("ours" if key == OURS else "ablation", key) for key in own]
     for group in GROUPS:
-        keys = [key_of(row) for row in ranked_baselines(rows, group)]
-        kept = [key for own in (False, True) for key in [key for key in keys if (key[0] == OURS[0]) == own][:n_best]]
-        lines += [(f"best {group}", key) for key in keys if key in kept]
-    lines = [(part, key) for part, key in lines if any(key in level for level in levels.values())]
+        ranked = ranked_baselines(rows, group)
+        kept = [row for own in (False, True) for row in of_networks(ranked, own=own)[:n_best]]
+        lines += [(f"best {group}", key_of(row)) for row in ranked if row in kept]
+    lines = [(part, key) for part, key in lines if any(key in found for found in levels.values())]
     values = [[part, *key, *_values(levels, key)] for part, key in lines]
     columns = [text for name in LEVELS for text in (name, f"{name}_sd")]
     return pd.DataFrame(values, columns=[*NAMES, *columns, *NEAR_ONLY])
@@ -94,6 +94,11 @@ def ranked_baselines(rows: list[Row], group: str) -> list[Row]:
     return sorted(found, key=lambda row: (-row["auroc"], *key_of(row)))
 
 
+def of_networks(rows: list[Row], *, own: bool) -> list[Row]:
+    """Return the rows of our network, or of all others: what scores well on ours profits from its training."""
+    return [row for row in rows if (row["network"] == OURS[0]) == own]
+
+
 def is_baseline(network: str, detector: str) -> bool:
     """Return whether a row is somebody else's detector, a class name or ``package.module:Class``, on a trained network.
 
@@ -106,8 +111,8 @@ def format_table(short: pd.DataFrame) -> pd.DataFrame:
     """Return the short table as text, in per cent and points, with sd or interval."""
     lines = [
         {name: row[name] for name in NAMES}
-        | {name: level(row[name], row[f"{name}_sd"]) for name in LEVELS}
-        | {"FPR95 near": level(row["fpr95"]), "difference": DASH if row["part"] == "ours" else difference(row)}
+        | {name: exact_level(row[name], row[f"{name}_sd"]) for name in LEVELS}
+        | {"FPR95 near": exact_level(row["fpr95"]), "difference": DASH if row["part"] == "ours" else difference(row)}
         for row in as_rows(short)
     ]
     return pd.DataFrame(lines, columns=[*NAMES, *LEVELS, "FPR95 near", "difference"])

@@ -28,7 +28,7 @@ def recorded(run: Path, *, table: bool) -> dict[str, bytes]:
         table: Whether the table by seed is part of it.
     """
     files = {name: (run / name).read_bytes() for name in AS_THEY_ARE}
-    files[Path(CONTROLS).name] = (run / CONTROLS).read_bytes()
+    files[CONTROLS.name] = (run / CONTROLS).read_bytes()
     for path in sorted(run.glob("*.csv")):
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
         if path.name == "table.csv" and not table:
@@ -53,7 +53,7 @@ def main() -> None:
     files = recorded(options.run, table=options.table)
     if large := {name: len(content) for name, content in files.items() if len(content) > LIMIT}:
         sys.exit(f"over {LIMIT} bytes: {large}; run fewer networks, detectors or sets in one benchmark")
-    if (options.record / Path(CONTROLS).name).is_file():
+    if (options.record / CONTROLS.name).is_file():
         for old in options.record.glob("*.csv"):
             old.unlink()
     for name, content in files.items():

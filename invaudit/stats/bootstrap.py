@@ -97,12 +97,13 @@ def bootstrap_auroc(
         SettingError: A score is NaN or infinite, a weight negative or NaN, or a column without weight.
     """
     id_scores, ood_scores = finite_array(id_scores, "id_scores"), finite_array(ood_scores, "ood_scores")
-    id_total = _checked_total(id_counts, len(id_scores), None, "id_counts")
-    ood_total = _checked_total(ood_counts, len(ood_scores), len(id_total), "ood_counts")
+    id_total = _checked_total(id_counts, (len(id_scores), "B"), "id_counts")
+    ood_total = _checked_total(ood_counts, (len(ood_scores), len(id_total)), "ood_counts")
     order = np.argsort(ood_scores)
+    ordered = ood_scores[order]
     # Among the ordered OOD images, those from the first position on are no lower than the ID image, and those from the
     # second on are higher: it adds to both, so that ties count half.
-    passed = np.concatenate([np.searchsorted(ood_scores[order], id_scores, side) for side in ("left", "right")])
+    passed = np.concatenate([np.searchsorted(ordered, id_scores, side) for side in ("left", "right")])
     who = np.argsort(passed)
     starts, first = np.unique(passed[who], return_index=True)
     lower, won = np.zeros((2, len(id_total)))
@@ -122,12 +123,13 @@ def _total(counts: NDArray, images: NDArray[np.intp]) -> NDArray[np.float64]:
     return total
 
 
-def _checked_total(counts: NDArray, n: int, n_draws: int | None, name: str) -> NDArray[np.float64]:
-    """Return the weight of all images in each resample, of which there may be any number if None is given."""
-    if counts.ndim != 2 or counts.shape != (n, n_draws or counts.shape[1]):
+def _checked_total(counts: NDArray, expected: tuple[int, int | Literal["B"]], name: str) -> NDArray[np.float64]:
+    """Return the weight of all images in each resample; ``"B"`` stands for any number of resamples."""
+    n, n_draws = expected
+    if counts.ndim != 2 or len(counts) != n or n_draws not in ("B", counts.shape[1]):
         raise ShapeError(
-            f"{name} has shape {counts.shape}, expected ({n}, {n_draws or 'B'}), one row for each image and one column "
-            "for each resample; pass the counts that were drawn for these images"
+            f"{name} has shape {counts.shape}, expected ({n}, {n_draws}), one row for each image and one column for "
+            "each resample; pass the counts that were drawn for these images"
         )
     total = counts.sum(axis=0, dtype=np.float64)
     if not (counts.min(initial=0) >= 0 and (total > 0).all()):

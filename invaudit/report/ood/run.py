@@ -12,7 +12,7 @@ from invaudit.report.records import Row, as_rows, names_of, read_config, read_en
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
 
-CONTROLS = "records/controls.json"
+CONTROLS = Path("records/controls.json")
 """Written when the controls of a run have passed."""
 
 

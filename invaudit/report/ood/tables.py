@@ -19,11 +19,9 @@ NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
 NETWORK_ORDER = {"full": 0, "inversion": 2, "noise": 3, "plain": 4, "random": 5}
 SHORT_PARTS = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
 NAMES = ("part", "network", "detector")
-
-
+N_BEST = 3
 exact_level = partial(level, decimals=2)
 """AUROC near 100 differ in the second decimal."""
-N_BEST = 3
 
 
 def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
@@ -47,7 +45,7 @@ def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
     lines = [("ours" if key == OURS else "ablation", key) for key in own]
     for group in GROUPS:
         ranked = ranked_baselines(rows, group)
-        kept = [row for own in (False, True) for row in of_networks(ranked, own=own)[:n_best]]
+        kept = [*of_networks(ranked, own=False)[:n_best], *of_networks(ranked, own=True)[:n_best]]
         lines += [(f"best {group}", key_of(row)) for row in ranked if row in kept]
     lines = [(part, key) for part, key in lines if any(key in found for found in levels.values())]
     values = [[part, *key, *_values(levels, key)] for part, key in lines]

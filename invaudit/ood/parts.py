@@ -15,7 +15,7 @@ from invaudit.ood.scores import garbage_odds
 State = dict[str, Tensor]
 NEIGHBOUR = 5
 BANK = 20_000
-_CHUNK = 1_024
+_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -27,61 +27,27 @@ class Part:
     needs_garbage: bool = False
 
 
-def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
-    """Fit one Gaussian for each class to standardised vectors (N, D).
-
-    The covariance of a class is 0.9 of its own, 0.1 of the tied one, and a ridge of 0.01 of the mean variance, so that
-    classes with fewer images than dimensions are served too.
-    """
-    vectors = vectors.double()
-    scale = _scale(vectors)
-    vectors = vectors / scale
-    classes = labels.unique()
-    means = torch.stack([vectors[labels == label].mean(0) for label in classes])
-    centred = vectors - means[torch.searchsorted(classes, labels)]
-    tied = centred.T @ centred / len(vectors)
-    ridge = 0.01 * tied.trace() / len(tied) * torch.eye(len(tied), dtype=tied.dtype)
-    factors, logdets = [], []
-    for label in classes:
-        own = centred[labels == label]
-        factor = torch.linalg.cholesky(0.9 * own.T @ own / len(own) + 0.1 * tied + ridge)
-        factors.append(torch.linalg.inv(factor))
-        logdets.append(2 * factor.diagonal().log().sum())
-    return {"scale": scale, "means": means, "whitening": torch.stack(factors), "logdet": torch.stack(logdets)}
-
-
-def gaussian_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the smallest squared Mahalanobis distance plus log-determinant over the classes, (N,)."""
-    vectors = vectors.double() / state["scale"]
-    distances = [
-        ((vectors - mean) @ whitening.T).square().sum(1) + logdet
-        for mean, whitening, logdet in zip(state["means"], state["whitening"], state["logdet"], strict=True)
-    ]
-    return torch.stack(distances).min(0).values
-
-
 def kth_distances(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     """Return the distances of queries (N, D) to their ``k`` nearest of bank (M, D), ascending, (N, k)."""
     found = [torch.cdist(part, bank).topk(k, largest=False).values for part in queries.split(_CHUNK)]
     return torch.cat(found)
 
 
-def neighbour_state(vectors: Tensor) -> State:
+def nearest_state(vectors: Tensor) -> State:
     """Keep up to 20,000 L2-normalised training vectors, evenly spaced over the set."""
     return {"bank": _normalised(_thinned(vectors))}
 
 
-def neighbour_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the distance to the fifth nearest training vector on the sphere, (N,).
+def nearest_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the distance to the nearest training vector on the sphere, (N,).
 
-    Source: KNN, arXiv 2204.06507, at a small k.
+    Source: KNN, arXiv 2204.06507, with k = 1.
     """
-    k = min(NEIGHBOUR, len(state["bank"]))
-    return kth_distances(_normalised(vectors), state["bank"], k)[:, -1]
+    return kth_distances(_normalised(vectors), state["bank"], 1)[:, 0]
 
 
-def density_state(vectors: Tensor, labels: Tensor) -> State:
-    """Whiten by the within-class covariance and keep the bank and each bank vector's own fifth-neighbour distance."""
+def whitened_state(vectors: Tensor, labels: Tensor) -> State:
+    """Whiten by the within-class covariance and keep up to 20,000 whitened training vectors."""
     vectors = vectors.double()
     mean, scale = vectors.mean(0), _scale(vectors)
     standard = (vectors - mean) / scale
@@ -90,15 +56,19 @@ def density_state(vectors: Tensor, labels: Tensor) -> State:
         centred[labels == label] -= standard[labels == label].mean(0)
     values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
     whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).sqrt()
-    bank = _thinned(standard @ whitening)
-    k = min(NEIGHBOUR + 1, len(bank))
-    return {
-        "mean": mean,
-        "scale": scale,
-        "whitening": whitening,
-        "bank": bank,
-        "own": kth_distances(bank, bank, k)[:, -1],
-    }
+    return {"mean": mean, "scale": scale, "whitening": whitening, "bank": _thinned(standard @ whitening)}
+
+
+def whitened_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the distance to the nearest whitened training vector, (N,)."""
+    return kth_distances(_whitened(state, vectors), state["bank"], 1)[:, 0]
+
+
+def density_state(vectors: Tensor, labels: Tensor) -> State:
+    """Keep the whitened bank and the distance of each of its vectors to its own fifth neighbour."""
+    state = whitened_state(vectors, labels)
+    k = min(NEIGHBOUR + 1, len(state["bank"]))
+    return {**state, "own": kth_distances(state["bank"], state["bank"], k)[:, -1]}
 
 
 def density_score(state: State, vectors: Tensor) -> Tensor:
@@ -106,9 +76,8 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
 
     Source: a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
-    queries = ((vectors.double() - state["mean"]) / state["scale"]) @ state["whitening"]
     scores = []
-    for part in queries.split(_CHUNK):
+    for part in _whitened(state, vectors).split(_CHUNK):
         near = torch.cdist(part, state["bank"]).topk(min(NEIGHBOUR, len(state["bank"])), largest=False)
         scores.append(near.values[:, -1] / state["own"][near.indices].mean(1).clamp_min(1e-12))
     return torch.cat(scores)
@@ -138,6 +107,10 @@ def _scale(vectors: Tensor) -> Tensor:
     return torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
 
 
+def _whitened(state: State, vectors: Tensor) -> Tensor:
+    return ((vectors.double() - state["mean"]) / state["scale"]) @ state["whitening"]
+
+
 def _normalised(vectors: Tensor) -> Tensor:
     vectors = vectors.double()
     return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -149,10 +122,10 @@ def _thinned(vectors: Tensor) -> Tensor:
     return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
 
 
-def _gaussian(read: Callable[[Activations], Tensor]) -> Part:
+def _nearest(read: Callable[[Activations], Tensor]) -> Part:
     return Part(
-        lambda train, labels: gaussian_state(read(train), labels),
-        lambda state, found: gaussian_score(state, read(found)),
+        lambda train, _labels: nearest_state(read(train)),
+        lambda state, found: nearest_score(state, read(found)),
     )
 
 
@@ -162,18 +135,18 @@ PARTS: dict[str, Part] = {
         lambda state, found: garbage_odds(found.logits, int(state["classes"])),
         needs_garbage=True,
     ),
-    "density": Part(
+    "nearest-first": _nearest(lambda found: found.moments[0]),
+    "nearest-first-whitened": Part(
+        lambda train, labels: whitened_state(train.moments[0], labels),
+        lambda state, found: whitened_score(state, found.moments[0]),
+    ),
+    "nearest-last": _nearest(lambda found: found.moments[-1]),
+    "density-last": Part(
         lambda train, labels: density_state(train.moments[-1], labels),
         lambda state, found: density_score(state, found.moments[-1]),
     ),
-    "neighbours": Part(
-        lambda train, _labels: neighbour_state(train.features),
-        lambda state, found: neighbour_score(state, found.features),
-    ),
-    "gaussian-first": _gaussian(lambda found: found.moments[0]),
-    "gaussian-last": _gaussian(lambda found: found.moments[-1]),
-    "gaussian-head": _gaussian(lambda found: found.features),
-    "residual": Part(
+    "nearest-head": _nearest(lambda found: found.features),
+    "residual-head": Part(
         lambda train, _labels: residual_state(train.features),
         lambda state, found: residual_score(state, found.features),
     ),

@@ -1,8 +1,11 @@
 """What the runners share: jobs in worker processes."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from invaudit.runtime.console import notice, progress
@@ -40,7 +43,7 @@ def _finished(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
     log = (folder.path / "log.txt",)
-    with ProcessPoolExecutor(workers, context, initializer=log_to, initargs=log) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=log) as pool:
         futures = [pool.submit(work, *arguments) for arguments in todo]
         try:
             for future in as_completed(futures):
@@ -49,3 +52,15 @@ def _finished(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _start_worker(log: Path) -> None:
+    log_to(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A run that is killed cannot stop its workers; each would hold its memory and a core until its job is done.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

@@ -23,7 +23,7 @@ from invaudit.stats import conformal_p_values, conformal_threshold
 SIZES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
 ALPHA = 0.05
 FEWEST_PER_CLASS = 10
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ class GuardedClassifier:
             about = read_json(folder / "guard.json")
         except ValueError as error:
             raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again") from error
+        if about.get("schema") != SCHEMA:
+            raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
         target = load_target(folder / "network.safetensors")
-        if about.get("schema") != SCHEMA or about.get("target_hash") != target.hash:
+        if about.get("target_hash") != target.hash:
             raise ModelError(
                 f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"
             )

@@ -9,7 +9,7 @@ from torch import Tensor
 from invaudit.models import Activations
 from invaudit.ood.parts import PARTS, State
 from invaudit.ood.scores import Info, finite
-from invaudit.runtime.errors import SettingError
+from invaudit.runtime.errors import ModelError, SettingError
 
 TAIL = 0.9
 FEWEST = 30
@@ -45,8 +45,11 @@ class Joint:
     Args:
         parts: Names of ``PARTS``; by default all that the network can serve.
 
-    *Source:* the parts name theirs. The sum of minus log p-values is Fisher's (1925), here with a tail
-    beyond the held-out images. No weight is fitted and no OOD image is seen.
+    No weight is fitted and no OOD image is seen. In a network of one block, or of none, some parts read the same
+    vectors and count twice or three times.
+
+    *Source:* the parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here with a
+    tail beyond the held-out images. The parts depend on one another, so that only the order of the sums has a meaning.
     """
 
     consumes = "features"
@@ -102,7 +105,15 @@ class Joint:
         return {f"{name}.{key}": value for name, state in self.state.items() for key, value in state.items()}
 
     def load_state_dict(self, state: State) -> "Joint":
-        """Take what ``state_dict`` gave."""
+        """Take what ``state_dict`` gave.
+
+        Raises:
+            ModelError: Parts that this version does not have.
+        """
+        if unknown := {key.partition(".")[0] for key in state} - PARTS.keys():
+            raise ModelError(
+                f"joint got the parts {', '.join(sorted(unknown))}, expected {', '.join(PARTS)}; fit it again"
+            )
         self.state = {}
         for key, value in state.items():
             name, _, field = key.partition(".")

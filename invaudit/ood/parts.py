@@ -14,7 +14,9 @@ from invaudit.ood.scores import garbage_odds
 
 State = dict[str, Tensor]
 NEIGHBOUR = 5
+"""Which neighbour tells how dense the training images lie."""
 BANK = 20_000
+"""Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
 
 
@@ -27,88 +29,98 @@ class Part:
     needs_garbage: bool = False
 
 
-def kth_distances(queries: Tensor, bank: Tensor, k: int) -> Tensor:
-    """Return the distances of queries (N, D) to their ``k`` nearest of bank (M, D), ascending, (N, k)."""
-    found = [torch.cdist(part, bank).topk(k, largest=False).values for part in queries.split(_CHUNK)]
+def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
+    """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,)."""
+    found = [torch.cdist(part, bank).topk(k, largest=False).values[:, -1] for part in queries.split(_CHUNK)]
     return torch.cat(found)
 
 
 def nearest_state(vectors: Tensor) -> State:
-    """Keep up to 20,000 L2-normalised training vectors, evenly spaced over the set."""
+    """Keep a ``bank`` of L2-normalised training vectors (N, D), evenly spaced over the set."""
     return {"bank": _normalised(_thinned(vectors))}
 
 
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the distance to the nearest training vector on the sphere, (N,).
+    """Return the distance of vectors (N, D) to the nearest of the bank on the unit sphere, (N,).
 
-    Source: KNN, arXiv 2204.06507, with k = 1.
+    *Source:* KNN, arXiv 2204.06507, with k = 1.
     """
-    return kth_distances(_normalised(vectors), state["bank"], 1)[:, 0]
+    return kth_distance(_normalised(vectors), state["bank"], 1)
 
 
 def whitened_state(vectors: Tensor, labels: Tensor) -> State:
-    """Whiten by the within-class covariance and keep up to 20,000 whitened training vectors."""
-    vectors = vectors.double()
-    mean, scale = vectors.mean(0), _scale(vectors)
-    standard = (vectors - mean) / scale
+    """Learn to whiten standardised training vectors (N, D) of classes (N,), and keep a ``bank`` of them.
+
+    The covariance is that about the class means, with 0.3 of the mean eigenvalue added to each, so that directions in
+    which a class hardly varies do not decide alone.
+    """
+    standard, state = _standardised(vectors)
     centred = standard.clone()
     for label in labels.unique():
         centred[labels == label] -= standard[labels == label].mean(0)
     values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
-    whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).sqrt()
-    return {"mean": mean, "scale": scale, "whitening": whitening, "bank": _thinned(standard @ whitening)}
+    whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).clamp_min(1e-12).sqrt()
+    return {**state, "map": whitening, "bank": _thinned(standard @ whitening)}
 
 
 def whitened_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the distance to the nearest whitened training vector, (N,)."""
-    return kth_distances(_whitened(state, vectors), state["bank"], 1)[:, 0]
+    """Return the distance of vectors (N, D) to the nearest of the bank, both whitened, (N,).
+
+    *Source:* the Mahalanobis distance of arXiv 1807.03888, equation 2, to training images in place of class means.
+    """
+    return kth_distance(_mapped(state, vectors), state["bank"], 1)
 
 
 def density_state(vectors: Tensor, labels: Tensor) -> State:
-    """Keep the whitened bank and the distance of each of its vectors to its own fifth neighbour."""
+    """Whiten as above, and keep the distance of each vector of the bank to its ``own`` fifth neighbour in it."""
     state = whitened_state(vectors, labels)
-    k = min(NEIGHBOUR + 1, len(state["bank"]))
-    return {**state, "own": kth_distances(state["bank"], state["bank"], k)[:, -1]}
+    own = kth_distance(state["bank"], state["bank"], min(NEIGHBOUR + 1, len(state["bank"])))
+    # Copies of one image would make their surroundings endlessly dense, and everything near them infinitely far out.
+    return {**state, "own": own.clamp_min(1e-3 * own.median()).clamp_min(1e-12)}
 
 
 def density_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the fifth-neighbour distance over the mean of that distance at the five neighbours, (N,).
+    """Return the fifth-neighbour distance of vectors (N, D) over the mean of it at the five neighbours, (N,).
 
-    Source: a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
+    *Source:* a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
     scores = []
-    for part in _whitened(state, vectors).split(_CHUNK):
+    for part in _mapped(state, vectors).split(_CHUNK):
         near = torch.cdist(part, state["bank"]).topk(min(NEIGHBOUR, len(state["bank"])), largest=False)
-        scores.append(near.values[:, -1] / state["own"][near.indices].mean(1).clamp_min(1e-12))
+        scores.append(near.values[:, -1] / state["own"][near.indices].mean(1))
     return torch.cat(scores)
 
 
 def residual_state(vectors: Tensor) -> State:
     """Find where standardised training vectors (N, D) hardly vary: the directions of the last 2 % of variance."""
-    vectors = vectors.double()
-    mean, scale = vectors.mean(0), _scale(vectors)
-    standard = (vectors - mean) / scale
+    standard, state = _standardised(vectors)
     values, rotation = torch.linalg.eigh(standard.T @ standard / len(standard))
     few = max(1, int((values.clamp_min(0).cumsum(0) <= 0.02 * values.sum()).sum()))
-    return {"mean": mean, "scale": scale, "directions": rotation[:, :few]}
+    return {**state, "map": rotation[:, :few]}
 
 
 def residual_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the length in those directions, (N,).
+    """Return the length of vectors (N, D) in those directions, (N,).
 
-    Source: the residual of ViM, arXiv 2203.10807, equation 4, of standardised features about their mean.
+    *Source:* the residual of ViM, arXiv 2203.10807, equation 4, of standardised features about their mean.
     """
-    return (((vectors.double() - state["mean"]) / state["scale"]) @ state["directions"]).norm(dim=1)
+    return _mapped(state, vectors).norm(dim=1)
+
+
+def _standardised(vectors: Tensor) -> tuple[Tensor, State]:
+    vectors = vectors.double()
+    state = {"mean": vectors.mean(0), "scale": _scale(vectors)}
+    return (vectors - state["mean"]) / state["scale"], state
+
+
+def _mapped(state: State, vectors: Tensor) -> Tensor:
+    return ((vectors.double() - state["mean"]) / state["scale"]) @ state["map"]
 
 
 def _scale(vectors: Tensor) -> Tensor:
     scale = vectors.std(0, correction=0)
     # A channel that never moves on ID images carries no information there and would divide by zero.
     return torch.where(scale > 1e-6 * scale.max(), scale, scale.max().clamp_min(1e-12))
-
-
-def _whitened(state: State, vectors: Tensor) -> Tensor:
-    return ((vectors.double() - state["mean"]) / state["scale"]) @ state["whitening"]
 
 
 def _normalised(vectors: Tensor) -> Tensor:

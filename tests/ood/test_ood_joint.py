@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from invaudit.models import Activations
-from invaudit.ood import PARTS, Joint
+from invaudit.ood import PARTS, Joint, parts
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     density_score,
@@ -20,7 +20,7 @@ from invaudit.ood.parts import (
     whitened_score,
     whitened_state,
 )
-from invaudit.runtime import SettingError
+from invaudit.runtime import ModelError, SettingError
 
 CLASSES, WIDTH = 3, 6
 
@@ -67,7 +67,7 @@ def test_density_part_ranks_like_the_local_outlier_factor():
     train, labels = sample(300, 0)
     queries = torch.cat([sample(60, 2)[0].features, sample(60, 3, shift=2.0)[0].features])
     state = density_state(train.features, labels)
-    whiten = lambda x: (((x.double() - state["mean"]) / state["scale"]) @ state["whitening"]).numpy()  # noqa: E731
+    whiten = lambda x: (((x.double() - state["mean"]) / state["scale"]) @ state["map"]).numpy()  # noqa: E731
     reference = LocalOutlierFactor(n_neighbors=5, novelty=True, algorithm="brute").fit(whiten(train.features))
     expected = -reference.score_samples(whiten(queries))
     assert scipy.stats.spearmanr(density_score(state, queries).numpy(), expected).statistic > 0.95
@@ -90,13 +90,46 @@ def test_a_channel_that_never_moves_does_no_harm():
     train, labels = sample(300, 0)
     still = torch.cat([train.features, torch.full((300, 1), 3.0)], 1)
     query = torch.cat([sample(20, 2)[0].features, torch.full((20, 1), 3.0)], 1)
+    moved = query.clone()
+    moved[:, -1] += 1
     for state, score in (
-        (nearest_state(still), nearest_score),
         (whitened_state(still, labels), whitened_score),
         (density_state(still, labels), density_score),
         (residual_state(still), residual_score),
     ):
-        assert score(state, query).isfinite().all()
+        found = score(state, query)
+        assert found.isfinite().all()
+        assert (score(state, moved) >= found).all()
+
+
+def test_copies_of_a_training_image_do_not_make_their_surroundings_endlessly_dense():
+    train, labels = sample(300, 0)
+    vectors = train.features.clone()
+    vectors[:30:CLASSES] = vectors[0]
+    beside = vectors[:1] + 0.1
+    assert float(density_score(density_state(vectors, labels), beside)) < 1e4
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_handful_of_training_images_is_enough(n):
+    train, labels = sample(n, 0)
+    queries = sample(20, 2)[0].features
+    for state, score in (
+        (nearest_state(train.features), nearest_score),
+        (whitened_state(train.features, labels), whitened_score),
+        (density_state(train.features, labels), density_score),
+        (residual_state(train.features), residual_score),
+    ):
+        assert score(state, queries).isfinite().all()
+
+
+def test_a_bank_is_spread_over_all_training_images(monkeypatch):
+    monkeypatch.setattr(parts, "BANK", 10)
+    vectors = sample(100, 0)[0].features
+    bank = nearest_state(vectors)["bank"]
+    assert len(bank) == 10
+    ends = nearest_score({"bank": bank}, vectors[[0, -1]])
+    torch.testing.assert_close(ends, torch.zeros_like(ends), atol=1e-6, rtol=0)
 
 
 def test_scale_rises_is_continuous_and_never_ties_far_out():
@@ -140,6 +173,11 @@ def test_state_survives_a_round_trip(fitted):
     again = Joint().load_state_dict({name: value.clone() for name, value in fitted.state_dict().items()})
     found = sample(50, 4)[0]
     assert torch.equal(again.score(found), fitted.score(found))
+
+
+def test_parts_of_another_version_are_refused(fitted):
+    with pytest.raises(ModelError, match="got the parts gaussian"):
+        Joint().load_state_dict({**fitted.state_dict(), "gaussian.means": torch.zeros(1)})
 
 
 def test_too_few_held_out_images_are_refused():

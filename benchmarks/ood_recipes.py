@@ -26,7 +26,7 @@ from invaudit.benchmarks.ood.sets import families as synthetic_families
 from invaudit.data import Transform, generator, load, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, threads
-from invaudit.ood import GarbageSettings, Joint, Recipe, counterfeits, new_target, predictions, train_network
+from invaudit.ood import PARTS, GarbageSettings, Joint, Recipe, counterfeits, new_target, predictions, train_network
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
 
@@ -50,6 +50,7 @@ HOW = {
     "each": EACH,
     "attacks": {name: attack.model_dump(mode="json") for name, attack in ATTACKS.items()},
     "attack_images": ATTACK_IMAGES,
+    "joint": list(PARTS),
 }
 """What a row depends on beside its recipe."""
 

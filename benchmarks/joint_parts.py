@@ -13,8 +13,8 @@ Scores are kept in --work, so that a run that was stopped continues where it was
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, product
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -24,15 +24,19 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from invaudit.benchmarks.ood.jobs import new_network, train_new
 from invaudit.benchmarks.ood.sets import families, load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import generator
+from invaudit.data import FAMILIES
 from invaudit.models import Activations, collect, threads
-from invaudit.ood import PARTS, Recipe, new_target, train_network
+from invaudit.ood import PARTS
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     Part,
     State,
+    first,
+    head,
+    last,
     nearest_score,
     nearest_state,
     whitened_score,
@@ -49,8 +53,8 @@ FLOOR = 1e-4
 SIZES = range(3, 9)
 SHOWN = 20
 
-Read = Callable[[Activations], Tensor]
-Scores = dict[str, dict[str, np.ndarray]]
+Scores = dict[str, np.ndarray]
+"""By ``PART::SET``, where ``id`` stands for the held-out ID images."""
 
 
 def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
@@ -75,35 +79,19 @@ def gaussian_score(state: State, vectors: Tensor) -> Tensor:
     return -torch.stack(densities).max(0).values
 
 
-def _gaussian(read: Read) -> Part:
-    return Part(
-        lambda train, labels: gaussian_state(read(train), labels),
-        lambda state, found: gaussian_score(state, read(found)),
-    )
-
-
-def _nearest(read: Read) -> Part:
-    return Part(
-        lambda train, _labels: nearest_state(read(train)),
-        lambda state, found: nearest_score(state, read(found)),
-    )
-
-
-def _whitened(read: Read) -> Part:
-    return Part(
-        lambda train, labels: whitened_state(read(train), labels),
-        lambda state, found: whitened_score(state, read(found)),
-    )
+def middle(found: Activations) -> Tensor:
+    """Read the channel moments of the middle block (N, D)."""
+    return found.moments[len(found.moments) // 2]
 
 
 CANDIDATES = PARTS | {
-    "nearest-middle": _nearest(lambda found: found.moments[len(found.moments) // 2]),
-    "nearest-middle-whitened": _whitened(lambda found: found.moments[len(found.moments) // 2]),
-    "nearest-last-whitened": _whitened(lambda found: found.moments[-1]),
-    "nearest-head-whitened": _whitened(lambda found: found.features),
-    "gaussian-first": _gaussian(lambda found: found.moments[0]),
-    "gaussian-last": _gaussian(lambda found: found.moments[-1]),
-    "gaussian-head": _gaussian(lambda found: found.features),
+    "nearest-middle": Part(middle, nearest_state, nearest_score),
+    "nearest-middle-whitened": Part(middle, whitened_state, whitened_score),
+    "nearest-last-whitened": Part(last, whitened_state, whitened_score),
+    "nearest-head-whitened": Part(head, whitened_state, whitened_score),
+    "gaussian-first": Part(first, gaussian_state, gaussian_score),
+    "gaussian-last": Part(last, gaussian_state, gaussian_score),
+    "gaussian-head": Part(head, gaussian_state, gaussian_score),
 }
 
 
@@ -111,30 +99,28 @@ def scored(config: str, network: str, seed: int) -> Scores:
     """Train one network and return the scaled scores of each candidate on held-out ID images and on each family."""
     settings = load_config(OODBenchmark, config)
     sets = load_sets(settings, seed)
-    recipe = Recipe(
-        training=settings.training, garbage=settings.networks[network].garbage, inversion=settings.inversion
-    )
-    splits, rng = sets.splits, generator(seed, "network/weights")
-    target = new_target(settings.arch, splits.train, splits.train.classes, rng, garbage=recipe.has_garbage_class)
-    train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
+    splits, choices = sets.splits, settings.networks[network]
+    target = new_network(settings, seed, choices, sets)
+    train_new(settings, seed, choices, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
     made = families(splits.calibrate, sets.transform, seed, EACH)
     seen = {"id": collect(target, splits.calibrate, keep_maps=False)}
     seen |= {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
     scores: Scores = {}
     for name, part in CANDIDATES.items():
-        state = part.fit(train, splits.train.labels)
-        scale = Scale(part.score(state, fit).sort().values)
-        scores[name] = {where: scale(part.score(state, found)).numpy() for where, found in seen.items()}
+        state = part.fit(part.read(train), splits.train.labels)
+        scale = Scale(part.score(state, part.read(fit)).sort().values)
+        scores |= {
+            f"{name}::{where}": scale(part.score(state, part.read(found))).numpy() for where, found in seen.items()
+        }
     return scores
 
 
 def error(scores: Scores, parts: tuple[str, ...]) -> float:
     """Return the geometric mean over the families of 1 - AUROC of the sum of some parts."""
-    joined = {where: np.sum([scores[part][where] for part in parts], axis=0) for where in scores[parts[0]]}
-    return geometric_mean(
-        max(1 - auroc(joined["id"], values), FLOOR) for where, values in joined.items() if where != "id"
-    )
+    joined = {where: np.sum([scores[f"{part}::{where}"] for part in parts], axis=0) for where in ("id", *FAMILIES)}
+    inside = joined.pop("id")
+    return geometric_mean(max(1 - auroc(inside, values), FLOOR) for values in joined.values())
 
 
 def sets_of_parts() -> Iterator[tuple[str, ...]]:
@@ -152,7 +138,8 @@ def ranked(networks: dict[str, dict[str, Scores]]) -> list[dict[str, Any]]:
         networks: ID set -> name of a network -> its scores.
     """
     rows = []
-    for parts in progress(sets_of_parts(), total=sum(1 for _ in sets_of_parts()), label="sets of parts"):
+    candidates = list(sets_of_parts())
+    for parts in progress(candidates, total=len(candidates), label="sets of parts"):
         errors = {
             id_set: {name: error(scores, parts) for name, scores in found.items()} for id_set, found in networks.items()
         }
@@ -162,7 +149,7 @@ def ranked(networks: dict[str, dict[str, Scores]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Train what is not kept yet, rank all sets and record the best, ours and ours without each of its parts."""
+    """Train what is not kept yet, rank all sets and record the best, ours, and ours with one part more or less."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", nargs="+", default=CONFIGS)
     parser.add_argument("--networks", nargs="+", default=["full", "noise"])
@@ -173,18 +160,14 @@ def main() -> None:
     options = parser.parse_args()
     networks: dict[str, dict[str, Scores]] = {}
     with threads(1):
-        for config in options.configs:
-            for network in options.networks:
-                for seed in options.seeds:
-                    name = f"{Path(config).stem}-{network}-{seed}"
-                    kept = options.work / f"{name}.npz"
-                    if not kept.is_file():
-                        print(f"training {name}", file=sys.stderr)
-                        found = scored(config, network, seed)
-                        flat = {f"{part}::{where}": v for part, by in found.items() for where, v in by.items()}
-                        write_bytes(kept, npz_bytes(flat))
-                    id_set = load_config(OODBenchmark, config).name
-                    networks.setdefault(id_set, {})[name] = _read(kept)
+        for config, network, seed in product(options.configs, options.networks, options.seeds):
+            name = f"{Path(config).stem}-{network}-{seed}"
+            kept = options.work / f"{name}.npz"
+            if not kept.is_file():
+                print(f"training {name}", file=sys.stderr)
+                write_bytes(kept, npz_bytes(scored(config, network, seed)))
+            with np.load(kept) as file:
+                networks.setdefault(load_config(OODBenchmark, config).name, {})[name] = dict(file)
     rows = ranked(networks)
     ours = set(PARTS)
     near = [row for row in rows if len(ours ^ set(row["parts"])) <= 1]
@@ -194,15 +177,6 @@ def main() -> None:
         print(json.dumps(record, sort_keys=True))
     for rank, row in enumerate(rows[:SHOWN] if not options.json else [], start=1):
         print(f"{rank:3}  {100 * row['overall']:.4f} %  {' '.join(row['parts'])}")
-
-
-def _read(path: Path) -> Scores:
-    scores: Scores = {}
-    with np.load(path) as file:
-        for key in file.files:
-            part, where = key.split("::")
-            scores.setdefault(part, {})[where] = file[key]
-    return scores
 
 
 if __name__ == "__main__":

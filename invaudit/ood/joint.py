@@ -80,15 +80,18 @@ class Joint:
         self.state = {}
         for name in self.parts:
             # Contiguous, as they come back from a file: another memory layout gives other last bits.
-            state = {key: value.contiguous() for key, value in PARTS[name].fit(activations, labels).items()}
-            reference = finite(PARTS[name].score(state, held_out), f"joint/{name}").sort().values
+            part = PARTS[name]
+            fitted = part.fit(part.read(activations), labels)
+            state = {key: value.contiguous() for key, value in fitted.items()}
+            reference = finite(part.score(state, part.read(held_out)), f"joint/{name}").sort().values
             self.state[name] = {**state, "reference": reference}
         return self
 
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
         """Return the score of each part (N,), not scaled."""
         return {
-            name: finite(PARTS[name].score(state, activations), f"joint/{name}") for name, state in self.state.items()
+            name: finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
+            for name, state in self.state.items()
         }
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:

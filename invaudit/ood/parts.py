@@ -1,6 +1,6 @@
-"""The parts of ``joint``: each a pair of functions, fit on training activations and scored on any.
+"""The parts of ``joint``: each reads vectors (N, D) of activations, learns from training ones and scores any.
 
-``fit(train, labels) -> state`` gives a dict of tensors, ``score(state, activations) -> (N,)`` rises with outlierness.
+``fit(vectors, labels) -> state`` gives a dict of tensors, ``score(state, vectors) -> (N,)`` rises with outlierness.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,20 @@ _CHUNK = 512
 class Part:
     """One part of the joined score."""
 
-    fit: Callable[[Activations, Tensor], State]
-    score: Callable[[State, Activations], Tensor]
+    read: Callable[[Activations], Tensor]
+    fit: Callable[[Tensor, Tensor], State]
+    score: Callable[[State, Tensor], Tensor]
     needs_garbage: bool = False
+
+
+def garbage_state(logits: Tensor, _labels: Tensor) -> State:
+    """Keep which of the logits (N, K + 1) is that of the garbage class: the last."""
+    return {"classes": torch.tensor(logits.shape[1] - 1)}
+
+
+def garbage_score(state: State, logits: Tensor) -> Tensor:
+    """Return the log-odds of the garbage class of logits (N, K + 1), (N,)."""
+    return garbage_odds(logits, int(state["classes"]))
 
 
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
@@ -35,7 +46,7 @@ def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-def nearest_state(vectors: Tensor) -> State:
+def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
     """Keep a ``bank`` of L2-normalised training vectors (N, D), evenly spaced over the set."""
     return {"bank": _normalised(_thinned(vectors))}
 
@@ -91,7 +102,7 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
     return torch.cat(scores)
 
 
-def residual_state(vectors: Tensor) -> State:
+def residual_state(vectors: Tensor, _labels: Tensor) -> State:
     """Find where standardised training vectors (N, D) hardly vary: the directions of the last 2 % of variance."""
     standard, state = _standardised(vectors)
     values, rotation = torch.linalg.eigh(standard.T @ standard / len(standard))
@@ -134,32 +145,32 @@ def _thinned(vectors: Tensor) -> Tensor:
     return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
 
 
-def _nearest(read: Callable[[Activations], Tensor]) -> Part:
-    return Part(
-        lambda train, _labels: nearest_state(read(train)),
-        lambda state, found: nearest_score(state, read(found)),
-    )
+def logits(found: Activations) -> Tensor:
+    """Read the logits (N, K)."""
+    return found.logits
+
+
+def first(found: Activations) -> Tensor:
+    """Read the channel moments of the first block (N, D)."""
+    return found.moments[0]
+
+
+def last(found: Activations) -> Tensor:
+    """Read the channel moments of the last block (N, D)."""
+    return found.moments[-1]
+
+
+def head(found: Activations) -> Tensor:
+    """Read the features that the head reads (N, D)."""
+    return found.features
 
 
 PARTS: dict[str, Part] = {
-    "garbage": Part(
-        lambda train, _labels: {"classes": torch.tensor(train.logits.shape[1] - 1)},
-        lambda state, found: garbage_odds(found.logits, int(state["classes"])),
-        needs_garbage=True,
-    ),
-    "nearest-first": _nearest(lambda found: found.moments[0]),
-    "nearest-first-whitened": Part(
-        lambda train, labels: whitened_state(train.moments[0], labels),
-        lambda state, found: whitened_score(state, found.moments[0]),
-    ),
-    "nearest-last": _nearest(lambda found: found.moments[-1]),
-    "density-last": Part(
-        lambda train, labels: density_state(train.moments[-1], labels),
-        lambda state, found: density_score(state, found.moments[-1]),
-    ),
-    "nearest-head": _nearest(lambda found: found.features),
-    "residual-head": Part(
-        lambda train, _labels: residual_state(train.features),
-        lambda state, found: residual_score(state, found.features),
-    ),
+    "garbage": Part(logits, garbage_state, garbage_score, needs_garbage=True),
+    "nearest-first": Part(first, nearest_state, nearest_score),
+    "nearest-first-whitened": Part(first, whitened_state, whitened_score),
+    "nearest-last": Part(last, nearest_state, nearest_score),
+    "density-last": Part(last, density_state, density_score),
+    "nearest-head": Part(head, nearest_state, nearest_score),
+    "residual-head": Part(head, residual_state, residual_score),
 }

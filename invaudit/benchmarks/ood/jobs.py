@@ -150,8 +150,8 @@ def _scored(sets: Sets) -> dict[str, ImageSet]:
 def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder: Path) -> Job:
     choices = settings.networks[network]
     work = folder / "work" / f"{job_name(seed, network)}.pt"
-    target = _new(settings, seed, choices, sets)
-    made = _train(settings, seed, choices, sets, target, work) if choices.trained else None
+    target = new_network(settings, seed, choices, sets)
+    made = train_new(settings, seed, choices, sets, target, work) if choices.trained else None
     job = Job()
     train = _collect_train(target, _shuffled(sets.splits.train, seed), settings.map_images)
     fit = collect(target, sets.splits.fit)
@@ -177,7 +177,8 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     return job
 
 
-def _new(settings: OODBenchmark, seed: int, choices: Network, sets: Sets) -> Target:
+def new_network(settings: OODBenchmark, seed: int, choices: Network, sets: Sets) -> Target:
+    """Return an untrained network of a benchmark."""
     # The same draws for every network of a seed: initial weights of all layers but the head.
     data, rng = sets.splits.train, generator(seed, "network/weights")
     target = new_target(settings.arch, data, data.classes, rng, garbage=_recipe(settings, choices).has_garbage_class)
@@ -188,7 +189,10 @@ def _recipe(settings: OODBenchmark, choices: Network) -> Recipe:
     return Recipe(training=settings.training, garbage=choices.garbage, loss=choices.loss, inversion=settings.inversion)
 
 
-def _train(settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path) -> Trained:
+def train_new(
+    settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path | None = None
+) -> Trained:
+    """Train a new network of a benchmark in place, with checkpoints in ``work`` if given."""
     # The same draws for every network of a seed: ID batches, shifts, dropout.
     recipe, rng = _recipe(settings, choices), generator(seed, "network/training")
     real = sets.transform(load(choices.real)) if choices.real else None
@@ -353,6 +357,6 @@ def check_jobs(settings: OODBenchmark) -> None:
     for network in settings.networks.values():
         if network.real:
             load(network.real)
-    target = _new(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
+    target = new_network(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
     for inversion in (settings.inversion, *settings.attacks.values()):
         Inverter(inversion, target, generator(0, "check"))

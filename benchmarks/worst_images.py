@@ -1,15 +1,20 @@
-"""The OOD images that ours takes most for ID, and what two classifiers that had no part in it make of them.
+"""The images that ours takes most for ID, and what two classifiers that had no part in it make of them.
 
-From the stored scores of a finished run: the 50 images of an OOD set with the lowest mean score of ours over the seeds.
+From the stored scores of a finished run: the 50 images of an OOD set with the lowest mean score of ours over the seeds,
+or for an attack by fresh generators the image of each class and seed with the lowest score. The images of an attack are
+made again: its networks are read from the run's folder `work` if they are still there, and trained once more otherwise.
+
 Two networks of other kinds, trained plainly on the ID training images with a seed of their own, say which of these they
 call the same ID class with p > 0.99, and how often they do so on all images of the set: plain networks are sure of much
 that is no ID image, so the first share says something only where it is well above the second. Data from INVAUDIT_DATA.
 
     python benchmarks/worst_images.py runs/fashion-mnist mnist [--figure docs/images/worst-fashion-mnist.png]
+    python benchmarks/worst_images.py runs/mnist other-kind-sure-long [--figure docs/images/attack-mnist.png]
 """
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +23,36 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.benchmarks.ood.jobs import job_name
+from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, fresh_inversions, job_name, new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OURS
 from invaudit.data import Splits, generator
 from invaudit.models import TrainingSettings, accuracy, collect, threads
-from invaudit.ood import Recipe, confidence, new_target, predictions, train_network
+from invaudit.ood import Recipe, confidence, counterfeits, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
 from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json
+from invaudit.stats import conformal_threshold
 
 JUDGES = {"small-cnn": 3, "resnet20": 2}
 """Architecture -> epochs; the benchmarks use another one."""
 SEED = 900
 SHOWN, COLUMNS = 50, 10
 SURE = 0.99
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Images that were looked at (N), and those of them that are drawn, by rows."""
+
+    images: Tensor
+    shown: Tensor
+    """(rows, columns) positions."""
+    titles: list[str]
+    columns: list[str]
+    accepted: Tensor | None = None
+    """(N,) whether ours accepts them at a false-alarm rate of 5 %; None: not looked at."""
+    asked: Tensor | None = None
+    """(N,) the class that an attack was asked for."""
 
 
 def lowest(run: Path, settings: OODBenchmark, ood_set: str) -> Tensor:
@@ -47,6 +68,50 @@ def lowest(run: Path, settings: OODBenchmark, ood_set: str) -> Tensor:
         with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
             scores.append(file[f"{OURS[1]}::{ood_set}"])
     return torch.from_numpy(np.mean(scores, axis=0).argsort(kind="stable")[:SHOWN])
+
+
+def of_set(run: Path, settings: OODBenchmark, ood_set: str) -> Examined:
+    """Return all images of an OOD set; the 50 lowest are drawn."""
+    chosen = lowest(run, settings, ood_set)
+    chosen = chosen[: len(chosen) // COLUMNS * COLUMNS].reshape(-1, COLUMNS)
+    images = load_sets(settings, settings.seeds[0]).ood[ood_set].floats()
+    return Examined(images, chosen, [str(COLUMNS * row + 1) for row in range(len(chosen))], [])
+
+
+def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
+    """Return all images of an attack on our network; for each seed and class the lowest is drawn.
+
+    Raises:
+        SettingError: The images are not those of the run.
+    """
+    images, shown, accepted, asked = [], [], [], []
+    for row, seed in enumerate(settings.seeds):
+        name = job_name(seed, OURS[0])
+        sets, choices = load_sets(settings, seed), settings.networks[OURS[0]]
+        target = new_network(settings, seed, choices, sets)
+        train_new(settings, seed, choices, sets, target, run / "work" / f"{name}.pt")
+        rng = generator(seed, f"attack/{attack}")
+        _, made = fresh_inversions(target, settings.attacks[attack], settings.attack_images, rng)
+        with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
+            scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"attack-{attack}", CALIBRATE))
+            fooled = file[f"fooled::attack-{attack}"]
+        logits = collect(target, made, keep_maps=False).logits if made is not None else None
+        if logits is None or not np.array_equal(counterfeits(logits, target.classes).numpy(), fooled):
+            raise SettingError(f"{name}: {attack} made other images than in the run; use its versions and machine")
+        labels = np.arange(len(scores)) % target.classes
+        by_class = [np.flatnonzero(labels == k) for k in range(target.classes)]
+        shown.append([row * len(scores) + int(found[scores[found].argmin()]) for found in by_class])
+        images.append(made)
+        accepted.append(torch.from_numpy(scores <= conformal_threshold(calibration, ALPHA)))
+        asked.append(torch.from_numpy(labels))
+    return Examined(
+        torch.cat(images),
+        torch.tensor(shown),
+        [f"seed {seed}" for seed in settings.seeds],
+        [str(k) for k in range(len(shown[0]))],
+        torch.cat(accepted),
+        torch.cat(asked),
+    )
 
 
 def judged(splits: Splits, images: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
@@ -65,48 +130,52 @@ def judged(splits: Splits, images: Tensor) -> tuple[Tensor, Tensor, dict[str, fl
 
 
 def main() -> None:
-    """Judge the worst images, write the figure and print the record."""
+    """Judge the images, write the figure and print the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("ood_set")
+    parser.add_argument("images", help="one of its OOD sets or attacks")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--out", type=Path, help="JSON file of the record")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
-    sets = load_sets(settings, settings.seeds[0])
-    images = sets.ood[options.ood_set]
-    chosen = lowest(options.run, settings, options.ood_set)
     with threads(options.threads):
-        found, sure, right = judged(sets.splits, images.floats())
-    same = (sure > SURE).all(0) & (found[0] == found[1])
-    worst = images.subset(chosen)
+        examine = of_attack if options.images in settings.attacks else of_set
+        found = examine(options.run, settings, options.images)
+        classes, sure, right = judged(load_sets(settings, settings.seeds[0]).splits, found.images)
+    same = (sure > SURE).all(0) & (classes[0] == classes[1])
     record: dict[str, Any] = {
         "id_set": settings.name,
-        "ood_set": options.ood_set,
+        "images_of": options.images,
         "seeds": settings.seeds,
-        "images": len(worst),
-        "both_sure_of_one_class": float(same[chosen].double().mean()),
-        "both_sure_of_one_class_of_all": float(same.double().mean()),
+        "all": judgement(same),
+        "shown": judgement(same[found.shown]),
         "judges": {arch: {"epochs": epochs, "id_accuracy": right[arch]} for arch, epochs in JUDGES.items()},
         "judges_seed": SEED,
         "run": read_json(options.run / "environment.json")["git"],
         "environment": describe_environment(),
     }
+    if found.accepted is not None:
+        of_asked = same & (classes[0] == found.asked)
+        record["accepted"] = judgement(of_asked[found.accepted], "both_sure_of_the_class_asked_for")
+        record["refused"] = judgement(of_asked[~found.accepted], "both_sure_of_the_class_asked_for")
     if options.figure:
-        rows = len(worst) // COLUMNS
-        captions = [f"{found[1][n]}{'*' if same[n] else ''}" for n in chosen]
-        write_figure(
-            mosaic(
-                worst.images[: rows * COLUMNS].numpy().reshape(rows, COLUMNS, *worst.images.shape[1:]),
-                [str(COLUMNS * row + 1) for row in range(rows)],
-                captions=[captions[COLUMNS * row : COLUMNS * (row + 1)] for row in range(rows)],
-            ),
-            options.figure,
-        )
+        marks = [f"{classes[0, n]}{'*' if same[n] else ''}" for n in range(len(same))]
+        if found.accepted is not None:
+            marks = [
+                f"{mark} {'accepted' if yes else 'refused'}" for mark, yes in zip(marks, found.accepted, strict=True)
+            ]
+        shown = found.images[found.shown].mul(255).round().to(torch.uint8).numpy()
+        captions = [[marks[n] for n in row] for row in found.shown.tolist()]
+        write_figure(mosaic(shown, found.titles, found.columns, captions), options.figure)
     if options.out:
         write_json(options.out, record)
     print(json.dumps(record, indent=2, sort_keys=True))
+
+
+def judgement(sure: Tensor, name: str = "both_sure_of_one_class") -> dict[str, float | int | None]:
+    """Return how many images there are and, under the name given, the share of them that both judges are sure of."""
+    return {"images": len(sure.flatten()), name: float(sure.double().mean()) if len(sure) else None}
 
 
 if __name__ == "__main__":

@@ -160,6 +160,7 @@ PUBLIC = {
     "invaudit.report": [
         "LeakageRun",
         "OodRun",
+        "attack_images",
         "audit_record",
         "audit_schema",
         "format_table",

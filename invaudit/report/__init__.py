@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from invaudit.report.leakage.run import LeakageRun as LeakageRun
     from invaudit.report.leakage.run import read_leakage_run as read_leakage_run
     from invaudit.report.leakage.tables import leakage_table as leakage_table
+    from invaudit.report.ood.figures import attack_images as attack_images
     from invaudit.report.ood.figures import headline as headline
     from invaudit.report.ood.figures import histograms as histograms
     from invaudit.report.ood.figures import inversions as inversions
@@ -34,6 +35,7 @@ __getattr__, __all__ = attach(
     {
         "LeakageRun": "leakage.run",
         "OodRun": "ood.run",
+        "attack_images": "ood.figures",
         "audit_record": "leakage.audit",
         "audit_schema": "leakage.audit",
         "format_table": "ood.tables",

@@ -189,6 +189,9 @@ def test_side_tables_come_from_the_scores(finished):
     for row in decisions.itertuples():
         with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
             assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
+    with np.load(finished / "scores" / "seed-1" / "full-attacks.npz") as pictures:
+        assert set(pictures) == {"sure", "same"}
+        assert {pictures[name].shape for name in pictures} == {(7, 1, 8, 8)}
     cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
     assert cost["full"] > cost["plain"]
 

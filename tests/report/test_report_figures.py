@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from invaudit.report import gallery, headline, histograms, inversions, png, read_ood_run, resistance
+from invaudit.report import attack_images, gallery, headline, histograms, inversions, png, read_ood_run, resistance
 from invaudit.runtime import ShapeError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 2, 3, 9, 11), dtype=np.uint8)
@@ -27,6 +27,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "headline": lambda folder: headline(_frame(folder, "summary")),
     "histograms": lambda _: histograms(SCORES, {"letters": SCORES + 2, "photos": SCORES * 1e6}),
     "inversions": lambda _: inversions(IMAGES, np.arange(3)),
+    "attack_images": lambda _: attack_images({"sure": IMAGES[0, :, 0]}, {"sure": np.arange(len(IMAGES[0])) < 2}),
     "gallery": lambda _: gallery(IMAGES[0][:, :, :1], ["a", "b", "c", "d"]),
     "resistance": lambda folder: resistance(_frame(folder, "resistance")),
 }
@@ -69,6 +70,13 @@ def test_many_cycles_are_thinned_with_both_ends_kept() -> None:
     labels = [label.get_text() for label in inversions(images, np.arange(30)).axes[0].get_yticklabels()]
     assert len(labels) == 8
     assert (labels[0], labels[-1]) == ("epoch 0", "epoch 29")
+
+
+def test_attack_images_say_which_are_accepted() -> None:
+    accepted = {"sure": np.array([True, False]), "unsure": np.array([False, False])}
+    images = {name: np.zeros((2, 1, 8, 8), dtype=np.uint8) for name in accepted}
+    texts = [text.get_text() for text in attack_images(images, accepted).axes[0].texts]
+    assert texts == ["accepted", "refused", "refused", "refused"]
 
 
 def test_headline_intervals_are_those_of_the_summary(run_folder: Path) -> None:

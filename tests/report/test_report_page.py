@@ -45,14 +45,14 @@ def test_page_tells_the_result(run_folder: Path, page: Callable[[Path], Any]) ->
 
 
 def test_page_makes_no_request_and_figures_lie_beside_it(run_folder: Path, page: Callable[[Path], Any]) -> None:
-    names = ["headline", "histograms", "inversions-full", "inversions-inversion", "resistance"]
+    names = ["attacks", "headline", "histograms", "inversions-full", "inversions-inversion", "resistance"]
     page(run_folder).assert_offline(names)
 
 
 def test_same_bytes_twice(make_run: Callable[[Path], Path], tmp_path: Path) -> None:
     first, second = (ood_page(make_run(tmp_path / name)).parent for name in ("a", "b"))
     written = [path.relative_to(first) for path in [first / "report.html", *(first / "figures").iterdir()]]
-    assert len(written) == 6
+    assert len(written) == 7
     assert all((first / path).read_bytes() == (second / path).read_bytes() for path in written)
 
 
@@ -87,6 +87,7 @@ MISSING = {
     "environment.json": "environment.json is missing",
     "records/controls.json": "holds no record of passed controls",
     "scores": "holds no inversions",
+    "scores/seed-0/full-attacks.npz": "holds no attack images",
     "scores/seed-0/full.npz": "holds no scores of ours",
 }
 

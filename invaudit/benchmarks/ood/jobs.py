@@ -60,15 +60,18 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> No
     with threads(1):
         sets = load_sets(settings, seed)
         job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
+        for name, arrays in job.pictures.items():
+            write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-{name}.npz", npz_bytes(arrays))
         write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}.npz", npz_bytes(job.arrays))
         RunFolder(folder).finish(job_name(seed, network), {**job.record, "sets": sets.record()})
 
 
 class Job:
-    """What a job gathers: score arrays by ``DETECTOR::SET``, and a record of what became of each detector."""
+    """What a job gathers: score arrays by ``DETECTOR::SET``, pictures, a record of what became of each detector."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self.pictures: dict[str, dict[str, np.ndarray]] = {}
         self.record: dict[str, Any] = {"detectors": {}}
 
     @contextmanager
@@ -171,8 +174,8 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
         steps = made.steps + made.inversion_steps
         job.record["cost"] = {"steps": steps, "seconds": made.seconds, "inversions": made.inversions}
     if made and made.snapshots.epochs:
-        pictures = {"images": torch.stack(made.snapshots.images).numpy(), "epochs": np.array(made.snapshots.epochs)}
-        write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-inversions.npz", npz_bytes(pictures))
+        images = torch.stack(made.snapshots.images).numpy()
+        job.pictures["inversions"] = {"images": images, "epochs": np.array(made.snapshots.epochs)}
     work.unlink(missing_ok=True)
     return job
 
@@ -328,6 +331,8 @@ def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict
         job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)
         if images is not None:
             made[f"attack-{name}"] = images
+            one_each = images[: target.classes].mul(255).round().to(torch.uint8)
+            job.pictures.setdefault("attacks", {})[name] = one_each.numpy()
     return made
 
 

@@ -172,6 +172,22 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
 
 
 @styled
+def attack_images(images: Mapping[str, np.ndarray], accepted: Mapping[str, np.ndarray]) -> Figure:
+    """Draw what fresh generators made for each class, and below each image whether a detector accepts it.
+
+    Args:
+        images: (classes, C, H, W) uint8 by attack, C 1 or 3; the first twenty are drawn.
+        accepted: (classes,) bool by attack.
+
+    Raises:
+        ShapeError: Another shape or type.
+    """
+    columns = [f"class {label}" for label in range(min(MAX_CLASSES, len(next(iter(images.values())))))]
+    captions = [["accepted" if yes else "refused" for yes in accepted[name][:MAX_CLASSES]] for name in images]
+    return mosaic(np.stack([found[:MAX_CLASSES] for found in images.values()]), list(images), columns, captions)
+
+
+@styled
 def resistance(rows: pd.DataFrame) -> Figure:
     """Draw the resistance of each network to each attack: bar = mean over seeds, dots = seeds.
 

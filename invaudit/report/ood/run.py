@@ -78,6 +78,14 @@ class OodRun:
                 found[path.name.removesuffix(ending)] = (arrays["images"], arrays["epochs"])
         return found
 
+    def attack_images(self, seed: int, network: str) -> dict[str, np.ndarray]:
+        """Return one image per class (classes, C, H, W) uint8 by attack on a network, perhaps none."""
+        path = self.path / "scores" / f"seed-{seed}" / f"{network}-attacks.npz"
+        if not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
 
 def read_ood_run(path: Path) -> OodRun:
     """Read the folder of a finished OOD run.

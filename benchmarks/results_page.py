@@ -135,6 +135,35 @@ def comparison(folder: Path) -> Iterator[str]:
         "over the attacks; ours, and the three other detectors that accept fewest:"
     )
     yield table(("network", "detector", "accepted", "accepted and fooled", "AUROC"), kept)
+    yield from worst(folder)
+
+
+def worst(folder: Path) -> Iterator[str]:
+    """Give what `worst_images.py` found, with its pictures."""
+    records = [read_json(path) for path in sorted(folder.glob("worst-*.json"))]
+    if not records:
+        return
+    judges = records[0]["judges"]
+    names = " and ".join(f"`{judge['arch']}`, ID accuracy {percent(judge['id_accuracy'])}" for judge in judges)
+    yield (
+        "Images that ours takes most for ID: the lowest scores of an OOD set (mean over seeds), or of an attack for "
+        f"each class and seed. Two networks that had no part in it ({names}) say whether they are both sure of one "
+        "class (p > 0.99), the share in per cent; of images that ours accepts or refuses, whether of the class that "
+        f"the attack was asked for. Below each image: the class by `{judges[0]['arch']}`; *: both are sure of it."
+    )
+    kinds = ("shown", "all", "accepted", "refused")
+    yield table(
+        ("both sure of", *kinds),
+        ((f"`{about['images_of']}`", *(share_text(about.get(kind)) for kind in kinds)) for about in records),
+    )
+    for about in records:
+        picture = f"worst-{folder.name.removeprefix('ood-')}-{about['images_of']}.png"
+        yield f"![Images of {about['images_of']} with the lowest scores](images/{picture})"
+
+
+def share_text(counted: dict[str, Any] | None) -> str:
+    """Return the share of some images that both are sure of, and how many images there are."""
+    return f"{percent(counted['both_sure'])} of {counted['images']}" if counted and counted["images"] else DASH
 
 
 def ahead(summary: pd.DataFrame) -> Iterator[Row]:

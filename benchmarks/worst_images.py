@@ -8,8 +8,11 @@ Two networks of other kinds, trained plainly on the ID training images with a se
 call the same ID class with p > 0.99, and how often they do so on all images of the set: plain networks are sure of much
 that is no ID image, so the first share says something only where it is well above the second. Data from INVAUDIT_DATA.
 
-    python benchmarks/worst_images.py runs/fashion-mnist mnist [--figure docs/images/worst-fashion-mnist.png]
-    python benchmarks/worst_images.py runs/mnist other-kind-sure-long [--figure docs/images/attack-mnist.png]
+`results_page.py` shows a record `worst-IMAGES.json` beside the tables of a run and its figure
+`docs/images/worst-RUN-IMAGES.png`.
+
+    python benchmarks/worst_images.py runs/fashion-mnist mnist [--figure FILE.png] [--out FILE.json]
+    python benchmarks/worst_images.py runs/mnist other-kind-sure-long [--figure FILE.png] [--out FILE.json]
 """
 
 import argparse
@@ -150,15 +153,15 @@ def main() -> None:
         "seeds": settings.seeds,
         "all": judgement(same),
         "shown": judgement(same[found.shown]),
-        "judges": {arch: {"epochs": epochs, "id_accuracy": right[arch]} for arch, epochs in JUDGES.items()},
+        "judges": [{"arch": arch, "epochs": epochs, "id_accuracy": right[arch]} for arch, epochs in JUDGES.items()],
         "judges_seed": SEED,
         "run": read_json(options.run / "environment.json")["git"],
         "environment": describe_environment(),
     }
     if found.accepted is not None:
         of_asked = same & (classes[0] == found.asked)
-        record["accepted"] = judgement(of_asked[found.accepted], "both_sure_of_the_class_asked_for")
-        record["refused"] = judgement(of_asked[~found.accepted], "both_sure_of_the_class_asked_for")
+        record["accepted"] = judgement(of_asked[found.accepted])
+        record["refused"] = judgement(of_asked[~found.accepted])
     if options.figure:
         marks = [f"{classes[0, n]}{'*' if same[n] else ''}" for n in range(len(same))]
         if found.accepted is not None:
@@ -173,9 +176,9 @@ def main() -> None:
     print(json.dumps(record, indent=2, sort_keys=True))
 
 
-def judgement(sure: Tensor, name: str = "both_sure_of_one_class") -> dict[str, float | int | None]:
-    """Return how many images there are and, under the name given, the share of them that both judges are sure of."""
-    return {"images": len(sure.flatten()), name: float(sure.double().mean()) if len(sure) else None}
+def judgement(sure: Tensor) -> dict[str, float | int | None]:
+    """Return how many images there are, and the share of them that both judges are sure of."""
+    return {"images": sure.numel(), "both_sure": float(sure.double().mean()) if sure.numel() else None}
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 import runpy
 import subprocess
 import sys
@@ -51,6 +52,21 @@ def test_published_shares_stand_beside_ours(finished, tmp_path):
     decisions.replace({"ood_set": {"letters": "cifar10"}}).to_csv(folder / "decisions.csv", index=False)
     (line,) = [line for line in written(tmp_path).splitlines() if line.startswith("| published |")]
     assert line.count("99.40") == 1
+
+
+def test_the_images_that_ours_takes_most_for_id_are_shown(finished, tmp_path):
+    folder = copied(finished, tmp_path / "ood-small", "summary", "attacks")
+    record = {
+        "images_of": "letters",
+        "judges": [{"arch": "small-cnn", "id_accuracy": 0.9}, {"arch": "resnet20", "id_accuracy": 0.8}],
+        "shown": {"images": 50, "both_sure": 0.32},
+        "all": {"images": 2000, "both_sure": 0.107},
+        "refused": {"images": 0, "both_sure": None},
+    }
+    (folder / "worst-letters.json").write_text(json.dumps(record), encoding="utf-8")
+    text = written(tmp_path)
+    assert "| `letters` | 32.00 of 50 | 10.70 of 2000 |" in text
+    assert "](images/worst-small-letters.png)" in text
 
 
 def test_an_ablation_pairs_the_seeds(finished, tmp_path):

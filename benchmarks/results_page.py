@@ -144,16 +144,19 @@ def worst(folder: Path) -> Iterator[str]:
     if not records:
         return
     judges = records[0]["judges"]
+    if any(about["judges"] != judges for about in records):
+        raise ValueError(f"{folder}: the records of the worst images have other judges")
     names = " and ".join(f"`{judge['arch']}`, ID accuracy {percent(judge['id_accuracy'])}" for judge in judges)
     yield (
-        "Images that ours takes most for ID: the lowest scores of an OOD set (mean over seeds), or of an attack for "
-        f"each class and seed. Two networks that had no part in it ({names}) say whether they are both sure of one "
-        "class (p > 0.99), the share in per cent; of images that ours accepts or refuses, whether of the class that "
-        f"the attack was asked for. Below each image: the class by `{judges[0]['arch']}`; *: both are sure of it."
+        "Images that ours takes most for ID. Shown are the lowest scores of an OOD set (mean over seeds; the number of "
+        "a row is the rank of its first image), or of an attack that of each seed and of each class that was asked "
+        f"for. Below an image: its class by `{judges[0]['arch']}`, and for an attack whether ours accepts it at 5 % "
+        f"false alarms. *: two networks that had no part in it ({names}) are both sure of one class (p > 0.99). The "
+        "table says how many per cent they are sure of; of accepted and rejected ones, of the very class asked for."
     )
-    kinds = ("shown", "all", "accepted", "refused")
+    kinds = ("shown", "all", "accepted", "rejected")
     yield table(
-        ("both sure of", *kinds),
+        ("sure of images of", *kinds),
         ((f"`{about['images_of']}`", *(share_text(about.get(kind)) for kind in kinds)) for about in records),
     )
     for about in records:

@@ -2,7 +2,7 @@
 
 From the stored scores of a finished run: the 50 images of an OOD set with the lowest mean score of ours over the seeds,
 or for an attack by fresh generators the image of each class and seed with the lowest score. The images of an attack are
-made again: its networks are read from the run's folder `work` if they are still there, and trained once more otherwise.
+made again, for which its networks are trained once more (kept in the run's folder `work` for the next call).
 
 Two networks of other kinds, trained plainly on the ID training images with a seed of their own, say which of these they
 call the same ID class with p > 0.99, and how often they do so on all images of the set: plain networks are sure of much
@@ -17,6 +17,7 @@ that is no ID image, so the first share says something only where it is well abo
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, fresh_inversions, job_name, new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OURS
-from invaudit.data import Splits, generator
+from invaudit.data import ImageSet, Splits, generator
 from invaudit.models import TrainingSettings, accuracy, collect, threads
-from invaudit.ood import Recipe, confidence, counterfeits, new_target, predictions, train_network
+from invaudit.ood import Recipe, confidence, logit_scores, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
 from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json
 from invaudit.stats import conformal_threshold
@@ -41,6 +42,7 @@ JUDGES = {"small-cnn": 3, "resnet20": 2}
 SEED = 900
 SHOWN, COLUMNS = 50, 10
 SURE = 0.99
+GARBAGE = "garbage-logit"
 
 
 @dataclass(frozen=True)
@@ -73,19 +75,18 @@ def lowest(run: Path, settings: OODBenchmark, ood_set: str) -> Tensor:
     return torch.from_numpy(np.mean(scores, axis=0).argsort(kind="stable")[:SHOWN])
 
 
-def of_set(run: Path, settings: OODBenchmark, ood_set: str) -> Examined:
+def of_set(run: Path, settings: OODBenchmark, images: ImageSet, ood_set: str) -> Examined:
     """Return all images of an OOD set; the 50 lowest are drawn."""
     chosen = lowest(run, settings, ood_set)
     chosen = chosen[: len(chosen) // COLUMNS * COLUMNS].reshape(-1, COLUMNS)
-    images = load_sets(settings, settings.seeds[0]).ood[ood_set].floats()
-    return Examined(images, chosen, [str(COLUMNS * row + 1) for row in range(len(chosen))], [])
+    return Examined(images.floats(), chosen, [str(COLUMNS * row + 1) for row in range(len(chosen))], [])
 
 
 def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
     """Return all images of an attack on our network; for each seed and class the lowest is drawn.
 
     Raises:
-        SettingError: The images are not those of the run.
+        SettingError: The attack diverged, or the images are not those of the run.
     """
     images, shown, accepted, asked = [], [], [], []
     for row, seed in enumerate(settings.seeds):
@@ -95,11 +96,13 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         train_new(settings, seed, choices, sets, target, run / "work" / f"{name}.pt")
         rng = generator(seed, f"attack/{attack}")
         _, made = fresh_inversions(target, settings.attacks[attack], settings.attack_images, rng)
+        if made is None:
+            raise SettingError(f"{name}: {attack} diverged, so that there are no images")
         with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
             scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"attack-{attack}", CALIBRATE))
-            fooled = file[f"fooled::attack-{attack}"]
-        logits = collect(target, made, keep_maps=False).logits if made is not None else None
-        if logits is None or not np.array_equal(counterfeits(logits, target.classes).numpy(), fooled):
+            stored = file[f"{GARBAGE}::attack-{attack}"]
+        again = logit_scores(target.classes, garbage=True)[GARBAGE].score(collect(target, made, keep_maps=False))
+        if not np.allclose(again, stored, rtol=1e-4, atol=1e-4):
             raise SettingError(f"{name}: {attack} made other images than in the run; use its versions and machine")
         labels = np.arange(len(scores)) % target.classes
         by_class = [np.flatnonzero(labels == k) for k in range(target.classes)]
@@ -142,10 +145,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
+    sets = load_sets(settings, settings.seeds[0])
+    if options.images not in (known := {**sets.ood, **settings.attacks}):
+        sys.exit(f"the run has no images of {options.images!r}; it has {', '.join(known)}")
     with threads(options.threads):
-        examine = of_attack if options.images in settings.attacks else of_set
-        found = examine(options.run, settings, options.images)
-        classes, sure, right = judged(load_sets(settings, settings.seeds[0]).splits, found.images)
+        if options.images in sets.ood:
+            found = of_set(options.run, settings, sets.ood[options.images], options.images)
+        else:
+            found = of_attack(options.run, settings, options.images)
+        classes, sure, right = judged(sets.splits, found.images)
     same = (sure > SURE).all(0) & (classes[0] == classes[1])
     record: dict[str, Any] = {
         "id_set": settings.name,
@@ -161,13 +169,12 @@ def main() -> None:
     if found.accepted is not None:
         of_asked = same & (classes[0] == found.asked)
         record["accepted"] = judgement(of_asked[found.accepted])
-        record["refused"] = judgement(of_asked[~found.accepted])
+        record["rejected"] = judgement(of_asked[~found.accepted])
     if options.figure:
         marks = [f"{classes[0, n]}{'*' if same[n] else ''}" for n in range(len(same))]
         if found.accepted is not None:
-            marks = [
-                f"{mark} {'accepted' if yes else 'refused'}" for mark, yes in zip(marks, found.accepted, strict=True)
-            ]
+            words = ["accepted" if yes else "rejected" for yes in found.accepted]
+            marks = [f"{mark}\n{word}" for mark, word in zip(marks, words, strict=True)]
         shown = found.images[found.shown].mul(255).round().to(torch.uint8).numpy()
         captions = [[marks[n] for n in row] for row in found.shown.tolist()]
         write_figure(mosaic(shown, found.titles, found.columns, captions), options.figure)

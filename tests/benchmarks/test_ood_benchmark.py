@@ -1,5 +1,6 @@
 import json
 import stat
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -189,11 +190,19 @@ def test_side_tables_come_from_the_scores(finished):
     for row in decisions.itertuples():
         with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
             assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
-    with np.load(finished / "scores" / "seed-1" / "full-attacks.npz") as pictures:
-        assert set(pictures) == {"sure", "same"}
-        assert {pictures[name].shape for name in pictures} == {(7, 1, 8, 8)}
     cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
     assert cost["full"] > cost["plain"]
+
+
+def test_an_image_of_each_class_is_kept_of_every_attack_and_whether_ours_accepts_it(finished):
+    for seed, network in product((0, 1), ("plain", "full")):
+        folder = finished / "scores" / f"seed-{seed}"
+        with np.load(folder / f"{network}.npz") as arrays, np.load(folder / f"{network}-attacks.npz") as kept:
+            limit = np.quantile(arrays["joint::calibrate"], 0.95, method="higher")
+            for attack in ("attack-sure", "attack-same"):
+                assert kept[f"{attack}::images"].shape == (7, 1, 8, 8)
+                accepted = arrays[f"joint::{attack}"][:7] <= limit
+                assert kept[f"{attack}::accepted"].tolist() == accepted.tolist()
 
 
 def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished, settings):

@@ -61,7 +61,7 @@ def test_the_images_that_ours_takes_most_for_id_are_shown(finished, tmp_path):
         "judges": [{"arch": "small-cnn", "id_accuracy": 0.9}, {"arch": "resnet20", "id_accuracy": 0.8}],
         "shown": {"images": 50, "both_sure": 0.32},
         "all": {"images": 2000, "both_sure": 0.107},
-        "refused": {"images": 0, "both_sure": None},
+        "rejected": {"images": 0, "both_sure": None},
     }
     (folder / "worst-letters.json").write_text(json.dumps(record), encoding="utf-8")
     text = written(tmp_path)

@@ -1,12 +1,15 @@
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from invaudit.runtime import SettingError
 
-lowest = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "worst_images.py"))["lowest"]
+script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "worst_images.py"))
+lowest, of_attack = script["lowest"], script["of_attack"]
 
 
 def test_the_worst_images_are_those_with_the_lowest_scores(finished, settings):
@@ -21,3 +24,26 @@ def test_the_worst_images_are_those_with_the_lowest_scores(finished, settings):
 def test_a_mean_over_seeds_with_other_images_is_refused(finished, settings):
     with pytest.raises(SettingError, match="held-out-digits holds other images for each seed"):
         lowest(finished, settings, "held-out-digits")
+
+
+def test_the_images_of_an_attack_are_made_again(finished, settings, tmp_path):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    found = of_attack(run, settings, "sure")
+    assert found.images.shape == (2 * 35, 1, 8, 8)
+    resistance = pd.read_csv(finished / "resistance.csv").query("network == 'full' and attack == 'sure'")
+    assert found.accepted.double().mean() == pytest.approx(resistance["accepted"].mean(), abs=0.02)
+    for seed in (0, 1):
+        folder = finished / "scores" / f"seed-{seed}"
+        with np.load(folder / "full.npz") as scores, np.load(folder / "full-attacks.npz") as kept:
+            by_class = scores["joint::attack-sure"].reshape(5, 7)
+            assert found.shown[seed].tolist() == [35 * seed + 7 * row + k for k, row in enumerate(by_class.argmin(0))]
+            again = found.images[35 * seed :][:7].mul(255).round().byte().numpy()
+            assert (again == kept["attack-sure::images"]).all()
+
+    stored = run / "scores" / "seed-1" / "full.npz"
+    with np.load(stored) as file:
+        arrays = dict(file)
+    arrays["garbage-logit::attack-sure"] += 0.01
+    np.savez(stored, allow_pickle=False, **arrays)
+    with pytest.raises(SettingError, match="seed-1-full: sure made other images than in the run"):
+        of_attack(run, settings, "sure")

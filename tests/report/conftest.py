@@ -98,15 +98,16 @@ def _arrays(folder: Path) -> None:
         (folder / f"scores/seed-{seed}").mkdir(parents=True)
         shifts = {"id-test": 0.0, "control-same": 0.0, "held-out-digits": 2.4, "letters": 2.0, "photos": 3.5}
         shifts |= {"gaussian": 6.0, "uniform": 7.0}
-        shifts |= {"calibrate": 0.0, "attack-sure": 2.0}
         scores = {f"joint::{name}": rng.normal(shift, 1, 300) for name, shift in shifts.items()}
         np.savez(folder / f"scores/seed-{seed}/full.npz", allow_pickle=False, **scores)
         for network in ("full", "inversion"):
             images = rng.integers(0, 256, (5, 7, 2, 1, 8, 8), dtype=np.uint8)
             path = folder / f"scores/seed-{seed}/{network}-inversions.npz"
             np.savez(path, allow_pickle=False, images=images, epochs=np.arange(2, 12, 2))
-        attacks = rng.integers(0, 256, (7, 1, 8, 8), dtype=np.uint8)
-        np.savez(folder / f"scores/seed-{seed}/full-attacks.npz", allow_pickle=False, sure=attacks)
+        made = rng.integers(0, 256, (2, 7, 1, 8, 8), dtype=np.uint8)
+        attacks = {f"attack-{name}::images": images for name, images in zip(("sure", "same"), made, strict=True)}
+        attacks["attack-sure::accepted"] = np.arange(7) < 3
+        np.savez(folder / f"scores/seed-{seed}/full-attacks.npz", allow_pickle=False, **attacks)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "headline": lambda folder: headline(_frame(folder, "summary")),
     "histograms": lambda _: histograms(SCORES, {"letters": SCORES + 2, "photos": SCORES * 1e6}),
     "inversions": lambda _: inversions(IMAGES, np.arange(3)),
-    "attack_images": lambda _: attack_images({"sure": IMAGES[0, :, 0]}, {"sure": np.arange(len(IMAGES[0])) < 2}),
+    "attack_images": lambda _: attack_images({"sure": (IMAGES[0, :, 0], np.arange(len(IMAGES[0])) < 2)}),
     "gallery": lambda _: gallery(IMAGES[0][:, :, :1], ["a", "b", "c", "d"]),
     "resistance": lambda folder: resistance(_frame(folder, "resistance")),
 }
@@ -72,11 +72,10 @@ def test_many_cycles_are_thinned_with_both_ends_kept() -> None:
     assert (labels[0], labels[-1]) == ("epoch 0", "epoch 29")
 
 
-def test_attack_images_say_which_are_accepted() -> None:
-    accepted = {"sure": np.array([True, False]), "unsure": np.array([False, False])}
-    images = {name: np.zeros((2, 1, 8, 8), dtype=np.uint8) for name in accepted}
-    texts = [text.get_text() for text in attack_images(images, accepted).axes[0].texts]
-    assert texts == ["accepted", "refused", "refused", "refused"]
+def test_attack_images_say_which_are_accepted(run_folder: Path) -> None:
+    made = read_ood_run(run_folder).attack_images(0, "full")
+    texts = [text.get_text() for text in attack_images(made).axes[0].texts]
+    assert texts == ["accepted"] * 3 + ["rejected"] * 4 + [""] * 7
 
 
 def test_headline_intervals_are_those_of_the_summary(run_folder: Path) -> None:

@@ -165,7 +165,9 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     attacks = _attack(job, settings, seed, target) if made else {}
     logits = job.score(target, scorers, {**_scored(sets), CALIBRATE: sets.splits.calibrate}, settings.slow_images)
     # Apart: a detector that fails on attack images keeps its rows of all other sets.
-    logits |= job.score(target, scorers, attacks, settings.slow_images)
+    logits |= job.score(target, scorers, {**attacks}, settings.slow_images)
+    if attacks:
+        job.pictures["attacks"] = _attack_pictures(job, attacks, target.classes)
     job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
     _describe(job, target, sets, logits[ID_TEST], seed)
     for name in attacks:
@@ -322,18 +324,27 @@ def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generato
     return {**found, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
 
 
-def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, ImageSet | Tensor]:
+def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict[str, Tensor]:
     """Let fresh generators try to make images that the network calls a class; return the images of each."""
-    made: dict[str, ImageSet | Tensor] = {}
+    made: dict[str, Tensor] = {}
     job.record["attacks"] = {}
     for name, attack in settings.attacks.items():
         rng = generator(seed, f"attack/{name}")
         job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)
         if images is not None:
             made[f"attack-{name}"] = images
-            one_each = images[: target.classes].mul(255).round().to(torch.uint8)
-            job.pictures.setdefault("attacks", {})[name] = one_each.numpy()
     return made
+
+
+def _attack_pictures(job: Job, attacks: dict[str, Tensor], classes: int) -> dict[str, np.ndarray]:
+    """Return an image of each class by ``NAME::images``, and by ``NAME::accepted`` which ours accepts, if it worked."""
+    found: dict[str, np.ndarray] = {}
+    for name, images in attacks.items():
+        found[f"{name}::images"] = images[:classes].mul(255).round().to(torch.uint8).numpy()
+        calibration, scores = (job.arrays.get(f"joint::{where}") for where in (CALIBRATE, name))
+        if calibration is not None and scores is not None:
+            found[f"{name}::accepted"] = scores[:classes] <= conformal_threshold(calibration, ALPHA)
+    return found
 
 
 def fresh_inversions(

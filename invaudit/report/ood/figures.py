@@ -172,19 +172,25 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
 
 
 @styled
-def attack_images(images: Mapping[str, np.ndarray], accepted: Mapping[str, np.ndarray]) -> Figure:
+def attack_images(made: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> Figure:
     """Draw what fresh generators made for each class, and below each image whether a detector accepts it.
 
     Args:
-        images: (classes, C, H, W) uint8 by attack, C 1 or 3; the first twenty are drawn.
-        accepted: (classes,) bool by attack.
+        made: By attack, images (classes, C, H, W) uint8, C 1 or 3, of which the first twenty are drawn, and which of
+            them are accepted, (classes,) bool, or None.
 
     Raises:
         ShapeError: Another shape or type.
     """
-    columns = [f"class {label}" for label in range(min(MAX_CLASSES, len(next(iter(images.values())))))]
-    captions = [["accepted" if yes else "refused" for yes in accepted[name][:MAX_CLASSES]] for name in images]
-    return mosaic(np.stack([found[:MAX_CLASSES] for found in images.values()]), list(images), columns, captions)
+    images = np.stack([images[:MAX_CLASSES] for images, _ in made.values()])
+    columns = [f"class {label}" for label in range(images.shape[1])]
+    captions = [
+        [""] * len(columns)
+        if accepted is None
+        else ["accepted" if yes else "rejected" for yes in accepted[:MAX_CLASSES]]
+        for _, accepted in made.values()
+    ]
+    return mosaic(images, list(made), columns, captions)
 
 
 @styled

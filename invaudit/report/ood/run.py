@@ -78,13 +78,17 @@ class OodRun:
                 found[path.name.removesuffix(ending)] = (arrays["images"], arrays["epochs"])
         return found
 
-    def attack_images(self, seed: int, network: str) -> dict[str, np.ndarray]:
-        """Return one image per class (classes, C, H, W) uint8 by attack on a network, perhaps none."""
+    def attack_images(self, seed: int, network: str) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """Return by attack an image of each class (classes, C, H, W) uint8, and which ours accepts, if known."""
         path = self.path / "scores" / f"seed-{seed}" / f"{network}-attacks.npz"
         if not path.is_file():
             return {}
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            names = [key.removesuffix("::images") for key in arrays.files if key.endswith("::images")]
+            return {
+                name.removeprefix("attack-"): (arrays[f"{name}::images"], arrays.get(f"{name}::accepted"))
+                for name in names
+            }
 
 
 def read_ood_run(path: Path) -> OodRun:

@@ -150,7 +150,7 @@ def worst(folder: Path) -> Iterator[str]:
     yield (
         "Images that ours takes most for ID. Shown are the lowest scores of an OOD set (mean over seeds; the number of "
         "a row is the rank of its first image), or of an attack that of each seed and of each class that was asked "
-        f"for. Below an image: its class by `{judges[0]['arch']}`, and for an attack whether ours accepts it at 5 % "
+        f"for. Below an image: its class by `{judges[0]['arch']}`. ✓: an image of an attack that ours accepts at 5 % "
         f"false alarms. *: two networks that had no part in it ({names}) are both sure of one class (p > 0.99). The "
         "table says how many per cent they are sure of; of accepted and rejected ones, of the very class asked for."
     )

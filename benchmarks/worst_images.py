@@ -173,8 +173,7 @@ def main() -> None:
     if options.figure:
         marks = [f"{classes[0, n]}{'*' if same[n] else ''}" for n in range(len(same))]
         if found.accepted is not None:
-            words = ["accepted" if yes else "rejected" for yes in found.accepted]
-            marks = [f"{mark}\n{word}" for mark, word in zip(marks, words, strict=True)]
+            marks = [f"{mark} ✓" if yes else mark for mark, yes in zip(marks, found.accepted, strict=True)]
         shown = found.images[found.shown].mul(255).round().to(torch.uint8).numpy()
         captions = [[marks[n] for n in row] for row in found.shown.tolist()]
         write_figure(mosaic(shown, found.titles, found.columns, captions), options.figure)

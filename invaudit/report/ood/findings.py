@@ -21,10 +21,10 @@ from invaudit.stats.bootstrap import MIN_SEEDS
 
 ALPHA = 0.05
 PHRASES = {
-    "ahead": "beats the best of {n} baselines on {where}",
-    "behind": "stays behind the best of {n} baselines on {where}",
-    "unclear": "does not differ clearly from the best of {n} baselines on {where}",
-    "untested": "was not tested against the best of {n} baselines on {where}",
+    "ahead": "beats",
+    "behind": "stays behind",
+    "unclear": "does not differ clearly from",
+    "untested": "was not tested against",
 }
 
 
@@ -93,12 +93,16 @@ def compare(run: OodRun) -> list[Comparison]:
 
 def headline_sentence(run: OodRun) -> str:
     """Return what the run found, in one sentence."""
-    groups: dict[str, list[str]] = {}
-    for item in sorted(compare(run), key=lambda item: item.on_our_network):
-        words = PHRASES[item.verdict].format(n=item.n_baselines, where=item.where)
-        groups.setdefault(words, []).append(item.group)
-    if not groups:
+    found: dict[str, dict[str, list[str]]] = {}
+    for item in compare(run):
+        baselines = f"{item.n_baselines} baselines on {item.where}"
+        found.setdefault(item.group, {}).setdefault(PHRASES[item.verdict], []).append(baselines)
+    if not found:
         return f"{run.id_set}: this run holds no comparison of ours with a baseline."
+    groups: dict[str, list[str]] = {}
+    for group, verdicts in found.items():
+        words = ", and ".join(f"{phrase} the best of {' and of '.join(best)}" for phrase, best in verdicts.items())
+        groups.setdefault(words, []).append(group)
     clauses = [f"on {' and on '.join(names)} OOD sets, ours {words}" for words, names in groups.items()]
     return f"{run.id_set}: {'; '.join(clauses)}."
 

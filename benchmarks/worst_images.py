@@ -31,6 +31,7 @@ from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, fresh_inversions, job
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OURS
 from invaudit.data import ImageSet, Splits, generator
+from invaudit.data.images import eight_bits
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import Recipe, confidence, logit_scores, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
@@ -104,12 +105,11 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         again = logit_scores(target.classes, garbage=True)[GARBAGE].score(collect(target, made, keep_maps=False))
         if not np.allclose(again, stored, rtol=1e-4, atol=1e-4):
             raise SettingError(f"{name}: {attack} made other images than in the run; use its versions and machine")
-        labels = np.arange(len(scores)) % target.classes
-        by_class = [np.flatnonzero(labels == k) for k in range(target.classes)]
-        shown.append([row * len(scores) + int(found[scores[found].argmin()]) for found in by_class])
+        classes = target.classes
+        shown.append([row * len(scores) + k + classes * int(scores[k::classes].argmin()) for k in range(classes)])
         images.append(made)
         accepted.append(torch.from_numpy(scores <= conformal_threshold(calibration, ALPHA)))
-        asked.append(torch.from_numpy(labels))
+        asked.append(torch.arange(len(scores)) % classes)
     return Examined(
         torch.cat(images),
         torch.tensor(shown),
@@ -174,7 +174,7 @@ def main() -> None:
         marks = [f"{classes[0, n]}{'*' if same[n] else ''}" for n in range(len(same))]
         if found.accepted is not None:
             marks = [f"{mark} ✓" if yes else mark for mark, yes in zip(marks, found.accepted, strict=True)]
-        shown = found.images[found.shown].mul(255).round().to(torch.uint8).numpy()
+        shown = eight_bits(found.images[found.shown]).numpy()
         captions = [[marks[n] for n in row] for row in found.shown.tolist()]
         write_figure(mosaic(shown, found.titles, found.columns, captions), options.figure)
     if options.out:

@@ -29,6 +29,7 @@ def invert(
     import torch
 
     from invaudit.data import generator
+    from invaudit.data.images import eight_bits
     from invaudit.inversion import InversionSettings, diagnose
     from invaudit.inversion import invert as run_inversion
     from invaudit.models import resolve_device
@@ -44,7 +45,7 @@ def invert(
         found = diagnose(inversion, target, generator(common.seed(), "invert/diagnosis"))
         labels = torch.arange(target.classes).repeat_interleave(images)
         made = inversion.sample(labels, generator(common.seed(), "invert/gallery"))
-        pictures = (made.cpu() * 255).round().to(torch.uint8).view(target.classes, images, *target.spec.shape).numpy()
+        pictures = eight_bits(made.cpu()).view(target.classes, images, *target.spec.shape).numpy()
         titles = [f"{label}: {share:.0%}" for label, share in enumerate(found.accuracy_per_class)]
         write_figure(gallery(pictures, titles), folder.path / "figures" / "gallery.png")
         report = {"outcome": inversion.outcome, "message": inversion.message, **found.as_dict()}

@@ -32,9 +32,9 @@ def reconstruct(
     target = model.load()
     if target is None:
         raise ConfigError("--model is missing: the network to reconstruct from")
-    import torch
 
     from invaudit.data import generator, load
+    from invaudit.data.images import eight_bits
     from invaudit.leakage import METHODS
     from invaudit.leakage import reconstruct as run_method
     from invaudit.models import resolve_device
@@ -57,7 +57,7 @@ def reconstruct(
             reference=images.floats() if images else None,
             checkpoint=folder.path / "work" / "search.pt",
         )
-        pictures = (found.images * 255).round().to(torch.uint8).numpy()
+        pictures = eight_bits(found.images).numpy()
         labels = found.labels.numpy()
         write_bytes(folder.path / "reconstructions.npz", npz_bytes({"images": pictures, "labels": labels}))
         if len(found):

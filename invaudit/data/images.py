@@ -73,3 +73,8 @@ class ImageSet:
     def classes(self) -> int:
         """Number of classes: the largest label plus one, 0 for a set without labels."""
         return max(0, int(self.labels.max()) + 1)
+
+
+def eight_bits(images: Tensor) -> Tensor:
+    """Return images of floats in [0, 1] as uint8, rounded: the way back of ``ImageSet.floats``."""
+    return (images * 255).round().to(torch.uint8)

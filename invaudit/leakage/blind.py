@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data import STATISTICS
+from invaudit.data.images import eight_bits
 from invaudit.runtime.errors import ShapeError
 from invaudit.stats import Design, Pairs, auroc
 
@@ -71,7 +71,7 @@ def _features(images: Tensor) -> NDArray[np.float64]:
     """Return (N, D) standardised features; a feature that is the same for all images is left out."""
     sides = min(SIDE, images.shape[2]), min(SIDE, images.shape[3])
     small = functional.adaptive_avg_pool2d(images, sides).flatten(1).numpy()
-    levels = (images * 255).round().to(torch.uint8)
+    levels = eight_bits(images)
     statistics = [np.asarray(statistic(levels)) for statistic in STATISTICS.values()]
     raw = np.concatenate([small.astype(np.float64), np.stack(statistics, 1).astype(np.float64)], 1)
     spread = raw.std(0)

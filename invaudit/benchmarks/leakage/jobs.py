@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data, released_pool
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, POOL, LeakageBenchmark, ReleasedTarget, TargetChoice
 from invaudit.data import generator
+from invaudit.data.images import eight_bits
 from invaudit.leakage import (
     METHODS,
     Audit,
@@ -157,10 +154,10 @@ def _store(audit: Audit, pool: DrawnPool, folder: Path, *, images: bool) -> None
     write_bytes(folder / "pool.npz", npz_bytes({"labels": pool.labels.numpy(), "member": design.member, **units}))
     write_bytes(folder / "membership.npz", npz_bytes(audit.scores))
     for method, arrays in audit.nearest.items():
-        shown = {"images": _bytes(audit.images_of[method])} if images else {}
+        shown = {"images": eight_bits(audit.images_of[method]).cpu().numpy()} if images else {}
         write_bytes(folder / f"{method}.npz", npz_bytes(arrays | shown))
     if images:
-        write_bytes(folder / "images.npz", npz_bytes({"images": _bytes(pool.images)}))
+        write_bytes(folder / "images.npz", npz_bytes({"images": eight_bits(pool.images).cpu().numpy()}))
 
 
 def _about(target: Target, pool: DrawnPool) -> Row:
@@ -209,7 +206,3 @@ def _describe_pool(
         noise=settings.limit_noise,
         blind=blind,
     )
-
-
-def _bytes(images: Tensor) -> np.ndarray:
-    return (images * 255).round().to(torch.uint8).cpu().numpy()

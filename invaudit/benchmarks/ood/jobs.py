@@ -4,7 +4,7 @@ import importlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
 from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
 from invaudit.data import STATISTICS, ImageSet, generator, load, torchvision
+from invaudit.data.images import eight_bits
 from invaudit.inversion import InversionSettings, Inverter
 from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
 from invaudit.ood import (
@@ -93,7 +94,7 @@ class Job:
         return name not in self.record["detectors"] or self.record["detectors"][name]["status"] == "ok"
 
     def score(
-        self, target: Target, scorers: dict[str, Scorer], sets: dict[str, ImageSet | Tensor], slow_images: int | None
+        self, target: Target, scorers: dict[str, Scorer], sets: Mapping[str, ImageSet | Tensor], slow_images: int | None
     ) -> dict[str, Tensor]:
         """Pass every image of the sets through the target once and every batch to every detector that works.
 
@@ -165,7 +166,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     attacks = _attack(job, settings, seed, target) if made else {}
     logits = job.score(target, scorers, {**_scored(sets), CALIBRATE: sets.splits.calibrate}, settings.slow_images)
     # Apart: a detector that fails on attack images keeps its rows of all other sets.
-    logits |= job.score(target, scorers, {**attacks}, settings.slow_images)
+    logits |= job.score(target, scorers, attacks, settings.slow_images)
     if attacks:
         job.pictures["attacks"] = _attack_pictures(job, attacks, target.classes)
     job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
@@ -340,7 +341,7 @@ def _attack_pictures(job: Job, attacks: dict[str, Tensor], classes: int) -> dict
     """Return an image of each class by ``NAME::images``, and by ``NAME::accepted`` which ours accepts, if it worked."""
     found: dict[str, np.ndarray] = {}
     for name, images in attacks.items():
-        found[f"{name}::images"] = images[:classes].mul(255).round().to(torch.uint8).numpy()
+        found[f"{name}::images"] = eight_bits(images[:classes]).numpy()
         calibration, scores = (job.arrays.get(f"joint::{where}") for where in (CALIBRATE, name))
         if calibration is not None and scores is not None:
             found[f"{name}::accepted"] = scores[:classes] <= conformal_threshold(calibration, ALPHA)

@@ -239,6 +239,20 @@ def test_networks_of_a_seed_share_splits_and_sets(finished, settings):
         assert all(record["sets"] == records[0]["sets"] for record in records)
 
 
+def test_a_network_may_say_how_its_inversions_are_made(finished, settings, tmp_path):
+    full = settings.networks["full"]
+    own = {
+        name: full.model_copy(update={"inversion": settings.inversion.model_copy(update=change)})
+        for name, change in {"same": {}, "sure": {"hot": True}}.items()
+    }
+    changed = settings.model_copy(update={"networks": {"full": full, **own}, "seeds": (0,)})
+    folder = run(changed, tmp_path / "own", workers=1) / "scores" / "seed-0"
+    stored = finished / "scores" / "seed-0" / "full.npz"
+    full, same, sure = (np.load(path)["joint::letters"] for path in (stored, folder / "same.npz", folder / "sure.npz"))
+    assert (same == full).all()
+    assert (sure != full).any()
+
+
 def test_halves_of_the_calibration_images_are_drawn_at_random():
     # In the order of the file the first half might be easier: here its scores are all lower.
     scores, low, inside = np.arange(400.0), [], 0

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.runtime import ConfigError
 from invaudit.runtime.files import content_hash
 from invaudit.runtime.settings import load_config
 
@@ -26,3 +27,9 @@ def test_a_recipe_that_differs_has_another_hash():
     path = next(path for path in CONFIGS if path.stem == "mnist")
     changed = load_config(OODBenchmark, str(path), ("networks.full.garbage.sharpen=4",))
     assert recipe_hash(changed) != FROZEN
+
+
+def test_inversion_without_inversions_in_the_garbage_is_refused():
+    path = next(path for path in CONFIGS if path.stem == "mnist")
+    with pytest.raises(ConfigError, match="garbage holds no inversions"):
+        load_config(OODBenchmark, str(path), ("networks.noise.inversion.steps=1",))

@@ -192,7 +192,8 @@ def new_network(settings: OODBenchmark, seed: int, choices: Network, sets: Sets)
 
 
 def _recipe(settings: OODBenchmark, choices: Network) -> Recipe:
-    return Recipe(training=settings.training, garbage=choices.garbage, loss=choices.loss, inversion=settings.inversion)
+    inversion = choices.inversion or settings.inversion
+    return Recipe(training=settings.training, garbage=choices.garbage, loss=choices.loss, inversion=inversion)
 
 
 def train_new(
@@ -375,5 +376,6 @@ def check_jobs(settings: OODBenchmark) -> None:
         if network.real:
             load(network.real)
     target = new_network(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
-    for inversion in (settings.inversion, *settings.attacks.values()):
+    own = [network.inversion for network in settings.networks.values() if network.inversion]
+    for inversion in (settings.inversion, *own, *settings.attacks.values()):
         Inverter(inversion, target, generator(0, "check"))

@@ -28,6 +28,8 @@ class Network(Settings):
     """One network of the comparison; everything that is not named here is the same for all."""
 
     garbage: GarbageSettings | None = None
+    inversion: InversionSettings | None = None
+    """What makes the inversions of its garbage; None: as the benchmark says."""
     loss: Loss | None = None
     """A loss of pytorch-ood in place of a garbage class: a training-time baseline."""
     real: str | None = None
@@ -43,6 +45,8 @@ class Network(Settings):
         check_loss(self.loss, self.garbage)
         if isinstance(self.baselines, tuple) and (unknown := set(self.baselines) - set(BASELINES)):
             raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
+        if self.inversion and not (self.garbage and self.garbage.inversions):
+            raise ValueError("inversion is set, but garbage holds no inversions; give them a share, or leave it out")
         share = self.garbage.real if self.garbage else 0
         if (self.real is not None) != bool(share):
             raise ValueError(

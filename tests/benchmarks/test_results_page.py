@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "results_page.py"
 SIDES = ("calibration", "cost", "decisions", "resistance")
 page_of = runpy.run_path(str(SCRIPT))
-further_aims, ahead = page_of["further_aims"], page_of["ahead"]
+further_aims, ahead, COMPARED = (page_of[name] for name in ("further_aims", "ahead", "COMPARED"))
 
 
 def written(results: Path) -> str:
@@ -80,11 +80,19 @@ def test_an_ablation_pairs_the_seeds(finished, tmp_path):
                 pd.concat([frame[frame["seed"] == 0].assign(seed=seed) for seed in range(5)]) for frame in (rows, twin)
             )
             twin[value] = twin[value] - 0.01 * (1 + twin["seed"])
-        pd.concat([rows, twin]).to_csv(folder / f"{name}.csv", index=False)
+        peer = rows[rows["network"] == "plain"].assign(network="vos")
+        pd.concat([rows, twin, peer]).to_csv(folder / f"{name}.csv", index=False)
     text = written(tmp_path)
     # Gaps of 1 to 5 points: mean 3, and 2.776 standard errors of 0.707 to each side.
     assert "| near, joint | +3.00 [+1.04; +4.96] |" in text
     assert "| resistance to `sure` | +3.00 [+1.04; +4.96] |" in text
+    summary = pd.read_csv(finished / "summary.csv").set_index(["network", "detector", "ood_set"])["difference"]
+    gaps = summary["plain"].unstack()[["mean-near", "worst-near"]]
+    gaps = gaps[[name != name.lower() for name in gaps.index]]
+    kept = gaps.max().max() < 0
+    (line,) = [line for line in text.splitlines() if line.startswith("| by the mean")]
+    assert f"{gaps['mean-near'].idxmax()}, `vos`" in line
+    assert line.endswith("| yes |" if kept else "| **no** |")
 
 
 def facts(folder: Path, **changes: float) -> list[tuple[str, str, str]]:
@@ -150,7 +158,7 @@ def test_the_upper_bounds_are_judged_one_by_one(high, word, end):
     rows = [row | {"network": "full", "detector": "joint"} for row in base]
     theirs = {"network": "noise", "detector": "ASH", "difference": -0.19, "difference_low": -0.3, "p_adjusted": 0.2}
     rows += [row | theirs | {"difference_high": high if row["ood_set"] == "worst" else -0.1} for row in base]
-    found = [row for row in ahead(pd.DataFrame(rows)) if row[0].startswith("upper bound")]
+    found = [row for row in ahead(pd.DataFrame(rows), *COMPARED) if row[0].startswith("upper bound")]
     assert [row[2] for row in found] == [word]
     assert found[0][1].endswith(end)
 

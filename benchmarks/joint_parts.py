@@ -1,11 +1,12 @@
 """Which parts `joint` should have: every set of candidate parts ranked on synthetic outliers, without an OOD set.
 
 For each config, network and seed one network is trained as in the benchmark; every candidate part is fitted on its
-training images and scaled by held-out ID images. Other held-out ID images then stand against ten families of synthetic
-outliers, made from them, that nothing is trained on. The error of a set of parts on a network is the geometric mean
-over the families of 1 - AUROC of the sum (at least 0.0001 each); sets are ranked by the geometric mean over the ID
-sets of the geometric mean over the networks of one ID set. Seeds begin at 100; the recorded benchmarks use others.
-Scores are kept in --work, so that a run that was stopped continues where it was. Data from INVAUDIT_DATA.
+training images, scaled and weighed by held-out ID images. Other held-out ID images then stand against ten families of
+synthetic outliers, made from them, that nothing is trained on. The error of a set of parts on a network is the
+geometric mean over the families of 1 - AUROC of the weighted sum (at least 0.0001 each); sets are ranked by the
+geometric mean over the ID sets of the geometric mean over the networks of one ID set. Seeds begin at 100; the recorded
+benchmarks use others. Scores are kept in --work, so that a run that was stopped continues where it was. Data from
+INVAUDIT_DATA.
 
     python benchmarks/joint_parts.py [--configs ood/digits ood/ablation-mnist ood/mnist ...] [--seeds 100 101]
 """
@@ -25,11 +26,11 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from invaudit.benchmarks.ood.jobs import new_network, train_new
-from invaudit.benchmarks.ood.sets import families, load_sets
+from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import FAMILIES
+from invaudit.data import FAMILIES, synthetic_outliers
 from invaudit.models import Activations, collect, threads
-from invaudit.ood import PARTS
+from invaudit.ood import PARTS, part_weight, weighing
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     Part,
@@ -47,14 +48,14 @@ from invaudit.runtime.console import progress
 from invaudit.runtime.files import npz_bytes
 from invaudit.stats import auroc
 
-CONFIGS = ["ood/digits", "ood/ablation-mnist", "ood/ablation-fashion-mnist"]
+CONFIGS = ["ood/digits", "ood/ablation-mnist", "ood/ablation-fashion-mnist", "ood/cifar10"]
 EACH = 300
 FLOOR = 1e-4
-SIZES = range(3, 9)
+SIZES = range(3, 10)
 SHOWN = 20
 
 Scores = dict[str, np.ndarray]
-"""By ``PART::SET``, where ``id`` stands for the held-out ID images."""
+"""By ``PART::SET``, scaled and weighed; ``id`` stands for the held-out ID images."""
 
 
 def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
@@ -96,22 +97,26 @@ CANDIDATES = PARTS | {
 
 
 def scored(config: str, network: str, seed: int) -> Scores:
-    """Train one network and return the scaled scores of each candidate on held-out ID images and on each family."""
+    """Train one network and return the scores of each candidate on held-out ID images and on each family."""
     settings = load_config(OODBenchmark, config)
     sets = load_sets(settings, seed)
     splits, choices = sets.splits, settings.networks[network]
     target = new_network(settings, seed, choices, sets)
     train_new(settings, seed, choices, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
-    made = families(splits.calibrate, sets.transform, seed, EACH)
+    outliers = weighing(target, splits.fit)
+    made = synthetic_outliers(splits.calibrate, seed, EACH)
     seen = {"id": collect(target, splits.calibrate, keep_maps=False)}
     seen |= {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
     scores: Scores = {}
     for name, part in CANDIDATES.items():
         state = part.fit(part.read(train), splits.train.labels)
-        scale = Scale(part.score(state, part.read(fit)).sort().values)
+        inside = part.score(state, part.read(fit))
+        scale = Scale(inside.sort().values)
+        weight = part_weight(inside, {family: part.score(state, part.read(some)) for family, some in outliers.items()})
         scores |= {
-            f"{name}::{where}": scale(part.score(state, part.read(found))).numpy() for where, found in seen.items()
+            f"{name}::{where}": weight * scale(part.score(state, part.read(found))).numpy()
+            for where, found in seen.items()
         }
     return scores
 

@@ -22,11 +22,20 @@ import pandas as pd
 import torch
 
 from invaudit.benchmarks.ood.jobs import fresh_inversions
-from invaudit.benchmarks.ood.sets import families as synthetic_families
-from invaudit.data import Transform, generator, load, split
+from invaudit.data import generator, load, split, synthetic_outliers
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, threads
-from invaudit.ood import PARTS, GarbageSettings, Joint, Recipe, counterfeits, new_target, predictions, train_network
+from invaudit.ood import (
+    PARTS,
+    GarbageSettings,
+    Joint,
+    Recipe,
+    counterfeits,
+    new_target,
+    predictions,
+    train_network,
+    weighing,
+)
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
 
@@ -113,12 +122,12 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     )
     made = train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
-    joint = Joint().fit(seen, splits.train.labels, held_out=fit, garbage=target.has_garbage)
+    outliers = weighing(target, splits.fit)
+    joint = Joint().fit(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}
-    transform = Transform(data.images.shape[2], data.images.shape[1])
-    for name, images in synthetic_families(splits.calibrate, transform, seed, EACH).items():
+    for name, images in synthetic_outliers(splits.calibrate, seed, EACH).items():
         found = collect(target, images.float() / 255, keep_maps=False)
         scored = joint.score_parts(found)
         families[name] = auroc(inside, joint.combine(scored))

@@ -46,7 +46,9 @@ PUBLIC = {
         "noise",
         "refuse_duplicates",
         "split",
+        "synthetic_outliers",
         "torchvision",
+        "transform_of",
     ],
     "invaudit.stats": [
         "ALPHA",
@@ -152,9 +154,11 @@ PUBLIC = {
         "guard",
         "logit_scores",
         "new_target",
+        "part_weight",
         "predictions",
         "train_network",
         "tuned",
+        "weighing",
         "with_garbage",
     ],
     "invaudit.report": [

@@ -9,14 +9,14 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.data.digits import Benchmark, benchmark
-    from invaudit.data.families import FAMILIES
+    from invaudit.data.families import FAMILIES, synthetic_outliers
     from invaudit.data.images import ImageSet
     from invaudit.data.outliers import DERIVED, NOISES, derived, noise
     from invaudit.data.pixels import STATISTICS
     from invaudit.data.random import generator
     from invaudit.data.sources import SOURCES, load
     from invaudit.data.splits import Splits, refuse_duplicates, split
-    from invaudit.data.transform import Transform
+    from invaudit.data.transform import Transform, transform_of
     from invaudit.data.vision import torchvision
 
 __getattr__, __all__ = attach(
@@ -38,6 +38,8 @@ __getattr__, __all__ = attach(
         "noise": "outliers",
         "refuse_duplicates": "splits",
         "split": "splits",
+        "synthetic_outliers": "families",
         "torchvision": "vision",
+        "transform_of": "transform",
     },
 )

@@ -8,6 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data.drawing import between, paint, partners, plane, rand, sources
+from invaudit.data.images import ImageSet
+from invaudit.data.random import generator
+from invaudit.data.transform import transform_of
 
 Family = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 
@@ -153,3 +156,12 @@ FAMILIES: dict[str, Family] = {
 }
 """Name -> family: ``n`` outliers, (n, C, H, W) float in [0, 1], from ID images (N, C, H, W) float in [0, 1] with
 labels (N,) and a generator."""
+
+
+def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Tensor]:
+    """Return n outliers (n, C, H, W) uint8 of each family, made from held-out ID images."""
+    images, labels, quantise = held_out.floats(), held_out.labels, transform_of(held_out).quantise
+    return {
+        name: quantise(family(images, labels, n, generator(seed, f"synthetic/{name}")))
+        for name, family in FAMILIES.items()
+    }

@@ -87,3 +87,8 @@ class Transform:
             images = functional.interpolate(images, (inner, inner), mode="bilinear", antialias=True)
         images = functional.pad(images, (self.padding,) * 4)
         return images.expand(-1, self.channels, -1, -1)
+
+
+def transform_of(images: ImageSet) -> Transform:
+    """Return the transform that a set went through, or one that rounds to 8 bits if it went through none."""
+    return images.transform or Transform(images.images.shape[2], images.images.shape[1])

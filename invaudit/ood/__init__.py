@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from invaudit.ood.cycle import Trained, new_target, train_network, with_garbage
     from invaudit.ood.guarded import GuardedClassifier, check, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
-    from invaudit.ood.joint import Joint
+    from invaudit.ood.joint import Joint, part_weight, weighing
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
     from invaudit.ood.scores import confidence, counterfeits, finite, logit_scores, predictions
@@ -40,9 +40,11 @@ __getattr__, __all__ = attach(
         "guard": "guarded",
         "logit_scores": "scores",
         "new_target": "cycle",
+        "part_weight": "joint",
         "predictions": "scores",
         "train_network": "cycle",
         "tuned": "baselines",
+        "weighing": "joint",
         "with_garbage": "cycle",
     },
 )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invaudit.data import ImageSet, Transform
+from invaudit.data import ImageSet, transform_of
 from invaudit.inversion import Inverter
 from invaudit.models import InputSpec, Outliers, Target, borrowed, build, collect, resolve_precision, seeded, train
 from invaudit.ood.garbage import Garbage, sharpened
@@ -206,8 +206,8 @@ def train_network(
     precision = resolve_precision(recipe.training.precision, target.device)
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
-        transform = data.transform or Transform(data.images.shape[2], data.images.shape[1])
-        garbage = Garbage(recipe.garbage, target.spec.shape, own, transform.quantise, real.images if real else None)
+        quantise = transform_of(data).quantise
+        garbage = Garbage(recipe.garbage, target.spec.shape, own, quantise, real.images if real else None)
         slots = round(recipe.garbage.slots * recipe.training.batch_size)
         outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
         steps = recipe.training.steps_per_epoch(len(data))

@@ -13,7 +13,7 @@ from invaudit.data import ImageSet, Splits, split
 from invaudit.models import Activations, Target, accuracy, collect, load_target, save_target
 from invaudit.models.training import chance_limit
 from invaudit.ood.cycle import new_target, train_network, with_garbage
-from invaudit.ood.joint import FEWEST, Joint
+from invaudit.ood.joint import FEWEST, Joint, weighing
 from invaudit.ood.recipes import Recipe
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import DataError, ModelError
@@ -23,7 +23,7 @@ from invaudit.stats import conformal_p_values, conformal_threshold
 SIZES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
 ALPHA = 0.05
 FEWEST_PER_CLASS = 10
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,16 @@ def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -
 
     Args:
         target: The network, with or without a garbage class.
-        splits: ``train`` for statistics, ``fit`` for scaling, ``calibrate`` for the threshold.
+        splits: ``train`` for statistics, ``fit`` for scaling and weighing, ``calibrate`` for the threshold.
         about: Further plain values to keep.
     """
     train = collect(target, splits.train, keep_maps=False)
     fit = collect(target, splits.fit, keep_maps=False)
-    joint = Joint().fit(train, splits.train.labels, held_out=fit, garbage=target.has_garbage)
+    outliers = weighing(target, splits.fit)
+    joint = Joint().fit(train, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
-    guarded = GuardedClassifier(target, joint, calibration, {"splits": splits.record(), **(about or {})})
+    made = {"splits": splits.record(), "weights": joint.weights}
+    guarded = GuardedClassifier(target, joint, calibration, {**made, **(about or {})})
     # A garbage prediction on an ID image is an error, so all outputs count here.
     right = accuracy(predictions(guarded.activations(splits.test).logits), splits.test.labels)
     held_out = {"n": len(splits.test), "id_accuracy": right}

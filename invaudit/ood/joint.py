@@ -1,18 +1,26 @@
 """``joint``: one score from one forward pass, joined by one rule that needs held-out ID images and nothing else."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 import torch
 from torch import Tensor
 
-from invaudit.models import Activations
+from invaudit.data import ImageSet, synthetic_outliers
+from invaudit.models import Activations, Target, collect
 from invaudit.ood.parts import PARTS, State
 from invaudit.ood.scores import Info, finite
 from invaudit.runtime.errors import ModelError, SettingError
+from invaudit.stats import auroc
 
 TAIL = 0.9
 FEWEST = 30
+OUTLIERS = 200
+"""Synthetic outliers of each family that parts are weighed by."""
+SURE, FAINT = 1e-4, 0.01
+"""Least error of a part on a family that counts, and least weight of a part."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,36 @@ class Scale:
         return torch.where(values <= threshold, body, at_threshold + (values - threshold) / spread)
 
 
+def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
+    """Return how much a part tells: the mean over families of log(0.5 / (1 - AUROC)), at least 0.01.
+
+    Args:
+        inside: (N,) scores of held-out ID images.
+        outliers: Scores (n,) of synthetic outliers by family.
+    """
+    errors = [max(1 - auroc(inside.numpy(), scores.numpy()), SURE) for scores in outliers.values()]
+    return max(math.log(0.5 / geometric_mean(errors)), FAINT)
+
+
+def weighing(target: Target, held_out: ImageSet) -> dict[str, Activations]:
+    """Return activations of synthetic outliers by family, made from held-out ID images: what parts are weighed by."""
+    made = synthetic_outliers(held_out, 0, OUTLIERS)
+    return {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
+
+
 class Joint:
-    """Our detector: the sum of its scaled parts.
+    """Our detector: the sum of its scaled parts, each weighed by how well it tells synthetic outliers from ID images.
 
     Args:
         parts: Names of ``PARTS``; by default all that the network can serve.
 
-    No weight is fitted and no OOD image is seen. In a network of one block, or of none, some parts read the same
-    vectors and count twice or three times.
+    No OOD image is seen. Which depth of a network tells most depends on the images: for digits the first block says
+    much, for photographs next to nothing. In a network of one block, or of none, some parts read the same vectors and
+    count twice or three times.
 
-    *Source:* the parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here with a
-    tail beyond the held-out images. The parts depend on one another, so that only the order of the sums has a meaning.
+    *Source:* the parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted
+    and with a tail beyond the held-out images. The parts depend on one another, so that only the order of the sums has
+    a meaning.
     """
 
     consumes = "features"
@@ -60,13 +87,22 @@ class Joint:
         self.parts = parts
         self.state: dict[str, State] = {}
 
-    def fit(self, activations: Activations, labels: Tensor, *, held_out: Activations, garbage: bool) -> "Joint":
-        """Fit the parts on training activations and their scales on held-out ID activations.
+    def fit(
+        self,
+        activations: Activations,
+        labels: Tensor,
+        *,
+        held_out: Activations,
+        outliers: Mapping[str, Activations],
+        garbage: bool,
+    ) -> "Joint":
+        """Fit the parts on training activations, their scales and weights on held-out ID activations.
 
         Args:
             activations: Of N training images.
             labels: (N,) classes.
             held_out: Of ID images that nothing was trained on, at least 30.
+            outliers: Of synthetic outliers by family, see ``weighing``.
             garbage: Whether the last logit is a garbage class.
 
         Raises:
@@ -79,25 +115,31 @@ class Joint:
         self.parts = self.parts or tuple(name for name, part in PARTS.items() if garbage or not part.needs_garbage)
         self.state = {}
         for name in self.parts:
-            # Contiguous, as they come back from a file: another memory layout gives other last bits.
             part = PARTS[name]
-            fitted = part.fit(part.read(activations), labels)
-            state = {key: value.contiguous() for key, value in fitted.items()}
-            reference = finite(part.score(state, part.read(held_out)), f"joint/{name}").sort().values
-            self.state[name] = {**state, "reference": reference}
+            # Contiguous, as they come back from a file: another memory layout gives other last bits.
+            state = {key: value.contiguous() for key, value in part.fit(part.read(activations), labels).items()}
+            inside = _scores(name, state, held_out)
+            weight = part_weight(inside, {family: _scores(name, state, found) for family, found in outliers.items()})
+            weighed = {"reference": inside.sort().values, "weight": torch.tensor(weight, dtype=torch.float64)}
+            self.state[name] = state | weighed
         return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each part."""
+        return {name: float(state["weight"]) for name, state in self.state.items()}
 
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
         """Return the score of each part (N,), not scaled."""
-        return {
-            name: finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
-            for name, state in self.state.items()
-        }
+        return {name: _scores(name, state, activations) for name, state in self.state.items()}
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
-        scaled = [Scale(self.state[name]["reference"])(values) for name, values in parts.items()]
-        return torch.stack(scaled).sum(0)
+        return torch.stack([self._scaled(name, values) for name, values in parts.items()]).sum(0)
+
+    def _scaled(self, name: str, values: Tensor) -> Tensor:
+        state = self.state[name]
+        return state["weight"] * Scale(state["reference"])(values)
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64, higher = more OOD."""
@@ -124,6 +166,10 @@ class Joint:
         self.parts = tuple(name for name in PARTS if name in self.state)
         self.state = {name: self.state[name] for name in self.parts}
         return self
+
+
+def _scores(name: str, state: State, activations: Activations) -> Tensor:
+    return finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
 
 
 def _interpolated_rank(values: Tensor, reference: Tensor) -> Tensor:

@@ -40,6 +40,19 @@ def garbage_score(state: State, logits: Tensor) -> Tensor:
     return garbage_odds(logits, int(state["classes"]))
 
 
+def energy_state(_logits: Tensor, labels: Tensor) -> State:
+    """Keep how many of the logits are those of classes (N,)."""
+    return {"classes": labels.max() + 1}
+
+
+def energy_score(state: State, logits: Tensor) -> Tensor:
+    """Return minus the log-sum-exp of the class logits, of logits (N, K) or with a garbage class (N, K + 1), (N,).
+
+    *Source:* energy-based OOD detection, arXiv 2010.03759, equation 4, at temperature 1.
+    """
+    return -logits[:, : int(state["classes"])].double().logsumexp(1)
+
+
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,)."""
     found = [torch.cdist(part, bank).topk(k, largest=False).values[:, -1] for part in queries.split(_CHUNK)]
@@ -167,6 +180,7 @@ def head(found: Activations) -> Tensor:
 
 PARTS: dict[str, Part] = {
     "garbage": Part(logits, garbage_state, garbage_score, needs_garbage=True),
+    "energy": Part(logits, energy_state, energy_score),
     "nearest-first": Part(first, nearest_state, nearest_score),
     "nearest-first-whitened": Part(first, whitened_state, whitened_score),
     "nearest-last": Part(last, nearest_state, nearest_score),

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 from scipy.spatial.distance import cdist
@@ -7,12 +10,15 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from invaudit.models import Activations
-from invaudit.ood import PARTS, Joint, parts
+from invaudit.data import FAMILIES, load
+from invaudit.models import Activations, InputSpec, Target, build
+from invaudit.ood import PARTS, Joint, part_weight, parts, weighing
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     density_score,
     density_state,
+    energy_score,
+    energy_state,
     nearest_score,
     nearest_state,
     residual_score,
@@ -35,11 +41,14 @@ def sample(n, seed, shift=0.0):
     return Activations(torch.zeros(n, 1, 8, 8), logits, features, (), (moments, moments * 2)), labels
 
 
+OUTLIERS = {"near": sample(60, 7, shift=0.3)[0], "far": sample(60, 8, shift=2.0)[0]}
+
+
 @pytest.fixture(scope="module")
 def fitted():
     train, labels = sample(600, 0)
     held_out, _ = sample(120, 1)
-    return Joint().fit(train, labels, held_out=held_out, garbage=True)
+    return Joint().fit(train, labels, held_out=held_out, outliers=OUTLIERS, garbage=True)
 
 
 def test_nearest_part_agrees_with_scikit_learn():
@@ -149,11 +158,62 @@ def test_scale_rises_is_continuous_and_never_ties_far_out():
     assert float(Scale(exponential)(again).mean()) == pytest.approx(1.0, abs=0.05)
 
 
-def test_joint_is_the_sum_of_the_scaled_parts(fitted):
+def test_energy_part_leaves_the_garbage_class_out():
+    train, labels = sample(300, 0)
+    queries = sample(20, 2, shift=1.0)[0].logits
+    expected = -scipy.special.logsumexp(queries[:, :CLASSES].double().numpy(), axis=1)
+    for logits in (queries, queries[:, :CLASSES]):
+        found = energy_score(energy_state(train.logits[:, : logits.shape[1]], labels), logits)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+def test_joint_is_the_weighted_sum_of_the_scaled_parts(fitted):
     found = sample(50, 4)[0]
     parts = fitted.score_parts(found)
-    scaled = torch.stack([Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS])
-    torch.testing.assert_close(fitted.score(found), scaled.sum(0))
+    scaled = [fitted.weights[name] * Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS]
+    torch.testing.assert_close(fitted.score(found), torch.stack(scaled).sum(0))
+
+
+def test_parts_weigh_what_they_tell(fitted):
+    held_out, families = fitted.score_parts(sample(120, 1)[0]), OUTLIERS.values()
+    outliers = [fitted.score_parts(found) for found in families]
+    for name, weight in fitted.weights.items():
+        errors = [
+            1 - roc_auc_score([0] * 120 + [1] * 60, torch.cat([held_out[name], scores[name]]).numpy())
+            for scores in outliers
+        ]
+        assert weight == pytest.approx(max(np.mean([np.log(0.5 / max(error, 1e-4)) for error in errors]), 0.01))
+
+
+@pytest.mark.parametrize(("shift", "weight"), [(9.0, np.log(5_000)), (-9.0, 0.01)])
+def test_no_weight_is_endless_or_nothing(shift, weight):
+    inside = torch.arange(50.0)
+    assert part_weight(inside, {"one": 10 * shift + inside}) == pytest.approx(weight)
+
+
+def test_a_part_that_tells_nothing_hardly_counts():
+    train, labels = sample(600, 0)
+    rng = torch.Generator().manual_seed(9)
+
+    def blind(found):
+        # The features tell nothing here; the logits and the moments are as they were.
+        return replace(found, features=torch.randn(found.features.shape, generator=rng))
+
+    held_out, far = sample(120, 1)[0], sample(60, 8, shift=4.0)[0]
+    joint = Joint(("garbage", "density-last", "residual-head")).fit(
+        blind(train), labels, held_out=blind(held_out), outliers={"far": blind(far)}, garbage=True
+    )
+    assert joint.weights["residual-head"] < 0.3 < 1 < joint.weights["density-last"]
+
+
+def test_outliers_that_weigh_are_those_of_the_families():
+    images = load("digits")
+    target = Target(build("mlp-20", InputSpec(1, 8, 8, (0.5,), (0.5,)), 10), InputSpec(1, 8, 8, (0.5,), (0.5,)), 10)
+    found = weighing(target.eval(), images)
+    assert list(found) == list(FAMILIES)
+    assert {len(one) for one in found.values()} == {200}
+    again = weighing(target, images)
+    assert all(torch.equal(found[name].logits, again[name].logits) for name in FAMILIES)
 
 
 def test_joint_separates_and_does_not_depend_on_the_batch(fitted):
@@ -167,9 +227,9 @@ def test_joint_separates_and_does_not_depend_on_the_batch(fitted):
 
 def test_joint_without_garbage_has_no_garbage_part():
     train, labels = sample(300, 0)
-    joint = Joint().fit(
-        train.classes_only(CLASSES), labels, held_out=sample(100, 1)[0].classes_only(CLASSES), garbage=False
-    )
+    others = {name: found.classes_only(CLASSES) for name, found in {**OUTLIERS, "id": sample(100, 1)[0]}.items()}
+    held_out = others.pop("id")
+    joint = Joint().fit(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
     assert joint.parts == tuple(name for name in PARTS if name != "garbage")
 
 
@@ -187,4 +247,4 @@ def test_parts_of_another_version_are_refused(fitted):
 def test_too_few_held_out_images_are_refused():
     train, labels = sample(300, 0)
     with pytest.raises(SettingError, match="got 10 held-out"):
-        Joint().fit(train, labels, held_out=sample(10, 1)[0], garbage=True)
+        Joint().fit(train, labels, held_out=sample(10, 1)[0], outliers=OUTLIERS, garbage=True)

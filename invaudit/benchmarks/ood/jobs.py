@@ -36,6 +36,7 @@ from invaudit.ood import (
     predictions,
     train_network,
     tuned,
+    weighing,
 )
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
@@ -160,7 +161,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     train = _collect_train(target, _shuffled(sets.splits.train, seed), settings.map_images)
     fit = collect(target, sets.splits.fit)
     joint = Joint()
-    scorers = _own(job, target, joint, train, fit)
+    scorers = _own(job, target, joint, train, fit, sets.splits.fit)
     if choices.baselines:
         scorers |= _baselines(job, settings, seed, choices, target, train, sets, fit)
     attacks = _attack(job, settings, seed, target) if made else {}
@@ -229,10 +230,14 @@ def _collect_train(target: Target, data: ImageSet, map_images: int) -> _Train:
     return _Train(found, first, data.labels)
 
 
-def _own(job: Job, target: Target, joint: Joint, train: _Train, held_out: Activations) -> dict[str, Scorer]:
+def _own(
+    job: Job, target: Target, joint: Joint, train: _Train, held_out: Activations, images: ImageSet
+) -> dict[str, Scorer]:
     """Fit ``joint`` and return what gives the scores of our own rows."""
     with job.detector("joint"):
-        joint.fit(train.all, train.labels, held_out=held_out, garbage=target.has_garbage)
+        outliers = weighing(target, images)
+        joint.fit(train.all, train.labels, held_out=held_out, outliers=outliers, garbage=target.has_garbage)
+    job.record["weights"] = joint.weights
 
     def joined(found: Activations) -> dict[str, Tensor]:
         parts = joint.score_parts(found)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import FAMILIES, ImageSet, Splits, Transform, benchmark, generator, load, split
+from invaudit.data import ImageSet, Splits, Transform, benchmark, generator, load, split, synthetic_outliers
 from invaudit.runtime.errors import DataError, MissingDataError
 
 
@@ -85,17 +85,8 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
 
 def synthetic(sets: Sets, seed: int, n: int) -> ImageSet:
     """Return outliers of families that nothing was trained on, n of each, made from held-out ID images."""
-    images = torch.cat(list(families(sets.splits.fit, sets.transform, seed, n).values()))
+    images = torch.cat(list(synthetic_outliers(sets.splits.fit, seed, n).values()))
     return ImageSet("synthetic", images, torch.full((len(images),), -1), sets.transform)
-
-
-def families(held_out: ImageSet, transform: Transform, seed: int, n: int) -> dict[str, Tensor]:
-    """Return n outliers (n, C, H, W) uint8 of each synthetic family, made from held-out ID images."""
-    images, labels = held_out.floats(), held_out.labels
-    return {
-        name: transform.quantise(family(images, labels, n, generator(seed, f"synthetic/{name}")))
-        for name, family in FAMILIES.items()
-    }
 
 
 def halves(n: int, seed: int) -> Tensor:

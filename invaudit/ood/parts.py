@@ -3,7 +3,7 @@
 ``fit(vectors, labels) -> state`` gives a dict of tensors, ``score(state, vectors) -> (N,)`` rises with outlierness.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,13 +55,19 @@ def energy_score(state: State, logits: Tensor) -> Tensor:
 
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,)."""
-    found = [torch.cdist(part, bank).topk(k, largest=False).values[:, -1] for part in queries.split(_CHUNK)]
-    return torch.cat(found)
+    return torch.cat([near.values[:, -1] for near in _nearest(queries, bank, k)])
+
+
+def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[torch.return_types.topk]:
+    """Give the ``k`` least distances of queries to a bank and where they are, in chunks; counted in float64."""
+    bank = bank.double()
+    for part in queries.double().split(_CHUNK):
+        yield torch.cdist(part, bank).topk(k, largest=False)
 
 
 def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
     """Keep a ``bank`` of L2-normalised training vectors (N, D), evenly spaced over the set."""
-    return {"bank": _normalised(_thinned(vectors))}
+    return {"bank": _normalised(_thinned(vectors)).float()}
 
 
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
@@ -84,7 +90,7 @@ def whitened_state(vectors: Tensor, labels: Tensor) -> State:
         centred[labels == label] -= standard[labels == label].mean(0)
     values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
     whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).clamp_min(1e-12).sqrt()
-    return {**state, "map": whitening, "bank": _thinned(standard @ whitening)}
+    return {**state, "map": whitening, "bank": _thinned(standard @ whitening).float()}
 
 
 def whitened_score(state: State, vectors: Tensor) -> Tensor:
@@ -108,11 +114,8 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
 
     *Source:* a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
-    scores = []
-    for part in _mapped(state, vectors).split(_CHUNK):
-        near = torch.cdist(part, state["bank"]).topk(min(NEIGHBOUR, len(state["bank"])), largest=False)
-        scores.append(near.values[:, -1] / state["own"][near.indices].mean(1))
-    return torch.cat(scores)
+    found = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
+    return torch.cat([near.values[:, -1] / state["own"][near.indices].mean(1) for near in found])
 
 
 def residual_state(vectors: Tensor, _labels: Tensor) -> State:

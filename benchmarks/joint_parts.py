@@ -30,7 +30,7 @@ from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import FAMILIES, synthetic_outliers
 from invaudit.models import Activations, collect, threads
-from invaudit.ood import PARTS, part_weight, weighing
+from invaudit.ood import PARTS, part_weight, synthetic_activations
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     Part,
@@ -104,7 +104,7 @@ def scored(config: str, network: str, seed: int) -> Scores:
     target = new_network(settings, seed, choices, sets)
     train_new(settings, seed, choices, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
-    outliers = weighing(target, splits.fit)
+    outliers = synthetic_activations(target, splits.fit)
     made = synthetic_outliers(splits.calibrate, seed, EACH)
     seen = {"id": collect(target, splits.calibrate, keep_maps=False)}
     seen |= {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}

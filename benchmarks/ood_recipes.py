@@ -33,8 +33,8 @@ from invaudit.ood import (
     counterfeits,
     new_target,
     predictions,
+    synthetic_activations,
     train_network,
-    weighing,
 )
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
@@ -122,7 +122,7 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     )
     made = train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
-    outliers = weighing(target, splits.fit)
+    outliers = synthetic_activations(target, splits.fit)
     joint = Joint().fit(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)

@@ -15,6 +15,7 @@ from scipy.stats import t
 
 from invaudit.benchmarks.ood.settings import OURS
 from invaudit.benchmarks.ood.tables import AGGREGATES
+from invaudit.ood import PARTS
 from invaudit.report import is_baseline
 from invaudit.report.printing import DASH, p_text
 from invaudit.runtime.files import read_json, write_bytes
@@ -179,11 +180,11 @@ def ahead(summary: pd.DataFrame, *groups: tuple[str, ...]) -> Iterator[Row]:
     """Give the aims of being ahead of every detector on each group of networks."""
     others = summary[baseline_rows(summary)]
     for networks in groups:
-        text = " and ".join(f"`{name}`" for name in networks)
         rows = others[others["network"].isin(networks) & others["ood_set"].isin(AGGREGATES)]
         known = rows[rows["difference"].notna()]
         if known.empty:
             continue
+        text = " and ".join(f"`{name}`" for name in networks if name in set(known["network"]))
         near = known[known["ood_set"].isin(["mean-near", "worst-near"])]
         best = near.loc[near.groupby("ood_set")["difference"].idxmax()]
         counts = (frame[["network", "detector"]].drop_duplicates().shape[0] for frame in (near, rows))
@@ -244,7 +245,10 @@ def ablation(folder: Path) -> Iterator[str]:
     """Give the parts of an ablation."""
     summary, rows = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "table.csv")
     yield from heading(folder)
-    yield "What holds and what does not, against every training-time baseline without outside data:"
+    yield (
+        "What holds and what does not, against training-time baselines without outside data, each judged by scores of "
+        "pytorch-ood:"
+    )
     yield table(("aim", "found", "holds"), ahead(summary, TRAINING_TIME))
     yield (
         "AUROC by network and score, with the difference to ours in mean-near. Training-time baselines of pytorch-ood "
@@ -318,6 +322,7 @@ def sides(folder: Path) -> Iterator[str]:
             for name in trained
         ),
     )  # fmt: skip
+    yield from part_weights(folder)
     yield from hard_decisions(folder)
     own = calibration[calibration["network"] == OURS[0]]
     yield (
@@ -335,6 +340,18 @@ def sides(folder: Path) -> Iterator[str]:
             for network, found in resistance.groupby("network", sort=False)
         ),
     )
+
+
+def part_weights(folder: Path) -> Iterator[str]:
+    """Give how the parts of ``joint`` weigh, by network; a record may hold none."""
+    if not (folder / "weights.csv").is_file():
+        return
+    found = pd.read_csv(folder / "weights.csv")
+    means = found.pivot_table(index="network", columns="part", values="weight", sort=False)
+    means = means[[name for name in PARTS if name in means]]
+    rows = ((f"`{name}`", *("" if pd.isna(one) else f"{one:.1f}" for one in row)) for name, row in means.iterrows())
+    yield "Weights of the parts of `joint`, which synthetic outliers give:"
+    yield table(("network", *means.columns), rows)
 
 
 def hard_decisions(folder: Path) -> Iterator[str]:

@@ -156,9 +156,9 @@ PUBLIC = {
         "new_target",
         "part_weight",
         "predictions",
+        "synthetic_activations",
         "train_network",
         "tuned",
-        "weighing",
         "with_garbage",
     ],
     "invaudit.report": [

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from invaudit.ood.cycle import Trained, new_target, train_network, with_garbage
     from invaudit.ood.guarded import GuardedClassifier, check, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
-    from invaudit.ood.joint import Joint, part_weight, weighing
+    from invaudit.ood.joint import Joint, part_weight, synthetic_activations
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
     from invaudit.ood.scores import confidence, counterfeits, finite, logit_scores, predictions
@@ -42,9 +42,9 @@ __getattr__, __all__ = attach(
         "new_target": "cycle",
         "part_weight": "joint",
         "predictions": "scores",
+        "synthetic_activations": "joint",
         "train_network": "cycle",
         "tuned": "baselines",
-        "weighing": "joint",
         "with_garbage": "cycle",
     },
 )

@@ -13,7 +13,7 @@ from invaudit.data import ImageSet, Splits, split
 from invaudit.models import Activations, Target, accuracy, collect, load_target, save_target
 from invaudit.models.training import chance_limit
 from invaudit.ood.cycle import new_target, train_network, with_garbage
-from invaudit.ood.joint import FEWEST, Joint, weighing
+from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
 from invaudit.ood.recipes import Recipe
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import DataError, ModelError
@@ -126,10 +126,10 @@ def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -
     """
     train = collect(target, splits.train, keep_maps=False)
     fit = collect(target, splits.fit, keep_maps=False)
-    outliers = weighing(target, splits.fit)
+    outliers = synthetic_activations(target, splits.fit)
     joint = Joint().fit(train, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
-    made = {"splits": splits.record(), "weights": joint.weights}
+    made = {"splits": splits.record(), "part_weights": joint.part_weights}
     guarded = GuardedClassifier(target, joint, calibration, {**made, **(about or {})})
     # A garbage prediction on an ID image is an error, so all outputs count here.
     right = accuracy(predictions(guarded.activations(splits.test).logits), splits.test.labels)
@@ -157,7 +157,7 @@ def fit(
         train: ID images with labels 0 to n - 1; ones that ``start`` was not trained on, or scale and threshold are
             too optimistic.
         recipe: How to train.
-        rng: Source of everything random.
+        rng: Source of everything random but the synthetic outliers that weigh the detector's parts.
         start: A trained network to start from; a garbage class is added where the recipe has one.
         as_it_is: Do not train ``start``.
         arch: Architecture of a new network.

@@ -1,4 +1,7 @@
-"""``joint``: one score from one forward pass, joined by one rule that needs held-out ID images and nothing else."""
+"""``joint``: one score from one forward pass, joined by one rule that needs held-out ID images alone.
+
+Synthetic outliers, which weigh its parts, are made from these images.
+"""
 
 import math
 from collections.abc import Mapping
@@ -17,10 +20,10 @@ from invaudit.stats import auroc
 
 TAIL = 0.9
 FEWEST = 30
-OUTLIERS = 200
-"""Synthetic outliers of each family that parts are weighed by."""
-SURE, FAINT = 1e-4, 0.01
-"""Least error of a part on a family that counts, and least weight of a part."""
+OUTLIERS_PER_FAMILY = 200
+LEAST_ERROR = 1e-4
+"""No error on a family counts for less: some hundred outliers show no smaller one."""
+LEAST_WEIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,27 @@ class Scale:
 
 
 def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
-    """Return how much a part tells: the mean over families of log(0.5 / (1 - AUROC)), at least 0.01.
+    """Return how much a part tells: the mean over families of log(0.5 / error), at least 0.01.
+
+    The error is 1 - AUROC, but at least 0.0001. A family that is told no better than by guessing counts 0, one with an
+    AUROC under 0.5 counts less than nothing.
 
     Args:
         inside: (N,) scores of held-out ID images.
         outliers: Scores (n,) of synthetic outliers by family.
     """
-    errors = [max(1 - auroc(inside.numpy(), scores.numpy()), SURE) for scores in outliers.values()]
-    return max(math.log(0.5 / geometric_mean(errors)), FAINT)
+    errors = [max(1 - auroc(inside.numpy(), scores.numpy()), LEAST_ERROR) for scores in outliers.values()]
+    return max(math.log(0.5 / geometric_mean(errors)), LEAST_WEIGHT)
 
 
-def weighing(target: Target, held_out: ImageSet) -> dict[str, Activations]:
-    """Return activations of synthetic outliers by family, made from held-out ID images: what parts are weighed by."""
-    made = synthetic_outliers(held_out, 0, OUTLIERS)
+def synthetic_activations(
+    target: Target, held_out: ImageSet, *, seed: int = 0, n: int = OUTLIERS_PER_FAMILY
+) -> dict[str, Activations]:
+    """Return activations of n synthetic outliers of each family, made from held-out ID images.
+
+    The seed is fixed where nothing else is said: a detector then depends on the network and its images alone.
+    """
+    made = synthetic_outliers(held_out, seed, n)
     return {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
 
 
@@ -70,8 +81,8 @@ class Joint:
     Args:
         parts: Names of ``PARTS``; by default all that the network can serve.
 
-    No OOD image is seen. Which depth of a network tells most depends on the images: for digits the first block says
-    much, for photographs next to nothing. In a network of one block, or of none, some parts read the same vectors and
+    No image of an OOD set is seen. Which depth of a network tells most depends on the images: on digits the first block
+    says much, on photographs little. In a network of one block, or of none, some parts read the same vectors and
     count twice or three times.
 
     *Source:* the parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted
@@ -100,17 +111,24 @@ class Joint:
 
         Args:
             activations: Of N training images.
-            labels: (N,) classes.
+            labels: (N,) classes, each of them at least once.
             held_out: Of ID images that nothing was trained on, at least 30.
-            outliers: Of synthetic outliers by family, see ``weighing``.
+            outliers: Of synthetic outliers by family, see ``synthetic_activations``.
             garbage: Whether the last logit is a garbage class.
 
         Raises:
-            SettingError: Too few held-out images.
+            SettingError: Too few held-out images, no outliers, or labels of other classes than the network has.
         """
         if len(held_out) < FEWEST:
             raise SettingError(
                 f"joint got {len(held_out)} held-out ID images, expected at least {FEWEST}; hold out more"
+            )
+        if not outliers:
+            raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
+        classes = activations.logits.shape[1] - garbage
+        if len(labels.unique()) != classes:
+            raise SettingError(
+                f"joint got training images of {len(labels.unique())} classes, expected all {classes} of the network"
             )
         self.parts = self.parts or tuple(name for name, part in PARTS.items() if garbage or not part.needs_garbage)
         self.state = {}
@@ -125,8 +143,8 @@ class Joint:
         return self
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Weight of each part."""
+    def part_weights(self) -> dict[str, float]:
+        """Weight of each part, by name."""
         return {name: float(state["weight"]) for name, state in self.state.items()}
 
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
@@ -153,12 +171,15 @@ class Joint:
         """Take what ``state_dict`` gave.
 
         Raises:
-            ModelError: Parts that this version does not have.
+            ModelError: Parts that this version does not have, or parts without a scale or a weight.
         """
-        if unknown := {key.partition(".")[0] for key in state} - PARTS.keys():
+        names = {key.partition(".")[0] for key in state}
+        if unknown := names - PARTS.keys():
             raise ModelError(
                 f"joint got the parts {', '.join(sorted(unknown))}, expected {', '.join(PARTS)}; fit it again"
             )
+        if missing := {f"{name}.{field}" for name in names for field in ("reference", "weight")} - state.keys():
+            raise ModelError(f"joint got no {min(missing)}, as another version makes it; fit it again")
         self.state = {}
         for key, value in state.items():
             name, _, field = key.partition(".")

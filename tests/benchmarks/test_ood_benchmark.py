@@ -14,6 +14,7 @@ from invaudit.benchmarks.ood.jobs import Job, _false_alarms
 from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_side_tables, make_table, read_jobs
 from invaudit.data import generator
 from invaudit.models import InputSpec, Target, build
+from invaudit.ood import PARTS
 from invaudit.runtime import ControlError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
@@ -190,6 +191,12 @@ def test_side_tables_come_from_the_scores(finished):
     for row in decisions.itertuples():
         with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
             assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
+    weights = pd.read_csv(finished / "weights.csv")
+    for (seed, network), own in weights.groupby(["seed", "network"]):
+        with np.load(finished / "scores" / f"seed-{seed}" / f"{network}.npz") as arrays:
+            assert {f"joint/{part}::id-test" for part in own["part"]} <= set(arrays.files)
+        assert set(own["part"]) == {name for name in PARTS if network == "full" or name != "garbage"}
+        assert own["weight"].between(0.01, np.log(5_000)).all()
     cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
     assert cost["full"] > cost["plain"]
 

@@ -13,9 +13,10 @@ FROZEN = "0bf032898a1f2dc880ca7f637baabd172b2057a1667ef64e475d093535ca7788"
 
 
 def recipe_hash(settings: OODBenchmark) -> str:
-    garbage = settings.networks["full"].garbage
-    assert garbage is not None
-    return content_hash(garbage.model_dump_json(exclude={"every"}), settings.inversion.model_dump_json())
+    full = settings.networks["full"]
+    assert full.garbage is not None
+    inversion = full.inversion or settings.inversion
+    return content_hash(full.garbage.model_dump_json(exclude={"every"}), inversion.model_dump_json())
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "digits"], ids=lambda path: path.stem)
@@ -23,9 +24,10 @@ def test_the_recipe_is_the_one_that_was_frozen(path):
     assert recipe_hash(load_config(OODBenchmark, str(path))) == FROZEN
 
 
-def test_a_recipe_that_differs_has_another_hash():
+@pytest.mark.parametrize("change", ["networks.full.garbage.sharpen=4", "networks.full.inversion.steps=31"])
+def test_a_recipe_that_differs_has_another_hash(change):
     path = next(path for path in CONFIGS if path.stem == "mnist")
-    changed = load_config(OODBenchmark, str(path), ("networks.full.garbage.sharpen=4",))
+    changed = load_config(OODBenchmark, str(path), (change,))
     assert recipe_hash(changed) != FROZEN
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from invaudit.ood import PARTS
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "results_page.py"
 SIDES = ("calibration", "cost", "decisions", "resistance")
 page_of = runpy.run_path(str(SCRIPT))
@@ -27,8 +29,11 @@ def copied(finished: Path, to: Path, *names: str) -> Path:
 
 
 def test_a_comparison_shows_ours_the_best_of_others_and_every_network(finished, tmp_path):
-    copied(finished, tmp_path / "ood-small", "summary", "attacks")
+    copied(finished, tmp_path / "ood-small", "summary", "attacks", "weights")
     text = written(tmp_path)
+    weights = pd.read_csv(finished / "weights.csv")
+    ours = weights[weights["network"] == "full"].groupby("part")["weight"].mean()
+    assert "| `full` | " + " | ".join(f"{ours[name]:.1f}" for name in PARTS) + " |" in text
     summary = pd.read_csv(finished / "summary.csv").set_index(["network", "detector", "ood_set"])["auroc"]
     assert f"| mean-near | {100 * summary['full', 'joint', 'mean-near']:.2f} |" in text
     near = summary["plain"].xs("mean-near", level="ood_set")
@@ -91,6 +96,7 @@ def test_an_ablation_pairs_the_seeds(finished, tmp_path):
     gaps = gaps[[name != name.lower() for name in gaps.index]]
     kept = gaps.max().max() < 0
     (line,) = [line for line in text.splitlines() if line.startswith("| by the mean")]
+    assert line.startswith("| by the mean, ours ahead of every detector that ran on `vos`, in mean-near")
     assert f"{gaps['mean-near'].idxmax()}, `vos`" in line
     assert line.endswith("| yes |" if kept else "| **no** |")
 

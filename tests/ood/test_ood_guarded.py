@@ -80,8 +80,8 @@ def test_another_network_in_the_folder_is_noticed(guard, images, tmp_path):
 def test_a_guard_of_another_version_is_refused(guard, tmp_path):
     guard.save(tmp_path)
     about = json.loads((tmp_path / "guard.json").read_text())
-    (tmp_path / "guard.json").write_text(json.dumps({**about, "schema": 1}))
-    with pytest.raises(ModelError, match="has schema 1"):
+    (tmp_path / "guard.json").write_text(json.dumps({**about, "schema": 2}))
+    with pytest.raises(ModelError, match="has schema 2"):
         GuardedClassifier.load(tmp_path)
 
 

@@ -12,7 +12,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from invaudit.data import FAMILIES, load
 from invaudit.models import Activations, InputSpec, Target, build
-from invaudit.ood import PARTS, Joint, part_weight, parts, weighing
+from invaudit.ood import PARTS, Joint, part_weight, parts, synthetic_activations
 from invaudit.ood.joint import Scale
 from invaudit.ood.parts import (
     density_score,
@@ -170,14 +170,14 @@ def test_energy_part_leaves_the_garbage_class_out():
 def test_joint_is_the_weighted_sum_of_the_scaled_parts(fitted):
     found = sample(50, 4)[0]
     parts = fitted.score_parts(found)
-    scaled = [fitted.weights[name] * Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS]
+    scaled = [fitted.part_weights[name] * Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS]
     torch.testing.assert_close(fitted.score(found), torch.stack(scaled).sum(0))
 
 
 def test_parts_weigh_what_they_tell(fitted):
     held_out, families = fitted.score_parts(sample(120, 1)[0]), OUTLIERS.values()
     outliers = [fitted.score_parts(found) for found in families]
-    for name, weight in fitted.weights.items():
+    for name, weight in fitted.part_weights.items():
         errors = [
             1 - roc_auc_score([0] * 120 + [1] * 60, torch.cat([held_out[name], scores[name]]).numpy())
             for scores in outliers
@@ -203,16 +203,16 @@ def test_a_part_that_tells_nothing_hardly_counts():
     joint = Joint(("garbage", "density-last", "residual-head")).fit(
         blind(train), labels, held_out=blind(held_out), outliers={"far": blind(far)}, garbage=True
     )
-    assert joint.weights["residual-head"] < 0.3 < 1 < joint.weights["density-last"]
+    assert joint.part_weights["residual-head"] < 0.3 < 1 < joint.part_weights["density-last"]
 
 
 def test_outliers_that_weigh_are_those_of_the_families():
     images = load("digits")
     target = Target(build("mlp-20", InputSpec(1, 8, 8, (0.5,), (0.5,)), 10), InputSpec(1, 8, 8, (0.5,), (0.5,)), 10)
-    found = weighing(target.eval(), images)
+    found = synthetic_activations(target.eval(), images)
     assert list(found) == list(FAMILIES)
     assert {len(one) for one in found.values()} == {200}
-    again = weighing(target, images)
+    again = synthetic_activations(target, images)
     assert all(torch.equal(found[name].logits, again[name].logits) for name in FAMILIES)
 
 
@@ -239,12 +239,38 @@ def test_state_survives_a_round_trip(fitted):
     assert torch.equal(again.score(found), fitted.score(found))
 
 
-def test_parts_of_another_version_are_refused(fitted):
-    with pytest.raises(ModelError, match="got the parts gaussian"):
-        Joint().load_state_dict({**fitted.state_dict(), "gaussian.means": torch.zeros(1)})
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: {**state, "gaussian.means": torch.zeros(1)}, "got the parts gaussian"),
+        (lambda state: {k: v for k, v in state.items() if not k.endswith("weight")}, "got no density-last.weight"),
+    ],
+)
+def test_a_state_of_another_version_is_refused(fitted, change, message):
+    with pytest.raises(ModelError, match=message):
+        Joint().load_state_dict(change(fitted.state_dict()))
+
+
+def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted):
+    assert fitted.state["nearest-head"]["bank"].dtype == torch.float32
+    train, labels = sample(600, 0)
+    queries = sample(50, 4)[0].features
+    state = whitened_state(train.features.double(), labels)
+    exact = state | {"bank": ((train.features.double() - state["mean"]) / state["scale"]) @ state["map"]}
+    torch.testing.assert_close(whitened_score(state, queries), whitened_score(exact, queries), rtol=1e-6, atol=1e-6)
 
 
 def test_too_few_held_out_images_are_refused():
     train, labels = sample(300, 0)
     with pytest.raises(SettingError, match="got 10 held-out"):
         Joint().fit(train, labels, held_out=sample(10, 1)[0], outliers=OUTLIERS, garbage=True)
+
+
+def test_what_cannot_be_weighed_is_refused():
+    train, labels = sample(300, 0)
+    held_out = sample(60, 1)[0]
+    with pytest.raises(SettingError, match="no family of synthetic outliers"):
+        Joint().fit(train, labels, held_out=held_out, outliers={}, garbage=True)
+    few = labels != CLASSES - 1
+    with pytest.raises(SettingError, match="of 2 classes, expected all 3"):
+        Joint().fit(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)

@@ -34,9 +34,9 @@ from invaudit.ood import (
     logit_scores,
     new_target,
     predictions,
+    synthetic_activations,
     train_network,
     tuned,
-    weighing,
 )
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
@@ -235,9 +235,9 @@ def _own(
 ) -> dict[str, Scorer]:
     """Fit ``joint`` and return what gives the scores of our own rows."""
     with job.detector("joint"):
-        outliers = weighing(target, images)
+        outliers = synthetic_activations(target, images)
         joint.fit(train.all, train.labels, held_out=held_out, outliers=outliers, garbage=target.has_garbage)
-    job.record["weights"] = joint.weights
+        job.record["weights"] = joint.part_weights
 
     def joined(found: Activations) -> dict[str, Tensor]:
         parts = joint.score_parts(found)

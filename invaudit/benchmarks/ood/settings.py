@@ -29,7 +29,7 @@ class Network(Settings):
 
     garbage: GarbageSettings | None = None
     inversion: InversionSettings | None = None
-    """What makes the inversions of its garbage; None: as the benchmark says."""
+    """What makes the inversions of its garbage, if not that of the benchmark; unnamed settings take the defaults."""
     loss: Loss | None = None
     """A loss of pytorch-ood in place of a garbage class: a training-time baseline."""
     real: str | None = None

@@ -326,10 +326,11 @@ HELD_OUT = ("false_alarms_held_out", "band_low", "band_high")
 
 
 def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
-    """Return ``cost``, ``calibration``, ``decisions``, ``resistance`` and ``attacks``."""
+    """Return ``cost``, ``calibration``, ``weights``, ``decisions``, ``resistance`` and ``attacks``."""
     columns = {
         "cost": ["steps", "seconds", "inversions"],
         "calibration": ["n", "ece", "id_accuracy", "alpha", "false_alarms", *HELD_OUT],
+        "weights": ["part", "weight"],
         "decisions": ["ood_set", "n", "garbage"],
         "resistance": ["attack", "n", "resistance", "accepted", "passed", "outcome"],
         "attacks": ["attack", "detector", "n", "accepted", "passed", "auroc", "status", "reason"],
@@ -343,6 +344,8 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
             right = job.arrays["predictions"] == job.arrays["labels"]
             about = {"n": len(right), "id_accuracy": float(right.mean())}
             tables["calibration"].append({**head, **job.record["calibration"], **about})
+        weights = job.record.get("weights", {})
+        tables["weights"] += [{**head, "part": part, "weight": weight} for part, weight in weights.items()]
         for ood_set in (ID_TEST, *job.record["sets"]["groups"]):
             found = job.arrays.get(f"garbage-logit::{ood_set}")
             if found is not None:

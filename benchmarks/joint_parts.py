@@ -1,12 +1,12 @@
 """Which parts `joint` should have: every set of candidate parts ranked on synthetic outliers, without an OOD set.
 
 For each config, network and seed one network is trained as in the benchmark; every candidate part is fitted on its
-training images, scaled and weighed by held-out ID images. Other held-out ID images then stand against ten families of
-synthetic outliers, made from them, that nothing is trained on. The error of a set of parts on a network is the
-geometric mean over the families of 1 - AUROC of the weighted sum (at least 0.0001 each); sets are ranked by the
-geometric mean over the ID sets of the geometric mean over the networks of one ID set. Seeds begin at 100; the recorded
-benchmarks use others. Scores are kept in --work, so that a run that was stopped continues where it was. Data from
-INVAUDIT_DATA.
+training images and scaled by held-out ID images. Other held-out ID images then stand against ten families of synthetic
+outliers, made from them, that nothing is trained on. The error of a set of parts on a network is the geometric mean
+over the families of 1 - AUROC of the weighted sum (at least 0.0001 each); the weights for five families come from the
+other five. Sets are ranked by the geometric mean over the ID sets of the geometric mean over the networks of one ID
+set. Seeds begin at 100; the recorded benchmarks use others. Scores are kept in --work, so that a run that was stopped
+continues where it was. Data from INVAUDIT_DATA.
 
     python benchmarks/joint_parts.py [--configs ood/digits ood/ablation-mnist ood/mnist ...] [--seeds 100 101]
 """
@@ -28,10 +28,10 @@ from torch.distributions import MultivariateNormal
 from invaudit.benchmarks.ood.jobs import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import FAMILIES, synthetic_outliers
+from invaudit.data import FAMILIES
 from invaudit.models import Activations, collect, threads
 from invaudit.ood import PARTS, part_weight, synthetic_activations
-from invaudit.ood.joint import Scale
+from invaudit.ood.joint import LEAST_ERROR, OUTLIERS_PER_FAMILY, Scale
 from invaudit.ood.parts import (
     Part,
     State,
@@ -45,17 +45,19 @@ from invaudit.ood.parts import (
 )
 from invaudit.runtime import describe_environment, load_config, write_bytes, write_json
 from invaudit.runtime.console import progress
-from invaudit.runtime.files import npz_bytes
+from invaudit.runtime.files import content_hash, npz_bytes
 from invaudit.stats import auroc
 
 CONFIGS = ["ood/digits", "ood/ablation-mnist", "ood/ablation-fashion-mnist", "ood/cifar10"]
 EACH = 300
-FLOOR = 1e-4
 SIZES = range(3, 10)
 SHOWN = 20
 
+HALVES = tuple(FAMILIES)[::2], tuple(FAMILIES)[1::2]
+
 Scores = dict[str, np.ndarray]
-"""By ``PART::SET``, scaled and weighed; ``id`` stands for the held-out ID images."""
+"""By ``PART::SET``, scaled and weighed by the half of the families that SET is not in; ``id-0`` and ``id-1`` are the
+held-out ID images, for the one half and the other."""
 
 
 def gaussian_state(vectors: Tensor, labels: Tensor) -> State:
@@ -96,36 +98,40 @@ CANDIDATES = PARTS | {
 }
 
 
-def scored(config: str, network: str, seed: int) -> Scores:
+def scored(settings: OODBenchmark, network: str, seed: int) -> Scores:
     """Train one network and return the scores of each candidate on held-out ID images and on each family."""
-    settings = load_config(OODBenchmark, config)
     sets = load_sets(settings, seed)
     splits, choices = sets.splits, settings.networks[network]
     target = new_network(settings, seed, choices, sets)
     train_new(settings, seed, choices, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
-    outliers = synthetic_activations(target, splits.fit)
-    made = synthetic_outliers(splits.calibrate, seed, EACH)
-    seen = {"id": collect(target, splits.calibrate, keep_maps=False)}
-    seen |= {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
+    weighing = synthetic_activations(target, splits.fit)
+    inside = collect(target, splits.calibrate, keep_maps=False)
+    outliers = synthetic_activations(target, splits.calibrate, seed=seed, n=EACH)
     scores: Scores = {}
     for name, part in CANDIDATES.items():
         state = part.fit(part.read(train), splits.train.labels)
-        inside = part.score(state, part.read(fit))
-        scale = Scale(inside.sort().values)
-        weight = part_weight(inside, {family: part.score(state, part.read(some)) for family, some in outliers.items()})
-        scores |= {
-            f"{name}::{where}": weight * scale(part.score(state, part.read(found))).numpy()
-            for where, found in seen.items()
-        }
+        reference = part.score(state, part.read(fit))
+        scale = Scale(reference.sort().values)
+        for half, others in enumerate(reversed(HALVES)):
+            weight = part_weight(reference, {one: part.score(state, part.read(weighing[one])) for one in others})
+            seen = {f"id-{half}": inside} | {family: outliers[family] for family in HALVES[half]}
+            scores |= {
+                f"{name}::{where}": weight * scale(part.score(state, part.read(found))).numpy()
+                for where, found in seen.items()
+            }
     return scores
 
 
 def error(scores: Scores, parts: tuple[str, ...]) -> float:
     """Return the geometric mean over the families of 1 - AUROC of the sum of some parts."""
-    joined = {where: np.sum([scores[f"{part}::{where}"] for part in parts], axis=0) for where in ("id", *FAMILIES)}
-    inside = joined.pop("id")
-    return geometric_mean(max(1 - auroc(inside, values), FLOOR) for values in joined.values())
+    errors = []
+    for half, families in enumerate(HALVES):
+        inside, *outside = (
+            np.sum([scores[f"{part}::{where}"] for part in parts], axis=0) for where in (f"id-{half}", *families)
+        )
+        errors += [max(1 - auroc(inside, values), LEAST_ERROR) for values in outside]
+    return geometric_mean(errors)
 
 
 def sets_of_parts() -> Iterator[tuple[str, ...]]:
@@ -166,13 +172,15 @@ def main() -> None:
     networks: dict[str, dict[str, Scores]] = {}
     with threads(1):
         for config, network, seed in product(options.configs, options.networks, options.seeds):
+            settings = load_config(OODBenchmark, config)
+            how = content_hash(settings.model_dump_json(), *CANDIDATES, f"{EACH} {OUTLIERS_PER_FAMILY}")
             name = f"{Path(config).stem}-{network}-{seed}"
-            kept = options.work / f"{name}.npz"
+            kept = options.work / f"{name}-{how[:8]}.npz"
             if not kept.is_file():
                 print(f"training {name}", file=sys.stderr)
-                write_bytes(kept, npz_bytes(scored(config, network, seed)))
+                write_bytes(kept, npz_bytes(scored(settings, network, seed)))
             with np.load(kept) as file:
-                networks.setdefault(load_config(OODBenchmark, config).name, {})[name] = dict(file)
+                networks.setdefault(settings.name, {})[name] = dict(file)
     rows = ranked(networks)
     ours = set(PARTS)
     near = [row for row in rows if len(ours ^ set(row["parts"])) <= 1]

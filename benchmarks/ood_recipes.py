@@ -1,11 +1,12 @@
 """Which recipe to take for the OOD benchmarks: measured on held-out ID images, synthetic outliers and attacks alone.
 
 Each candidate trains one network for each ID set and seed on 12,000 images, or on as many as `--train` says: what
-resists an attacker with few images need not with many. `joint` is fitted on them and scaled by 2,000 held-out images;
-2,000 others play ID against ten families of synthetic outliers that no network is trained on. `error`, the geometric
-mean over the families of 1 - AUROC (at least 0.0001 each), chooses: in a plain mean the two hardest families rule.
-Beside that stand the ID accuracy, and the resistance to fresh generators. Seeds begin at 100; the recorded benchmarks
-use others. Data from INVAUDIT_DATA; what is recorded is not measured again.
+resists an attacker with few images need not with many. `joint` is fitted on them, scaled by 2,000 held-out images and
+weighed by outliers made from these; 2,000 other images play ID against outliers made from them, of ten synthetic
+families that no network is trained on. `error`, the geometric mean over the families of 1 - AUROC (at least 0.0001
+each), chooses: in a plain mean the two hardest families rule. Beside that stand the ID accuracy, and the resistance to
+fresh generators. Seeds begin at 100; the recorded benchmarks use others. Data from INVAUDIT_DATA; what is recorded is
+not measured again.
 
     python benchmarks/ood_recipes.py [--candidates plain noise ...] [--ids mnist fashion-mnist] [--seeds 100 101]
         [--train 55000 --epochs 5]
@@ -22,7 +23,7 @@ import pandas as pd
 import torch
 
 from invaudit.benchmarks.ood.jobs import fresh_inversions
-from invaudit.data import generator, load, split, synthetic_outliers
+from invaudit.data import generator, load, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, threads
 from invaudit.ood import (
@@ -36,6 +37,7 @@ from invaudit.ood import (
     synthetic_activations,
     train_network,
 )
+from invaudit.ood.joint import LEAST_ERROR, OUTLIERS_PER_FAMILY
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
 
@@ -60,6 +62,7 @@ HOW = {
     "attacks": {name: attack.model_dump(mode="json") for name, attack in ATTACKS.items()},
     "attack_images": ATTACK_IMAGES,
     "joint": list(PARTS),
+    "weighed_by": OUTLIERS_PER_FAMILY,
 }
 """What a row depends on beside its recipe."""
 
@@ -127,8 +130,7 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}
-    for name, images in synthetic_outliers(splits.calibrate, seed, EACH).items():
-        found = collect(target, images.float() / 255, keep_maps=False)
+    for name, found in synthetic_activations(target, splits.calibrate, seed=seed, n=EACH).items():
         scored = joint.score_parts(found)
         families[name] = auroc(inside, joint.combine(scored))
         for part, scores in scored.items():
@@ -139,7 +141,7 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
         "seed": seed,
         "id_accuracy": accuracy(predictions(held_out.logits), splits.calibrate.labels),
         "joint": mean(families.values()),
-        "error": geometric_mean(max(1 - value, 1e-4) for value in families.values()),
+        "error": geometric_mean(max(1 - value, LEAST_ERROR) for value in families.values()),
         **{f"joint/{name}": mean(values) for name, values in parts.items()},
         "families": families,
         **attacked(target, joint, inside, seed),

@@ -36,8 +36,9 @@ over seeds. Which choices were made, and on what: `decisions/`.
   for that, the *Holm p* does, over all baselines on all networks. Where a detector varies much from seed to seed, its
   interval is wide, and its upper bound may lie over what is possible.
 - *FPR95*: OOD images accepted where 95 % of ID images are. *FPR95 ID*: ID images refused where 95 % of OOD images are.
-- *Groups*: near and far OOD; *shift*: the same classes from another source, so that a high figure says that such images
-  are refused too, which may or may not be wanted; *seen*: a kind that training has seen.
+- *Groups*: near and far OOD; the near sets are *development* sets, which were looked at while choices were made;
+  *shift*: the same classes from another source, so that a high figure says that such images are refused too, which may
+  or may not be wanted; *seen*: a kind that training has seen.
 - † marks a set that a pixel statistic alone tells apart (AUROC of 98 or more).
 - *ECE*: expected calibration error. *Attacks*: new generators, of another seed and partly of another kind than in
   training, that are trained against the finished network. *Resistance*: their images that the network takes for no

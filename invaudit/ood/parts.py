@@ -59,7 +59,7 @@ def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
 
 
 def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[torch.return_types.topk]:
-    """Give the ``k`` least distances of queries to a bank and where they are, in chunks; counted in float64."""
+    """Give the ``k`` least distances of queries to a bank and where they are, in chunks; computed in float64."""
     bank = bank.double()
     for part in queries.double().split(_CHUNK):
         yield torch.cdist(part, bank).topk(k, largest=False)

@@ -36,10 +36,10 @@ class Activations:
     """What one forward pass gives for N images.
 
     Attributes:
-        images: (N, C, H, W) float32 in [0, 1].
+        images: (N, C, H, W) float32 in [0, 1]; (0, C, H, W) where they were left out.
         logits: (N, K).
         features: (N, D), the input of the last linear layer.
-        maps: One (N, C_l, H_l, W_l) for each block; empty where there are no maps.
+        maps: One (N, C_l, H_l, W_l) for each block; empty where there are none, or where they were left out.
         moments: One (N, 2 C_l) for each block: mean and std over positions (hidden activations where a block has none).
     """
 
@@ -65,15 +65,15 @@ class Activations:
 
     def select(self, index: Tensor | slice) -> "Activations":
         """Return the activations of some of the images."""
-        return self.map(lambda value: value[index])
+        return self.map(lambda value: value[index] if len(value) else value)
 
     def classes_only(self, n: int) -> "Activations":
         """Return the same with the first n logits alone (without the garbage class)."""
         return replace(self, logits=self.logits[:, :n])
 
-    def without_maps(self) -> "Activations":
-        """Return the same without maps, which are by far the largest part."""
-        return replace(self, maps=())
+    def vectors_only(self) -> "Activations":
+        """Return the same without images and maps, which are by far the largest parts."""
+        return replace(self, images=self.images[:0], maps=())
 
     @staticmethod
     def cat(parts: "Sequence[Activations]") -> "Activations":
@@ -254,7 +254,7 @@ def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128,
         target: The target.
         images: An image set, or (N, C, H, W) float32 in [0, 1].
         batch_size: Images per forward pass.
-        keep_maps: Keep the maps of all blocks (large).
+        keep_maps: Keep the images and the maps of all blocks (large).
 
     Raises:
         ShapeError: There are no images, or they have another shape than the target takes.
@@ -263,9 +263,10 @@ def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128,
     found: Activations | None = None
     start = 0
     for part in passes(target, images, batch_size=batch_size):
-        kept = part if keep_maps else part.without_maps()
+        kept = part if keep_maps else part.vectors_only()
         # Room for all images at once: joining the maps of many batches afterwards would take twice the memory.
-        found = kept.map(lambda value: value.new_empty(len(images), *value.shape[1:])) if found is None else found
+        if found is None:
+            found = kept.map(lambda value: value.new_empty(len(images) if len(value) else 0, *value.shape[1:]))
         for whole, value in zip(_tensors(found), _tensors(kept), strict=True):
             whole[start : start + len(part)] = value
         start += len(part)

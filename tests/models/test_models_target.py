@@ -106,7 +106,9 @@ def test_parts_of_activations(make, rng):
         assert torch.equal(getattr(joined, name), getattr(found, name))
     assert all(torch.equal(a, b) for a, b in zip(joined.maps + joined.moments, found.maps + found.moments, strict=True))
     assert torch.equal(found.classes_only(3).logits, found.logits[:, :3])
-    assert found.without_maps().maps == ()
+    lean = found.vectors_only().select(torch.tensor([True, False] * 3))
+    assert (len(lean), len(lean.images), lean.maps) == (3, 0, ())
+    assert torch.equal(lean.features, found.features[::2])
 
 
 @pytest.mark.parametrize("name", ["cnn", "mlp", "plain"])

@@ -168,7 +168,7 @@ def test_a_constant_score_is_a_failure(toys):
 
 def test_maps_that_were_not_kept_are_asked_for(toys, fitted):
     with pytest.raises(SettingError, match="keep_maps=True"):
-        fitted("small-cnn", "ReAct").score(toys("small-cnn").inside.without_maps())
+        fitted("small-cnn", "ReAct").score(toys("small-cnn").inside.vectors_only())
 
 
 def test_garbage_and_absent_classes_are_refused(toys):

@@ -223,7 +223,7 @@ def _shuffled(data: ImageSet, seed: int) -> ImageSet:
 
 def _collect_train(target: Target, data: ImageSet, map_images: int) -> _Train:
     first = collect(target, data.subset(slice(0, map_images)))
-    found = first.without_maps()
+    found = first.vectors_only()
     if len(data) > map_images:
         rest = collect(target, data.subset(slice(map_images, None)), keep_maps=False)
         found = Activations.cat([found, rest])

@@ -59,13 +59,13 @@ def test_stored_activations_score_as_images_do(toys, network, name):
     asked = inspect.signature(row.kind).parameters
     theirs = row.kind(**{key: value for key, value in given.items() if key in asked}, **row.defaults(toy.fitting))
     fitting = toy.fitting
-    source, labels = (
-        (fitting.fit, fitting.fit_labels) if row.fits_on == "fit" else (fitting.train, fitting.train_labels)
-    )
-    if ours.form == "maps of the last block":
-        source, labels = fitting.maps, fitting.maps_labels
+    source, labels = toy.data.floats(), fitting.train_labels
+    if row.fits_on == "fit":
+        source, labels = fitting.fit.images, fitting.fit_labels
+    elif ours.form == "maps of the last block":
+        source, labels = fitting.maps.images, fitting.maps_labels
     with torch.no_grad():
-        theirs.fit([(source.images, labels)])
+        theirs.fit([(source, labels)])
         # One batch in which every class is predicted: the library's OpenMax depends on that.
         expected = theirs.predict(toy.inside.images)
     close(name, ours.score(toy.inside), expected)
@@ -85,7 +85,7 @@ def test_several_layers_score_as_images_do(toys, network):
     close("Gram", ours.score(toy.inside), theirs.predict(images))
 
     row = BASELINES["MultiMahalanobis"]
-    theirs = row.kind(layers).fit([(target.normalise(toy.fitting.train.images), toy.fitting.train_labels)])
+    theirs = row.kind(layers).fit([(target.normalise(toy.data.floats()), toy.fitting.train_labels)])
     with torch.no_grad():
         close("MultiMahalanobis", row.detector(toy.fitting).score(toy.inside), theirs.predict(images))
 

@@ -35,6 +35,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
   seeds, shown from five seeds on. The best of many rows is picked by the same figures; its interval does not correct
   for that, the *Holm p* does, over all baselines on all networks. Where a detector varies much from seed to seed, its
   interval is wide, and its upper bound may lie over what is possible.
+- Records that show no weights of the parts of `joint` were made before it had weights and the energy part: seven parts,
+  added as they are (`decisions/001-joint.md`).
 - *FPR95*: OOD images accepted where 95 % of ID images are. *FPR95 ID*: ID images refused where 95 % of OOD images are.
 - *Groups*: near and far OOD; the near sets are *development* sets, which were looked at while choices were made;
   *shift*: the same classes from another source, so that a high figure says that such images are refused too, which may

@@ -31,7 +31,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import FAMILIES
 from invaudit.models import Activations, collect, threads
 from invaudit.ood import PARTS, part_weight, synthetic_activations
-from invaudit.ood.joint import LEAST_ERROR, OUTLIERS_PER_FAMILY, Scale
+from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Scale, mean_error
 from invaudit.ood.parts import (
     Part,
     State,
@@ -106,32 +106,30 @@ def scored(settings: OODBenchmark, network: str, seed: int) -> Scores:
     train_new(settings, seed, choices, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
     weighing = synthetic_activations(target, splits.fit)
-    inside = collect(target, splits.calibrate, keep_maps=False)
-    outliers = synthetic_activations(target, splits.calibrate, seed=seed, n=EACH)
+    seen = {"id": collect(target, splits.calibrate, keep_maps=False)}
+    seen |= synthetic_activations(target, splits.calibrate, seed=seed, n=EACH)
     scores: Scores = {}
     for name, part in CANDIDATES.items():
         state = part.fit(part.read(train), splits.train.labels)
         reference = part.score(state, part.read(fit))
         scale = Scale(reference.sort().values)
+        scaled = {where: scale(part.score(state, part.read(found))).numpy() for where, found in seen.items()}
         for half, others in enumerate(reversed(HALVES)):
             weight = part_weight(reference, {one: part.score(state, part.read(weighing[one])) for one in others})
-            seen = {f"id-{half}": inside} | {family: outliers[family] for family in HALVES[half]}
-            scores |= {
-                f"{name}::{where}": weight * scale(part.score(state, part.read(found))).numpy()
-                for where, found in seen.items()
-            }
+            scores[f"{name}::id-{half}"] = weight * scaled["id"]
+            scores |= {f"{name}::{family}": weight * scaled[family] for family in HALVES[half]}
     return scores
 
 
 def error(scores: Scores, parts: tuple[str, ...]) -> float:
     """Return the geometric mean over the families of 1 - AUROC of the sum of some parts."""
-    errors = []
+    aurocs = []
     for half, families in enumerate(HALVES):
         inside, *outside = (
             np.sum([scores[f"{part}::{where}"] for part in parts], axis=0) for where in (f"id-{half}", *families)
         )
-        errors += [max(1 - auroc(inside, values), LEAST_ERROR) for values in outside]
-    return geometric_mean(errors)
+        aurocs += [auroc(inside, values) for values in outside]
+    return mean_error(aurocs)
 
 
 def sets_of_parts() -> Iterator[tuple[str, ...]]:

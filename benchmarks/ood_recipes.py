@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import geometric_mean, mean
+from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -37,7 +37,7 @@ from invaudit.ood import (
     synthetic_activations,
     train_network,
 )
-from invaudit.ood.joint import LEAST_ERROR, OUTLIERS_PER_FAMILY
+from invaudit.ood.joint import OUTLIERS_PER_FAMILY, mean_error
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
 
@@ -141,7 +141,7 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
         "seed": seed,
         "id_accuracy": accuracy(predictions(held_out.logits), splits.calibrate.labels),
         "joint": mean(families.values()),
-        "error": geometric_mean(max(1 - value, LEAST_ERROR) for value in families.values()),
+        "error": mean_error(families.values()),
         **{f"joint/{name}": mean(values) for name, values in parts.items()},
         "families": families,
         **attacked(target, joint, inside, seed),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -158,10 +159,16 @@ FAMILIES: dict[str, Family] = {
 labels (N,) and a generator."""
 
 
-def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Tensor]:
-    """Return n outliers (n, C, H, W) uint8 of each family, made from held-out ID images."""
+def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, ImageSet]:
+    """Return n outliers of each family, without labels, made from held-out ID images, as if through their transform."""
     images, labels, quantise = held_out.floats(), held_out.labels, transform_of(held_out).quantise
+    nothing = torch.full((n,), -1)
     return {
-        name: quantise(family(images, labels, n, generator(seed, f"synthetic/{name}")))
+        name: replace(
+            held_out,
+            name=name,
+            images=quantise(family(images, labels, n, generator(seed, f"synthetic/{name}"))),
+            labels=nothing,
+        )
         for name, family in FAMILIES.items()
     }

@@ -4,7 +4,7 @@ Synthetic outliers, which weigh its parts, are made from these images.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
 
@@ -50,6 +50,11 @@ class Scale:
         return torch.where(values <= threshold, body, at_threshold + (values - threshold) / spread)
 
 
+def mean_error(aurocs: Iterable[float]) -> float:
+    """Return the geometric mean over families of 1 - AUROC, each at least 0.0001."""
+    return geometric_mean(max(1 - value, LEAST_ERROR) for value in aurocs)
+
+
 def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
     """Return how much a part tells: the mean over families of log(0.5 / error), at least 0.01.
 
@@ -60,8 +65,8 @@ def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
         inside: (N,) scores of held-out ID images.
         outliers: Scores (n,) of synthetic outliers by family.
     """
-    errors = [max(1 - auroc(inside.numpy(), scores.numpy()), LEAST_ERROR) for scores in outliers.values()]
-    return max(math.log(0.5 / geometric_mean(errors)), LEAST_WEIGHT)
+    error = mean_error(auroc(inside.numpy(), scores.numpy()) for scores in outliers.values())
+    return max(math.log(0.5 / error), LEAST_WEIGHT)
 
 
 def synthetic_activations(
@@ -72,7 +77,7 @@ def synthetic_activations(
     The seed is fixed where nothing else is said: a detector then depends on the network and its images alone.
     """
     made = synthetic_outliers(held_out, seed, n)
-    return {name: collect(target, images.float() / 255, keep_maps=False) for name, images in made.items()}
+    return {name: collect(target, images, keep_maps=False) for name, images in made.items()}
 
 
 class Joint:

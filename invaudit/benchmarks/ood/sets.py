@@ -85,7 +85,7 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
 
 def synthetic(sets: Sets, seed: int, n: int) -> ImageSet:
     """Return outliers of families that nothing was trained on, n of each, made from held-out ID images."""
-    images = torch.cat(list(synthetic_outliers(sets.splits.fit, seed, n).values()))
+    images = torch.cat([made.images for made in synthetic_outliers(sets.splits.fit, seed, n).values()])
     return ImageSet("synthetic", images, torch.full((len(images),), -1), sets.transform)
 
 

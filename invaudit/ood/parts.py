@@ -18,6 +18,7 @@ NEIGHBOUR = 5
 BANK = 20_000
 """Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
+_SPARE = 8  # candidates beyond those asked for, whose distances are computed exactly
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,21 @@ def energy_score(state: State, logits: Tensor) -> Tensor:
 
 
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
-    """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,)."""
-    return torch.cat([near.values[:, -1] for near in _nearest(queries, bank, k)])
+    """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,) float64."""
+    return torch.cat([distances[:, -1] for distances, _ in _nearest(queries, bank, k)])
 
 
-def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[torch.return_types.topk]:
-    """Give the ``k`` least distances of queries to a bank and where they are, in chunks; computed in float64."""
-    bank = bank.double()
+def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the ``k`` least distances (B, k) of queries to a bank and where they are, nearest first, in chunks."""
+    bank = bank.float()
+    half_squares = bank.square().sum(1) / 2
+    candidates = min(k + _SPARE, len(bank))
     for part in queries.double().split(_CHUNK):
-        yield torch.cdist(part, bank).topk(k, largest=False)
+        # Half the squared distance, less a term of the query alone: in float32 it tells who may be near, not how near.
+        rough = torch.addmm(half_squares, part.float(), bank.T, alpha=-1)
+        maybe = rough.topk(candidates, largest=False, sorted=False).indices
+        nearest = (bank[maybe].double() - part[:, None]).norm(dim=2).topk(k, largest=False)
+        yield nearest.values, maybe.gather(1, nearest.indices)
 
 
 def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
@@ -115,7 +122,7 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
     *Source:* a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
     found = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
-    return torch.cat([near.values[:, -1] / state["own"][near.indices].mean(1) for near in found])
+    return torch.cat([distances[:, -1] / state["own"][where].mean(1) for distances, where in found])
 
 
 def residual_state(vectors: Tensor, _labels: Tensor) -> State:

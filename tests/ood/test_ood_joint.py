@@ -19,6 +19,7 @@ from invaudit.ood.parts import (
     density_state,
     energy_score,
     energy_state,
+    kth_distance,
     nearest_score,
     nearest_state,
     residual_score,
@@ -60,6 +61,16 @@ def test_nearest_part_agrees_with_scikit_learn():
     np.testing.assert_allclose(
         nearest_score(nearest_state(train.features, labels), queries).numpy(), distances[:, 0], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("size", [5, 700], ids=["fewer than candidates", "more than one chunk of queries"])
+def test_nearest_distances_are_those_of_float64_for_copies_and_far_queries(k, size):
+    bank = torch.randn(size, 16, generator=torch.Generator().manual_seed(0))
+    bank[1:3] = bank[0]
+    queries = torch.cat([bank.double(), bank.double() + 1e-6, 1e4 * bank.flip(1).double()])
+    expected = np.sort(cdist(queries.numpy(), bank.double().numpy()), axis=1)[:, k - 1]
+    np.testing.assert_allclose(kth_distance(queries, bank, k).numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_whitened_part_is_the_least_mahalanobis_distance_to_a_training_vector():

@@ -55,7 +55,7 @@ def leakage(
     Args:
         download: Fetch the trunk weights of LPIPS where they are not found; its rows are skipped without them.
     """
-    common.start()
+    common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
     from invaudit.report import leakage_table, read_leakage_run
     from invaudit.runtime import load_config

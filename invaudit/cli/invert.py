@@ -20,7 +20,7 @@ def invert(
     Args:
         images: Inversions per class in the gallery.
     """
-    common.start()
+    common.start("workers")
     target = model.load()
     if target is None:
         raise ConfigError("--model is missing: the network to invert")
@@ -36,7 +36,7 @@ def invert(
     from invaudit.report import gallery, write_figure
     from invaudit.runtime import RunFolder, load_config, write_json
 
-    settings = load_config(InversionSettings, common.config or "invert/default", common.set)
+    settings = load_config(InversionSettings, common.config or "invert/default", common.set, precision=common.precision)
     target = target.to(resolve_device(common.device or "auto"))
     inputs = (target.hash, str(common.seed()))
     with RunFolder.open(common.folder("invert"), settings, resume=common.resume, inputs=inputs) as folder:

@@ -28,7 +28,7 @@ def reconstruct(
         method: kkt, generator, tldr or deepinversion; --set sets its fields, e.g. --set restarts=1.
         reference: DATA: images of the same kind that the network was not trained on; they help most methods.
     """
-    common.start()
+    common.start("workers")
     target = model.load()
     if target is None:
         raise ConfigError("--model is missing: the network to reconstruct from")
@@ -44,7 +44,7 @@ def reconstruct(
 
     if method not in METHODS:
         raise ConfigError(f"--method {method!r} is unknown, expected one of {', '.join(METHODS)}")
-    settings = load_config(METHODS[method].settings, common.config, common.set)
+    settings = load_config(METHODS[method].settings, common.config, common.set, precision=common.precision)
     target = target.to(resolve_device(common.device or "auto"))
     images = load(reference) if reference else None
     inputs = (target.hash, method, str(common.seed()), images.hash if images else "")
@@ -113,7 +113,7 @@ def score(
         download: Fetch the trunk weights of LPIPS where they are not found.
         fail_on: Exit with code 3 on a leak, or (inconclusive) also when nothing can be concluded.
     """
-    common.start()
+    common.start("precision", "workers")
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
     from invaudit.report import leakage_table, read_leakage_run

@@ -23,14 +23,16 @@ def fit(
     """Train or take a classifier, fit and calibrate its detector, and save both.
 
     Without --model a new network is trained by the garbage cycle. With --model a trained network is fine-tuned for a
-    few epochs with a garbage class, or scored as it is (--as-it-is).
+    few epochs with a garbage class, or scored as it is (--as-it-is); DATA must then be images that it was not trained
+    on, since scale and threshold come from them.
 
     Args:
-        data: ID images with their classes: the DATA grammar, e.g. digits, mnist:train@0:10000, PATH.npz, PATH/.
+        data: ID images with their classes: the DATA grammar, e.g. digits, mnist:train@0:10000, PATH.npz:train, PATH/.
+            Without a split, test is taken where there is one.
         as_it_is: Do not train: fit the detector to the model as it is.
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
     """
-    common.start()
+    common.start("workers")
     from invaudit.data import generator, load
     from invaudit.models import resolve_device
     from invaudit.ood import FitSettings, check

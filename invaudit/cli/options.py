@@ -25,7 +25,7 @@ class Common:
     out: Path | None = None
     "Folder for the results; by default a new one under runs/."
     seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative="")] = None
-    "Seeds, e.g. --seeds 0 1 2."
+    "Seeds, e.g. --seeds 0 1 2; one for a command that runs once."
     device: str | None = None
     "auto, cpu, cuda or cuda:K."
     precision: str | None = None
@@ -41,9 +41,12 @@ class Common:
     set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "Set any field of the config: --set key=value; may be repeated."
 
-    def start(self) -> None:
-        """Make the console as quiet as asked."""
+    def start(self, *unused: str) -> None:
+        """Make the console as quiet as asked, and refuse options that the command has no use for."""
         console.configure(quiet=self.quiet or self.json)
+        for name in unused:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name} changes nothing in this command; leave it out")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: expected at least 1")
 
@@ -68,7 +71,7 @@ class Model:
     """A trained classifier: the MODEL grammar."""
 
     model: Path | None = None
-    "safetensors, or a torch checkpoint that holds weights alone. DATA must be images that it was not trained on."
+    "safetensors, or a torch checkpoint that holds weights alone."
     arch: str | None = None
     "invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable; for a new network a NAME of invaudit."
     input: str | None = None

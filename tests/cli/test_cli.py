@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import invaudit
 
@@ -80,6 +82,28 @@ BENCHMARK = [
 )
 def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
     refused(called("benchmark", "ood", *words), *parts, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("ood fit digits", "--workers"),
+        ("invert", "--workers"),
+        ("leakage reconstruct", "--workers"),
+        ("leakage score a.npz b.npz c.npz", "--precision"),
+        ("benchmark leakage", "--precision"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(called, tmp_path, command, option):
+    value = "1" if option == "--workers" else "float32"
+    refused(called(*command.split(), option, value), option, "leave it out", cwd=tmp_path)
+
+
+def test_an_architecture_may_be_a_module_of_the_current_folder(called, tmp_path):
+    (tmp_path / "own_networks.py").write_text("def seven():\n    return 7\n")
+    save_file({"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, tmp_path / "weights.safetensors")
+    words = ("--model", "weights.safetensors", "--arch", "own_networks:seven", "--input", "1x2x2")
+    refused(called("invert", *words), "own_networks:seven", "gave int", cwd=tmp_path)
 
 
 def test_a_bad_option_from_outside(tmp_path):

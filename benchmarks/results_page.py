@@ -190,15 +190,17 @@ def ahead(summary: pd.DataFrame, *groups: tuple[str, ...]) -> Iterator[Row]:
         text = " and ".join(f"`{name}`" for name in networks if name in set(known["network"]))
         near = known[known["ood_set"].isin(["mean-near", "worst-near"])]
         best = near.loc[near.groupby("ood_set")["difference"].idxmax()]
-        counts = (frame[["network", "detector"]].drop_duplicates().shape[0] for frame in (near, rows))
+        detectors = rows.drop_duplicates(["network", "detector"])
+        counts = detectors["status"].value_counts().rename({"ok": "ran"})
         yield (
             f"by the mean, ours ahead of every detector that ran on {text}, in mean-near and worst-near",
-            "; ".join(difference_text(row) for _, row in best.iterrows())
-            + "; {} of {} rows (detector on a network) ran".format(*counts),
+            "; ".join(f"{row['ood_set']}: {difference_text(row)}" for _, row in best.iterrows())
+            + f"; of {len(detectors)} rows (detector on a network) "
+            + ", ".join(f"{count} {status}" for status, count in counts.items()),
             holds(best["difference"].max() < 0, best["difference"].max()),
         )
         worst = known.sort_values(["difference_high", "difference"], na_position="first").iloc[-1]
-        found = f"{worst['ood_set']}: {difference_text(worst)}"
+        found = f"largest bound: {worst['ood_set']}, {difference_text(worst)}"
         over = known.loc[known["difference_high"] > UPPER, "difference"]
         if len(over):
             found += (

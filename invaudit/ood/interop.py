@@ -5,18 +5,20 @@ from typing import Any
 from torch import Tensor
 
 from invaudit.data import torchvision
-from invaudit.models import Target, borrowed
+from invaudit.models import Target, collect
 
 
 def as_pytorch_ood(detector: Any, target: Target) -> Any:
-    """Return a ``pytorch_ood.api.Detector`` whose ``predict(images)`` gives our scores.
+    """Return a ``pytorch_ood.api.Detector`` whose ``predict`` gives our scores.
+
+    ``predict`` takes images (N, C, H, W) in [0, 1] and returns scores (N,) float32 on the CPU, higher = more OOD.
 
     Args:
         detector: A fitted detector of ours.
         target: The network that it was fitted to.
 
     Returns:
-        An object that ``OODMetrics`` and ``Benchmark.evaluate`` of pytorch-ood take as they are; images are in [0, 1].
+        An object that ``OODMetrics`` and ``Benchmark.evaluate`` of pytorch-ood take as they are.
     """
     torchvision()
     from pytorch_ood.api import Detector
@@ -26,7 +28,6 @@ def as_pytorch_ood(detector: Any, target: Target) -> Any:
             return self
 
         def predict(self, x: Tensor) -> Tensor:
-            with borrowed(target):
-                return detector.score(target.activations(x)).float()
+            return detector.score(collect(target, x)).float()
 
     return Adapted()

@@ -160,7 +160,8 @@ def test_an_aim_that_is_missed_is_called_so(tmp_path, changes, aim, word):
     ],
 )
 def test_the_upper_bounds_are_judged_one_by_one(high, word, end):
-    base = [{"ood_set": name, "auroc": 0.9, "status": "ok"} for name in ("mean-near", "worst-near", "mean-far", "worst")]
+    sets = ("mean-near", "worst-near", "mean-far", "worst")
+    base = [{"ood_set": name, "auroc": 0.9, "status": "ok"} for name in sets]
     rows = [row | {"network": "full", "detector": "joint"} for row in base]
     theirs = {"network": "noise", "detector": "ASH", "difference": -0.19, "difference_low": -0.3, "p_adjusted": 0.2}
     rows += [row | theirs | {"difference_high": high if row["ood_set"] == "worst" else -0.1} for row in base]

@@ -1,4 +1,4 @@
-"""Audits of what others made: reconstructions, or a released model, against given members and controls.
+"""Audits of what others made: reconstructions, against given members and controls.
 
 ``score`` says whether given reconstructions show a leak; ``ScoreSettings`` describes such an audit.
 """

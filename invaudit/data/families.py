@@ -160,7 +160,16 @@ labels (N,) and a generator."""
 
 
 def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, ImageSet]:
-    """Return n outliers of each family, without labels, made from held-out ID images, as if through their transform."""
+    """Return n outliers of each family, without labels, made from held-out ID images, as if through their transform.
+
+    Args:
+        held_out: ID images that nothing was trained on, with labels.
+        seed: Of all draws; each family has a generator of its own.
+        n: Images of each family.
+
+    Returns:
+        Name of a family -> its images, of the shape and the grey levels of the held-out ones.
+    """
     images, labels, quantise = held_out.floats(), held_out.labels, transform_of(held_out).quantise
     nothing = torch.full((n,), -1)
     return {

@@ -54,7 +54,14 @@ def noted(row: Row, name: str) -> Iterator[None]:
 def make_metrics(
     resizes: Mapping[str, int | None], reference: Tensor | None, device: torch.device, *, download: bool
 ) -> dict[str, Metric | Row]:
-    """Return metrics by name with the side that each resizes to."""
+    """Return metrics by name, or in the place of one that cannot be had the row that says why.
+
+    Args:
+        resizes: Name of a metric -> side in pixels that images are resized to first, or None.
+        reference: (M, C, H, W) in [0, 1], images like the members, for the metrics that need some.
+        device: Where to compute.
+        download: Whether weights may be fetched.
+    """
     made: dict[str, Metric | Row] = {}
     for name, resize in resizes.items():
         row: Row = {}

@@ -47,6 +47,9 @@ def score_reconstructions(images: Tensor, pool: Tensor, metric: Metric, *, recor
         pool: (N, C, H, W) members and controls together, in [0, 1].
         metric: From ``invaudit.similarity.make_metric``.
         records: Folder for the state of the search, so that it can be resumed.
+
+    Returns:
+        For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
     found = nearest(images, pool, metric, min(LIST, len(pool)), records=records)
     return Scored(found.index.numpy(), found.value.numpy(), sign_of(metric))

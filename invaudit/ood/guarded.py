@@ -123,6 +123,12 @@ def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -
         target: The network, with or without a garbage class.
         splits: ``train`` for statistics, ``fit`` for scaling and weighing, ``calibrate`` for the threshold.
         about: Further plain values to keep.
+
+    Returns:
+        Network and detector, with accuracy and false alarms on the images of ``test`` under ``about["held_out"]``.
+
+    Raises:
+        SettingError: There are too few images to fit.
     """
     train = collect(target, splits.train, keep_maps=False)
     fit = collect(target, splits.fit, keep_maps=False)

@@ -108,15 +108,15 @@ def logit_scores(classes: int, *, garbage: bool) -> dict[str, LogitScore]:
 
 
 def predictions(logits: Tensor) -> Tensor:
-    """Return the predicted output of each image, (N,) int64; the garbage class counts as an output."""
+    """Return the predicted output of each image, (N,) int64, from logits (N, outputs), a garbage class among them."""
     return logits.argmax(1)
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """Return the largest softmax probability over all outputs, (N,) float64."""
+    """Return the largest softmax probability over all outputs from logits (N, outputs), (N,) float64."""
     return logits.double().softmax(1).max(1).values
 
 
 def counterfeits(logits: Tensor, classes: int) -> Tensor:
-    """Return which images a network gives an ID class with probability above one half, (N,) bool."""
+    """Return which images are called an ID class with probability above 0.5, (N,) bool, from logits (N, outputs)."""
     return torch.gt(logits.double().softmax(1)[:, :classes].max(1).values, 0.5)

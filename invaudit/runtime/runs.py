@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """The output of one run; DESIGN of the files: ``config.yaml``, ``environment.json``, ``records/``, ``scores/``."""
+    """The output of one run: ``config.yaml``, ``environment.json``, ``records/``, ``scores/``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -266,16 +266,25 @@ def ablation(folder: Path) -> Iterator[str]:
     yield from sides(folder)
     near = rows[(rows["group"] == "near") & (rows["status"] != "skipped")]
     by_seed = near.groupby(["network", "detector", "seed"])["auroc"].apply(lambda values: values.mean(skipna=False))
-    resistance = pd.read_csv(folder / "resistance.csv")
-    kept = {f"near, {score}": (by_seed["full", score], by_seed["refilled", score]) for score in OWN_SCORES}
-    for attack, found in resistance.groupby("attack", sort=False):
-        values = found.set_index(["network", "seed"])["resistance"]
-        kept[f"resistance to `{attack}`"] = (values["full"], values["refilled"])
-    yield "Effect of inversion: `full` less `refilled`, where noise and derived images stand in for inversions:"
-    yield table(("", "points"), ((name, interval_text(*paired(*pair))) for name, pair in kept.items()))
+    values = {f"near, {score}": by_seed.xs(score, level="detector") for score in OWN_SCORES}
+    for attack, found in pd.read_csv(folder / "resistance.csv").groupby("attack", sort=False):
+        values[f"resistance to `{attack}`"] = found.set_index(["network", "seed"])["resistance"]
+    yield "Effect of inversion, in points, each row paired over the seeds:"
+    yield table(
+        ("", *EFFECTS.values()),
+        (
+            (name, *(interval_text(*paired(by_network[one], by_network[other])) for one, other in EFFECTS))
+            for name, by_network in values.items()
+        ),
+    )
 
 
 OWN_SCORES = ("joint", "garbage-logit")
+EFFECTS = {
+    ("full", "refilled"): "half sharpened: `full` less `refilled`, which has noise and derived images instead",
+    ("unsharpened", "derived"): "none sharpened: `unsharpened` less `derived`, which has noise instead",
+}
+"""Networks with inversions and without, and how they differ."""
 
 
 def own_rows(summary: pd.DataFrame) -> Iterator[Row]:

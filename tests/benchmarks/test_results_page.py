@@ -78,19 +78,19 @@ def test_an_ablation_pairs_the_seeds(finished, tmp_path):
     folder = copied(finished, tmp_path / "ood-ablation", "summary")
     for name in ("table", "summary", *SIDES):
         rows = pd.read_csv(finished / f"{name}.csv")
-        twin = rows[rows["network"] == "full"].assign(network="refilled")
-        if name in ("table", "resistance"):
-            value = {"table": "auroc", "resistance": "resistance"}[name]
-            rows, twin = (
-                pd.concat([frame[frame["seed"] == 0].assign(seed=seed) for seed in range(5)]) for frame in (rows, twin)
-            )
-            twin[value] = twin[value] - 0.01 * (1 + twin["seed"])
-        peer = rows[rows["network"] == "plain"].assign(network="vos")
-        pd.concat([rows, twin, peer]).to_csv(folder / f"{name}.csv", index=False)
+        value = {"table": "auroc", "resistance": "resistance"}.get(name)
+        if value:
+            rows = pd.concat([rows[rows["seed"] == 0].assign(seed=seed) for seed in range(5)])
+        twins = [rows[rows["network"] == "plain"].assign(network="vos")]
+        for twin, gap in (("refilled", 0.01), ("unsharpened", 0.0), ("derived", 0.02)):
+            twins.append(rows[rows["network"] == "full"].assign(network=twin))
+            if value:
+                twins[-1][value] -= gap * (1 + twins[-1]["seed"])
+        pd.concat([rows, *twins]).to_csv(folder / f"{name}.csv", index=False)
     text = written(tmp_path)
-    # Gaps of 1 to 5 points: mean 3, and 2.776 standard errors of 0.707 to each side.
-    assert "| near, joint | +3.00 [+1.04; +4.96] |" in text
-    assert "| resistance to `sure` | +3.00 [+1.04; +4.96] |" in text
+    # Gaps of 1 to 5 points: mean 3, and 2.776 standard errors of 0.707 to each side; then twice as large.
+    assert "| near, joint | +3.00 [+1.04; +4.96] | +6.00 [+2.07; +9.93] |" in text
+    assert "| resistance to `sure` | +3.00 [+1.04; +4.96] | +6.00 [+2.07; +9.93] |" in text
     summary = pd.read_csv(finished / "summary.csv").set_index(["network", "detector", "ood_set"])["difference"]
     gaps = summary["plain"].unstack()[["mean-near", "worst-near"]]
     gaps = gaps[[name != name.lower() for name in gaps.index]]

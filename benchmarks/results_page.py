@@ -39,7 +39,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
   added as they are (`decisions/001-joint.md`).
 - Detectors of pytorch-ood that read whole feature maps, or train on images, are fitted on `map_images` training images
   of each `config.yaml`, and GradNorm and GradUncertainty, which need a gradient for each image, score `slow_images` of
-  each set. All others, and `joint` (which keeps at most 20,000), are fitted on all.
+  each set. KLMatching and TemperatureScaling are fitted on the held-out images that also scale `joint`. All others that
+  fit anything, and `joint` (which keeps at most 20,000 vectors), are fitted on all training images.
 - *FPR95*: OOD images accepted where 95 % of ID images are. *FPR95 ID*: ID images refused where 95 % of OOD images are.
 - *Groups*: near and far OOD; the near sets are *development* sets, which were looked at while choices were made;
   *shift*: the same classes from another source, so that a high figure says that such images are refused too, which may

@@ -32,8 +32,6 @@ def main(*command: str) -> None:
         command: Words in front of those of the command line, for runners that are one command.
     """
     words = [*command, *sys.argv[1:]]
-    # Models and detectors may be named as package.module:callable of the folder in which the command is given.
-    sys.path.append(str(Path.cwd()))
     try:
         _refuse_repeats(words)
         app(words)

@@ -44,7 +44,10 @@ def reconstruct(
 
     if method not in METHODS:
         raise ConfigError(f"--method {method!r} is unknown, expected one of {', '.join(METHODS)}")
-    settings = load_config(METHODS[method].settings, common.config, common.set, precision=common.precision)
+    kind = METHODS[method].settings
+    if common.precision and "precision" not in kind.model_fields:
+        raise ConfigError(f"--precision changes nothing with --method {method}; leave it out")
+    settings = load_config(kind, common.config, common.set, precision=common.precision)
     target = target.to(resolve_device(common.device or "auto"))
     images = load(reference) if reference else None
     inputs = (target.hash, method, str(common.seed()), images.hash if images else "")

@@ -32,7 +32,7 @@ def fit(
         as_it_is: Do not train: fit the detector to the model as it is.
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
     """
-    common.start("workers")
+    common.start("workers", *(("precision",) if as_it_is else ()))
     from invaudit.data import generator, load
     from invaudit.models import resolve_device
     from invaudit.ood import FitSettings, check

@@ -29,9 +29,9 @@ class Common:
     device: str | None = None
     "auto, cpu, cuda or cuda:K."
     precision: str | None = None
-    "Precision of training: auto, float32 or bfloat16."
+    "Precision of training, where there is some: auto, float32 or bfloat16."
     workers: int | None = None
-    "Jobs at a time; by default one for each core."
+    "Jobs at a time, for benchmarks; by default one for each core."
     resume: Annotated[bool, Parameter(negative="")] = False
     "Continue the run that --out holds."
     json: Annotated[bool, Parameter(negative="")] = False
@@ -84,6 +84,8 @@ class Model:
     def load(self) -> "Target | None":
         """Return the model, or None where none is named."""
         if self.model is None:
+            if self.input or self.mean or self.std:
+                raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
             return None
         from invaudit.models import load_target
 

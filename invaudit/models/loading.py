@@ -1,6 +1,5 @@
 """Model files: the MODEL grammar, read without executing anything."""
 
-import importlib
 import json
 import os
 import pickle
@@ -16,6 +15,7 @@ from invaudit.models.architectures import build
 from invaudit.models.target import InputSpec, Target
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 from invaudit.runtime.files import write_bytes
+from invaudit.runtime.named import import_named
 
 SCHEMA = 1
 WEIGHTS_FOLDER = "INVAUDIT_WEIGHTS"
@@ -154,7 +154,7 @@ def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
     if family == "torchvision":
         return _torchvision(name, outputs)
     try:
-        made = getattr(importlib.import_module(family), name)()
+        made = import_named(family, name)()
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise ModelError(
             f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"

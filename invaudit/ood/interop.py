@@ -14,7 +14,7 @@ def as_pytorch_ood(detector: Any, target: Target) -> Any:
     ``predict`` takes images (N, C, H, W) in [0, 1] and returns scores (N,) float32 on the CPU, higher = more OOD.
 
     Args:
-        detector: A fitted detector of ours.
+        detector: A fitted detector of ours: ``joint``, or a score of the logits.
         target: The network that it was fitted to.
 
     Returns:
@@ -28,6 +28,6 @@ def as_pytorch_ood(detector: Any, target: Target) -> Any:
             return self
 
         def predict(self, x: Tensor) -> Tensor:
-            return detector.score(collect(target, x)).float()
+            return detector.score(collect(target, x, keep_maps=False)).float()
 
     return Adapted()

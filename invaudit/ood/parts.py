@@ -18,7 +18,6 @@ NEIGHBOUR = 5
 BANK = 20_000
 """Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
-_SPARE = 8  # candidates beyond those asked for, whose distances are computed exactly
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,13 @@ def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
 
 def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Give the ``k`` least distances (B, k) of queries to a bank and where they are, nearest first, in chunks."""
-    bank = bank.float()
+    # In float64 throughout: on the unit sphere, images may lie closer together than float32 can order.
+    bank = bank.double()
     half_squares = bank.square().sum(1) / 2
-    candidates = min(k + _SPARE, len(bank))
     for part in queries.double().split(_CHUNK):
-        # Half the squared distance, less a term of the query alone: in float32 it tells who may be near, not how near.
-        rough = torch.addmm(half_squares, part.float(), bank.T, alpha=-1)
-        maybe = rough.topk(candidates, largest=False, sorted=False).indices
-        nearest = (bank[maybe].double() - part[:, None]).norm(dim=2).topk(k, largest=False)
-        yield nearest.values, maybe.gather(1, nearest.indices)
+        # Half the squared distance, less a term of the query alone: the same order, for one product of matrices.
+        where = torch.addmm(half_squares, part, bank.T, alpha=-1).topk(k, largest=False).indices
+        yield (bank[where] - part[:, None]).norm(dim=2), where
 
 
 def nearest_state(vectors: Tensor, _labels: Tensor) -> State:

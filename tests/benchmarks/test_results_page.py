@@ -170,6 +170,21 @@ def test_the_upper_bounds_are_judged_one_by_one(high, word, end):
     assert found[0][1].endswith(end)
 
 
+def test_being_ahead_names_the_best_row_of_each_aggregate_and_counts_those_that_ran():
+    base = [{"network": "plain", "ood_set": name, "status": "ok"} for name in ("mean-near", "worst-near")]
+    rows = [row | {"detector": "KNN", "difference": gap} for row, gap in zip(base, (-0.02, 0.03), strict=True)]
+    rows += [row | {"detector": "ASH", "difference": -0.01} for row in base]
+    rows += [row | {"detector": name, "status": status} for row in base
+             for name, status in (("MCM", "not-applicable"), ("DICE", "failed"))]  # fmt: skip
+    bounds = {"difference_low": float("nan"), "difference_high": float("nan"), "p_adjusted": float("nan")}
+    first, *_ = ahead(pd.DataFrame(rows).assign(auroc=0.9, **bounds), *COMPARED)
+    assert first[1:] == (
+        "mean-near: ASH, `plain`: -1.00; worst-near: KNN, `plain`: +3.00; of 4 rows (detector on a network) "
+        "2 ran, 1 not-applicable, 1 failed",
+        "**no**",
+    )
+
+
 def test_the_page_in_the_repository_is_the_one_that_the_records_give(tmp_path):
     out = tmp_path / "page.md"
     subprocess.run([sys.executable, SCRIPT, "--out", out], check=True)

@@ -13,7 +13,6 @@ def called(monkeypatch, capsys, tmp_path):
     def call(*words, cwd=tmp_path):
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["invaudit", *map(str, words)])
-        monkeypatch.setattr(sys, "path", [*sys.path])
         with pytest.raises(SystemExit) as end:
             main()
         output = capsys.readouterr()

@@ -88,6 +88,7 @@ def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
     ("command", "option"),
     [
         ("ood fit digits", "--workers"),
+        ("ood fit digits --as-it-is --model a.pth", "--precision"),
         ("invert", "--workers"),
         ("leakage reconstruct", "--workers"),
         ("leakage score a.npz b.npz c.npz", "--precision"),
@@ -99,11 +100,16 @@ def test_an_option_that_would_change_nothing_is_refused(called, tmp_path, comman
     refused(called(*command.split(), option, value), option, "leave it out", cwd=tmp_path)
 
 
+def test_what_a_model_takes_needs_the_model(called, tmp_path):
+    refused(called("ood", "fit", "digits", "--input", "1x8x8"), "--input", "--model", cwd=tmp_path)
+
+
 def test_an_architecture_may_be_a_module_of_the_current_folder(called, tmp_path):
     (tmp_path / "own_networks.py").write_text("def seven():\n    return 7\n")
     save_file({"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, tmp_path / "weights.safetensors")
     words = ("--model", "weights.safetensors", "--arch", "own_networks:seven", "--input", "1x2x2")
     refused(called("invert", *words), "own_networks:seven", "gave int", cwd=tmp_path)
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_bad_option_from_outside(tmp_path):

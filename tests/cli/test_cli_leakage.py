@@ -109,6 +109,7 @@ def test_reconstructions_of_another_size_and_corrupt_files_are_refused(given, ca
         ((), "--model is missing"),
         (("--model", "TARGET", "--method", "ktk"), "ktk"),
         (("--model", "TARGET", "--set", "stepps=3"), "did you mean 'steps'"),
+        (("--model", "TARGET", "--precision", "float32"), "--precision changes nothing with --method kkt"),
     ],
 )
 def test_reconstruct_refuses_what_it_cannot_do(given, called, tmp_path, options, message):

@@ -64,13 +64,18 @@ def test_nearest_part_agrees_with_scikit_learn():
 
 
 @pytest.mark.parametrize("k", [1, 5])
-@pytest.mark.parametrize("size", [5, 700], ids=["fewer than candidates", "more than one chunk of queries"])
-def test_nearest_distances_are_those_of_float64_for_copies_and_far_queries(k, size):
-    bank = torch.randn(size, 16, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("spread", [1.0, 1e-4], ids=["wide", "closer together than float32 can order"])
+def test_nearest_distances_are_exact_for_copies_and_for_far_queries(k, spread):
+    rng = torch.Generator().manual_seed(0)
+    bank = torch.randn(16, generator=rng) + spread * torch.randn(700, 16, generator=rng)
     bank[1:3] = bank[0]
-    queries = torch.cat([bank.double(), bank.double() + 1e-6, 1e4 * bank.flip(1).double()])
+    others = bank.double() + 0.1 * spread * torch.randn(700, 16, generator=rng)
+    queries = torch.cat([bank.double(), others, 1e4 * bank.flip(1).double()])
     expected = np.sort(cdist(queries.numpy(), bank.double().numpy()), axis=1)[:, k - 1]
-    np.testing.assert_allclose(kth_distance(queries, bank, k).numpy(), expected, rtol=1e-9, atol=1e-12)
+    found = kth_distance(queries, bank, k)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-12)
+    alone = torch.cat([kth_distance(query[None], bank, k) for query in others[:50]])
+    np.testing.assert_allclose(alone.numpy(), found[700:750].numpy(), rtol=1e-9)
 
 
 def test_whitened_part_is_the_least_mahalanobis_distance_to_a_training_vector():

@@ -1,6 +1,5 @@
 """One job: train one network with one seed, pass every image through it once, score with every detector."""
 
-import importlib
 import logging
 import time
 from collections import defaultdict
@@ -40,6 +39,7 @@ from invaudit.ood import (
 )
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
+from invaudit.runtime.named import import_named
 from invaudit.runtime.runs import RunFolder
 from invaudit.stats import conformal_threshold, expected_calibration_error, false_alarm_band
 
@@ -292,7 +292,7 @@ def _own_detector(path: str) -> Callable[[Fitting], Any]:
     if not found:
         raise SettingError(f"--detector {path!r}: expected package.module:Class")
     try:
-        kind = getattr(importlib.import_module(module), name)
+        kind = import_named(module, name)
     except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise SettingError(f"--detector {path!r}: {error}") from error
     return lambda fitting: kind().fit(fitting.train, fitting.train_labels)

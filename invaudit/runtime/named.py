@@ -1,0 +1,24 @@
+"""Objects that a user names as text."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+
+def import_named(module: str, name: str) -> Any:
+    """Return an attribute of a module; a module of the current folder is found too, after all installed ones.
+
+    Raises:
+        ImportError: There is no such module, or it cannot be imported.
+        AttributeError: It has no such attribute.
+        ValueError: The name of the module is empty.
+        SyntaxError: It is not Python.
+    """
+    # Only meanwhile: what else is imported must not come from the folder in which a command happens to be given.
+    here = os.getcwd()  # noqa: PTH109 - sys.path holds texts
+    sys.path.append(here)
+    try:
+        return getattr(import_module(module), name)
+    finally:
+        sys.path.remove(here)

@@ -17,8 +17,10 @@ def import_named(module: str, name: str) -> Any:
     """
     # Only meanwhile: what else is imported must not come from the folder in which a command happens to be given.
     here = os.getcwd()  # noqa: PTH109 - sys.path holds texts
-    sys.path.append(here)
+    added = [here] if here not in sys.path else []
+    sys.path.extend(added)
     try:
         return getattr(import_module(module), name)
     finally:
-        sys.path.remove(here)
+        for path in added:
+            sys.path.remove(path)

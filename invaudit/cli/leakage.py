@@ -45,8 +45,8 @@ def reconstruct(
     if method not in METHODS:
         raise ConfigError(f"--method {method!r} is unknown, expected one of {', '.join(METHODS)}")
     kind = METHODS[method].settings
-    if common.precision and "precision" not in kind.model_fields:
-        raise ConfigError(f"--precision changes nothing with --method {method}; leave it out")
+    if "precision" not in kind.model_fields:
+        common.refuse("precision", where=f"with --method {method}")
     settings = load_config(kind, common.config, common.set, precision=common.precision)
     target = target.to(resolve_device(common.device or "auto"))
     images = load(reference) if reference else None

@@ -44,11 +44,15 @@ class Common:
     def start(self, *unused: str) -> None:
         """Make the console as quiet as asked, and refuse options that the command has no use for."""
         console.configure(quiet=self.quiet or self.json)
-        for name in unused:
-            if getattr(self, name) is not None:
-                raise ConfigError(f"--{name} changes nothing in this command; leave it out")
+        self.refuse(*unused, where="in this command")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: expected at least 1")
+
+    def refuse(self, *unused: str, where: str) -> None:
+        """Refuse options that would change nothing."""
+        for name in unused:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"--{name} changes nothing {where}; leave it out")
 
     def folder(self, kind: str) -> Path:
         """Return the folder for the results; resuming needs its name."""

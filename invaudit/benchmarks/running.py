@@ -1,4 +1,4 @@
-"""What the runners share: jobs in worker processes."""
+"""What the runners share: jobs in worker processes, and what their numbers depend on."""
 
 import multiprocessing
 import os
@@ -8,8 +8,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from invaudit.models import resolve_device, resolve_precision
 from invaudit.runtime.console import notice, progress
 from invaudit.runtime.runs import RunFolder, log_to
+
+
+def computed_with(device: str) -> dict[str, Any]:
+    """Return what the numbers of a run depend on beside its settings, for ``environment.json``.
+
+    Raises:
+        SettingError: No such device.
+    """
+    precision = resolve_precision("auto", resolve_device(device))
+    return {"threads_per_job": 1, "auto_precision": str(precision).removeprefix("torch.")}
 
 
 def run_jobs(

@@ -63,6 +63,8 @@ def test_folder_is_complete(finished):
     }
     assert wanted | {"records", "scores", "figures", "report.html", "log.txt"} <= names
     assert stat.S_IMODE(finished.stat().st_mode) == 0o700
+    environment = json.loads((finished / "environment.json").read_text(encoding="utf-8"))
+    assert environment["auto_precision"] in ("float32", "bfloat16")
     assert load_config(type(settings_of(finished)), str(finished / "config.yaml")) == settings_of(finished)
 
 

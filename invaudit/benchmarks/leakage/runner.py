@@ -10,9 +10,8 @@ from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_job
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import Stored, make_tables
-from invaudit.benchmarks.running import run_jobs
+from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.data import load
-from invaudit.models import resolve_device
 from invaudit.models.loading import model_file
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
@@ -38,14 +37,14 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     Raises:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
-    resolve_device(settings.device)
+    about = computed_with(settings.device)
     data = load_data(settings)
     for job in target_jobs(settings):
         if job.target not in settings.released:
             draw_pool(settings, data, job.seed, job.target)
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), threads_per_job=1) as folder:
+    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
         notice("making tables")

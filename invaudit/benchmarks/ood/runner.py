@@ -10,7 +10,7 @@ from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.jobs import PIXELS, check_jobs, job_name, run_job
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
-from invaudit.benchmarks.running import run_jobs
+from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.report import ood_page
 from invaudit.report.ood.run import CONTROLS
 from invaudit.runtime.console import notice
@@ -38,7 +38,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
     """
     check_jobs(settings)
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, threads_per_job=1) as folder:
+    with RunFolder.open(out, settings, resume=resume, **computed_with(settings.device)) as folder:
         run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)

@@ -254,11 +254,12 @@ def ablation(folder: Path) -> Iterator[str]:
     """Give the parts of an ablation."""
     summary, rows = pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "table.csv")
     yield from heading(folder)
-    yield (
-        "What holds and what does not, against training-time baselines without outside data, each judged by scores of "
-        "pytorch-ood:"
-    )
-    yield table(("aim", "found", "holds"), ahead(summary, TRAINING_TIME))
+    if aims := list(ahead(summary, TRAINING_TIME)):
+        yield (
+            "What holds and what does not, against training-time baselines without outside data, each judged by scores "
+            "of pytorch-ood:"
+        )
+        yield table(("aim", "found", "holds"), aims)
     yield (
         "AUROC by network and score, with the difference to ours in mean-near. Training-time baselines of pytorch-ood "
         "are judged by its own scores too; `outlier-exposure-real` has seen real outliers and is an upper reference."
@@ -270,20 +271,24 @@ def ablation(folder: Path) -> Iterator[str]:
     values = {f"near, {score}": by_seed.xs(score, level="detector") for score in OWN_SCORES}
     for attack, found in pd.read_csv(folder / "resistance.csv").groupby("attack", sort=False):
         values[f"resistance to `{attack}`"] = found.set_index(["network", "seed"])["resistance"]
+    effects = {pair: text for pair, text in EFFECTS.items() if networks_of(folder).issuperset(pair)}
     yield "Effect of inversion, in points, each row paired over the seeds:"
     yield table(
-        ("", *EFFECTS.values()),
+        ("", *effects.values()),
         (
-            (name, *(interval_text(*paired(by_network[one], by_network[other])) for one, other in EFFECTS))
+            (name, *(interval_text(*paired(by_network[one], by_network[other])) for one, other in effects))
             for name, by_network in values.items()
         ),
     )
 
 
 OWN_SCORES = ("joint", "garbage-logit")
+WAYS = ("more", "longer", "border", "uncertain", "alike")
+"""Networks of `full` with its inversions made or used in another way (`decisions/007-what-inversion-earns.md`)."""
 EFFECTS = {
     ("full", "refilled"): "half sharpened: `full` less `refilled`, which has noise and derived images instead",
     ("unsharpened", "derived"): "none sharpened: `unsharpened` less `derived`, which has noise instead",
+    **{(name, "refilled"): f"`{name}` less `refilled`" for name in WAYS},
 }
 """Networks with inversions and without, and how they differ."""
 

@@ -51,10 +51,16 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Outliers:
-    """Images of no class for every step: ``draw(n, images, labels) -> (n, C, H, W)``, and their weight in the loss."""
+    """Images of no class for every step.
+
+    Attributes:
+        draw: ``draw(n, images, labels) -> (n, C, H, W)``, for the ID images and labels of a batch.
+        per_image: How many there are for each ID image, but at least one in a step.
+        weight: Of each in the loss.
+    """
 
     draw: Callable[[int, Tensor, Tensor], Tensor]
-    slots: int
+    per_image: float
     weight: float
 
 
@@ -165,7 +171,7 @@ def _step(
 ) -> Tensor:
     n = len(images)
     if outliers:
-        extra = outliers.draw(outliers.slots, images, labels)
+        extra = outliers.draw(max(1, round(outliers.per_image * n)), images, labels)
         images = torch.cat([images, extra])
         labels = torch.cat([labels, labels.new_full((len(extra),), -1)])
     if loss is not None:

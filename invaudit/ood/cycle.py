@@ -208,8 +208,8 @@ def train_network(
     if recipe.garbage:
         quantise = transform_of(data).quantise
         garbage = Garbage(recipe.garbage, target.spec.shape, own, quantise, real.images if real else None)
-        slots = round(recipe.garbage.slots * recipe.training.batch_size)
-        outliers = Outliers(_drawing(target, garbage, recipe.garbage, precision), slots, recipe.garbage.weight)
+        draw = _drawing(target, garbage, recipe.garbage, precision)
+        outliers = Outliers(draw, recipe.garbage.slots, recipe.garbage.weight)
         steps = recipe.training.steps_per_epoch(len(data))
         cycle = Cycle(target, recipe, garbage, held_out, own, steps_per_epoch=steps)
     history = train(

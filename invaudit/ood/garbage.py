@@ -1,6 +1,7 @@
 """What the garbage class sees in a step: noise, derived outliers, inversions, real outliers; sharpened if asked for."""
 
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -71,13 +72,14 @@ class Garbage:
             images: The ID batch that derived outliers are made from, (B, C, H, W) in [0, 1].
             labels: Its labels (B,).
         """
-        wanted = ((self.memory, self.settings.inversions), (self.real, self.settings.real))
-        from_images = round(n * self.settings.derived)
+        # Rounding the running ends, not each share, never gives more than n.
+        ends = accumulate((self.settings.derived, self.settings.inversions, self.settings.real), initial=0.0)
+        from_images, *drawn = (after - before for before, after in pairwise(round(n * end) for end in ends))
         parts = []
         if from_images:
             parts.append(self.quantise(derived(images.cpu(), labels.cpu(), from_images, self.rng)))
-        for source, share in wanted:
-            if (count := round(n * share)) and len(source):
+        for source, count in zip((self.memory, self.real), drawn, strict=True):
+            if count and len(source):
                 parts.append(source[torch.randint(len(source), (count,), generator=self.rng)])
         if left := n - sum(map(len, parts)):
             parts.append(self.quantise(noise(left, self.shape, self.rng, kinds=self.settings.noise_kinds)))

@@ -102,7 +102,7 @@ def test_after_step_is_called_and_further_state_is_resumed(few, make, tmp_path):
 
 def test_garbage_class_learns_its_outliers_and_weight_zero_learns_nothing_of_them(few, make):
     draws = generator(0, "tests/garbage")
-    outliers = Outliers(lambda n, images, _labels: torch.rand((n, *images.shape[1:]), generator=draws), 16, 1.0)
+    outliers = Outliers(lambda n, images, _labels: torch.rand((n, *images.shape[1:]), generator=draws), 0.5, 1.0)
     target = make("small-cnn", classes=10, garbage=True)
     train(target, few, QUICK.model_copy(update={"epochs": 6}), generator(0, "tests"), outliers=outliers)
     noise = torch.rand((100, 1, 8, 8), generator=draws)
@@ -113,12 +113,25 @@ def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
     target = make("small-cnn", classes=10, garbage=True)
     images, labels = few.floats(slice(0, 8)), few.labels[:8]
     extra = few.floats(slice(8, 12))
-    outliers = Outliers(lambda _n, _images, _labels: extra, 4, 0.5)
+    outliers = Outliers(lambda n, _images, _labels: extra[:n], 0.5, 0.5)
     found = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
     with torch.no_grad():
         own = -target(images).log_softmax(1)[torch.arange(8), labels]
         garbage = -target(extra).log_softmax(1)[:, 10]
     torch.testing.assert_close(found.detach(), (own.sum() + 0.5 * garbage.sum()) / 8)
+
+
+def test_a_smaller_batch_has_fewer_outliers_but_one(few, make):
+    seen = []
+
+    def draw(n, images, _labels):
+        seen.append((len(images), n))
+        return images[:n]
+
+    data = few.subset(slice(0, 2 * QUICK.batch_size + 1))
+    target = make("small-cnn", classes=10, garbage=True)
+    train(target, data, QUICK.model_copy(update={"epochs": 1}), generator(0, "tests"), outliers=Outliers(draw, 0.25, 1))
+    assert seen == [*[(QUICK.batch_size, round(0.25 * QUICK.batch_size))] * 2, (1, 1)]
 
 
 def test_labels_that_do_not_fit_are_refused(few, make):

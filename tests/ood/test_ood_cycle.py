@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from invaudit.data import Transform, benchmark, generator
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, collect
 from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network, with_garbage
+from invaudit.ood import garbage as garbage_module
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.runtime import SettingError
 
@@ -36,16 +38,28 @@ def batch(n=20):
     return torch.rand(n, 1, 8, 8), torch.arange(n) % 7
 
 
-def test_garbage_keeps_its_shares_and_grey_levels():
+def test_garbage_keeps_its_shares_and_grey_levels(monkeypatch):
+    flat = {"derived": 0.25, "inversions": 0.5, "noise": 0.75}
+    monkeypatch.setattr(garbage_module, "derived", lambda _i, _l, n, _rng: torch.full((n, 1, 8, 8), flat["derived"]))
+    monkeypatch.setattr(garbage_module, "noise", lambda n, *_, **__: torch.full((n, 1, 8, 8), flat["noise"]))
     garbage = Garbage(recipe().garbage, (1, 8, 8), generator(0, "g"), QUANTISE)
-    garbage.remember(torch.full((10, 1, 8, 8), 0.5))
+    garbage.remember(torch.full((10, 1, 8, 8), flat["inversions"]))
     drawn = garbage.draw(40, *batch())
     assert drawn.shape == (40, 1, 8, 8)
-    assert int((drawn == drawn[0, 0, 0, 0].item()).flatten(1).all(1).sum()) <= 40
-    levels = (drawn * 255).round().to(torch.uint8).unique()
-    assert len(levels) <= 17
-    remembered = QUANTISE(torch.full((1,), 0.5)).float() / 255
-    assert int((drawn == remembered).flatten(1).all(1).sum()) == 10
+    grey = {name: QUANTISE(torch.tensor([value])).item() / 255 for name, value in flat.items()}
+    found = {name: int((drawn - value).abs().flatten(1).amax(1).lt(1e-6).sum()) for name, value in grey.items()}
+    assert found == {"derived": 20, "inversions": 10, "noise": 10}
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.0), (0.2, 0.4, 0.4), (0.1, 0.45, 0.45), (1 / 3, 1 / 3, 1 / 3)])
+def test_garbage_gives_as_many_images_as_it_is_asked_for(shares):
+    derived, inversions, real = shares
+    left = 1 - sum(shares)
+    chosen = GarbageSettings(noise=max(left, 0), derived=derived, inversions=inversions, real=real)
+    garbage = Garbage(chosen, (1, 8, 8), generator(0, "g"), QUANTISE, torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
+    garbage.remember(torch.ones(10, 1, 8, 8))
+    for n in range(1, 70):
+        assert len(garbage.draw(n, *batch())) == n
 
 
 def test_sharpened_images_are_more_of_a_class_and_the_network_is_a_guest(splits):
@@ -148,8 +162,32 @@ def test_the_cycle_adds_inversions_after_every_epoch_but_the_last(splits):
     assert not made.target.training
 
 
-def test_selective_exclusion_adds_fewer(splits):
-    assert trained(splits, recipe(exclude="uncertain")).inversions <= trained(splits, recipe()).inversions
+def cycle_of(splits, **garbage):
+    chosen = recipe(**garbage)
+    target = trained(splits, chosen).target
+    source = Garbage(chosen.garbage, (1, 8, 8), generator(0, "g"), QUANTISE)
+    return cycle.Cycle(target, chosen, source, splits.fit, generator(0, "cycle"), steps_per_epoch=2)
+
+
+def test_selective_exclusion_takes_what_is_less_certain_than_id_images(splits):
+    one = cycle_of(splits, exclude="uncertain")
+    share = one._uncertain(splits.fit.floats()).double().mean()
+    assert 0.03 <= share <= 0.06
+    one(2)
+    assert one.excluded == len(one.garbage.memory)
+    everything = cycle_of(splits)
+    everything(2)
+    assert one.excluded < everything.excluded == 35
+
+
+def test_a_diverged_inversion_adds_nothing_and_the_next_generator_is_new(splits, monkeypatch, caplog):
+    one = cycle_of(splits)
+    before = one.inverter
+    monkeypatch.setattr(type(before), "run", lambda *_: SimpleNamespace(outcome="diverged", message="not finite"))
+    one(2)
+    assert (one.cycles, one.excluded, len(one.garbage.memory)) == (1, 0, 0)
+    assert one.inverter is not before
+    assert "not finite" in caplog.text
 
 
 def test_same_seed_same_network_other_seed_another(splits):

@@ -1,12 +1,13 @@
 """A classifier with its OOD detector: fitted, calibrated, saved and loaded as one."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from invaudit.data import ImageSet, Splits, split
@@ -17,13 +18,13 @@ from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
 from invaudit.ood.recipes import Recipe
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import DataError, ModelError
-from invaudit.runtime.files import read_json, write_bytes, write_json
+from invaudit.runtime.files import content_hash, read_json, write_bytes, write_json
 from invaudit.stats import conformal_p_values, conformal_threshold
 
 SIZES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
 ALPHA = 0.05
 FEWEST_PER_CLASS = 10
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ class GuardedClassifier:
         """
         save_target(self.target, folder / "network.safetensors")
         state = {**self.joint.state_dict(), "calibration": self.calibration}
-        write_bytes(folder / "detector.safetensors", save({name: value.contiguous() for name, value in state.items()}))
-        write_json(folder / "guard.json", {"schema": SCHEMA, "target_hash": self.target.hash, **self.about})
+        detector = save({name: value.contiguous() for name, value in state.items()})
+        write_bytes(folder / "detector.safetensors", detector)
+        hashes = {"target_hash": self.target.hash, "detector_hash": content_hash(detector)}
+        write_json(folder / "guard.json", {"schema": SCHEMA, **hashes, **self.about})
 
     @staticmethod
     def load(folder: Path) -> "GuardedClassifier":
@@ -107,12 +110,16 @@ class GuardedClassifier:
                 f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"
             )
         try:
-            with safe_open(folder / "detector.safetensors", "pt") as file:
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            detector = (folder / "detector.safetensors").read_bytes()
+            state = load(detector)
             calibration = state.pop("calibration")
         except (SafetensorError, OSError, KeyError) as error:
             raise ModelError(f"{folder / 'detector.safetensors'} is missing or damaged; fit it again") from error
-        rest = {name: value for name, value in about.items() if name not in ("schema", "target_hash")}
+        if about.get("detector_hash") != content_hash(detector):
+            raise ModelError(
+                f"{folder}: detector.safetensors is not the detector that guard.json describes; fit it again"
+            )
+        rest = {name: value for name, value in about.items() if name not in ("schema", "target_hash", "detector_hash")}
         return GuardedClassifier(target, Joint().load_state_dict(state), calibration, rest)
 
 
@@ -164,7 +171,7 @@ def fit(
             too optimistic.
         recipe: How to train.
         rng: Source of everything random but the synthetic outliers that weigh the detector's parts.
-        start: A trained network to start from; a garbage class is added where the recipe has one.
+        start: A trained network to start from, which stays as it is; a garbage class is added where the recipe has one.
         as_it_is: Do not train ``start``.
         arch: Architecture of a new network.
         device: Where to train; by default where ``start`` is, or the CPU.
@@ -181,7 +188,7 @@ def fit(
     if start is None:
         target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.has_garbage_class)
     else:
-        target = with_garbage(start) if recipe.has_garbage_class and not as_it_is else start
+        target = with_garbage(start) if recipe.has_garbage_class and not as_it_is else deepcopy(start)
     target = target.to(device or target.device)
     steps = 0
     if not as_it_is:

@@ -30,8 +30,9 @@ LEAST_WEIGHT = 0.01
 class Scale:
     """How far out a value of one part is among held-out ID images.
 
-    Up to the 90 % quantile u: -log(1 - rank / (n + 1)). Above: log 10 + (s - u) / b with b the mean excess over u, the
-    exponential tail that peaks over a threshold suggest (Pickands 1975); unbounded, so that no two far images tie.
+    Up to the 90 % quantile u: -log(1 - rank / (n + 1)). Above: (s - u) / b more than at u, with b the mean excess over
+    u, the exponential tail that peaks over a threshold suggest (Pickands 1975); unbounded, so that no two far images
+    tie.
     """
 
     reference: Tensor
@@ -44,10 +45,8 @@ class Scale:
         spread = excess.sum() / (self.reference > threshold).sum().clamp_min(1)
         spread = spread.clamp_min(1e-9 * self.reference.abs().max().clamp_min(1e-300))
         # Ranks by linear interpolation between order statistics: a step function would give ties.
-        rank = _interpolated_rank(values, self.reference)
-        body = -torch.log1p(-rank / (n + 1))
-        at_threshold = -math.log1p(-(1 + TAIL * (n - 1)) / (n + 1))
-        return torch.where(values <= threshold, body, at_threshold + (values - threshold) / spread)
+        rank = _interpolated_rank(values.clamp_max(threshold), self.reference)
+        return -torch.log1p(-rank / (n + 1)) + (values - threshold).clamp_min(0) / spread
 
 
 def mean_error(aurocs: Iterable[float]) -> float:

@@ -68,12 +68,13 @@ def test_saved_and_loaded_it_gives_identical_scores(guard, images, noise, tmp_pa
     assert torch.equal(again.accept(images, 0.1), guard.accept(images, 0.1))
 
 
-def test_another_network_in_the_folder_is_noticed(guard, images, tmp_path):
+@pytest.mark.parametrize("part", ["network", "detector"])
+def test_a_file_of_another_guard_in_the_folder_is_noticed(guard, images, tmp_path, part):
     guard.save(tmp_path)
     other = fit(images, RECIPE, generator(1, "guard"), arch="small-cnn")
     other.save(tmp_path / "other")
-    (tmp_path / "other" / "network.safetensors").replace(tmp_path / "network.safetensors")
-    with pytest.raises(ModelError, match="not the network"):
+    (tmp_path / "other" / f"{part}.safetensors").replace(tmp_path / f"{part}.safetensors")
+    with pytest.raises(ModelError, match=f"not the {part}"):
         GuardedClassifier.load(tmp_path)
 
 
@@ -116,6 +117,9 @@ def test_a_users_own_module_is_scored_as_it_is(images, noise):
     assert auroc(guard.score(images).numpy(), guard.score(noise).numpy()) > 0.95
     tuned = fit(images, RECIPE, generator(0, "own"), start=target)
     assert tuned.target.has_garbage
+    assert target.hash == before
+    plain = fit(images, RECIPE.model_copy(update={"garbage": None}), generator(0, "own"), start=target)
+    assert plain.target.hash != before
     assert target.hash == before
 
 

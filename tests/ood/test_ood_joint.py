@@ -174,6 +174,13 @@ def test_scale_rises_is_continuous_and_never_ties_far_out():
     assert float(Scale(exponential)(again).mean()) == pytest.approx(1.0, abs=0.05)
 
 
+def test_scale_does_not_fall_where_held_out_scores_are_equal():
+    below, above = torch.linspace(0, 0.5, 85), torch.linspace(1.5, 2, 5)
+    reference = torch.cat([below, torch.ones(10), above]).double()
+    values = torch.cat([torch.linspace(0, 3, 3_001, dtype=torch.float64), torch.tensor([1.000001])]).sort().values
+    assert (Scale(reference)(values).diff() >= 0).all()
+
+
 def test_energy_part_leaves_the_garbage_class_out():
     train, labels = sample(300, 0)
     queries = sample(20, 2, shift=1.0)[0].logits

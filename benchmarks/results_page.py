@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t
 
-from invaudit.benchmarks.ood.settings import OURS
-from invaudit.benchmarks.ood.tables import AGGREGATES
+from invaudit.benchmarks.ood.settings import AGGREGATES, OURS
 from invaudit.ood import PARTS
 from invaudit.report import is_baseline
 from invaudit.report.printing import DASH, p_text

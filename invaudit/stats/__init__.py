@@ -4,12 +4,11 @@ Everything here takes and gives numpy arrays, needs numpy and scipy only, and kn
 """
 
 from invaudit.stats.bootstrap import (
-    Draws,
     SeedDraws,
     bootstrap_auroc,
     combine,
-    draws,
     percentile_interval,
+    resample_images,
     resample_seeds,
     two_sided_p,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "ALPHA",
     "DESIGNS",
     "Design",
-    "Draws",
     "Estimate",
     "Membership",
     "Observational",
@@ -50,7 +48,6 @@ __all__ = [
     "conformal_threshold",
     "control_half_width",
     "decide",
-    "draws",
     "epsilon_lower_bound",
     "expected_calibration_error",
     "false_alarm_band",
@@ -62,6 +59,7 @@ __all__ = [
     "null_standard_error",
     "percentile_interval",
     "ranking",
+    "resample_images",
     "resample_seeds",
     "scoring_limit",
     "strata",

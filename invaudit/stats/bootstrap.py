@@ -5,7 +5,6 @@ AUROC that needs no new sort. The counts of an image over all resamples lie side
 image to all of them is one step. What compares two detectors subtracts their draws one by one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,19 +23,6 @@ Over = Literal["images", "images and seeds"]
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """How often each resample holds each image.
-
-    Attributes:
-        id_counts: (n_id, B) uint8; the ID resample b goes with the OOD resample b of every set.
-        ood_counts: OOD set -> (n_ood, B) uint8.
-    """
-
-    id_counts: NDArray[np.uint8]
-    ood_counts: dict[str, NDArray[np.uint8]]
-
-
-@dataclass(frozen=True, eq=False)
 class SeedDraws:
     """How much each resample weighs each seed.
 
@@ -49,30 +35,24 @@ class SeedDraws:
     over: Over
 
 
-def draws(n_id: int, n_ood_by_set: Mapping[str, int], rng: np.random.Generator, *, n_draws: int = 1000) -> Draws:
-    """Draw resamples of the images, ID and each OOD set apart, each of its own size and with replacement.
+def resample_images(n: int, rng: np.random.Generator, *, n_draws: int = 1000) -> NDArray[np.uint8]:
+    """Draw resamples of the images of one set, each of its own size and with replacement.
+
+    What shares the images has to share the draws: detectors, and seeds where the set is the same for all of them.
 
     Args:
-        n_id: Number of ID images.
-        n_ood_by_set: OOD set -> number of its images; the order makes no difference.
+        n: Number of images.
         rng: Source of the draws.
         n_draws: Number of resamples B. Their number limits p-values: see `two_sided_p`.
 
     Returns:
-        The counts: one byte per image and resample, since no image is drawn more than 255 times.
+        (n, B) how often each resample holds each image; one byte each, since no image is drawn more than 255 times.
 
     Raises:
         SettingError: A count below 1.
     """
-    at_least_one(n_draws, "n_draws")
-    sizes = {"n_id": n_id} | {f"n_ood of {name}": n_ood_by_set[name] for name in sorted(n_ood_by_set)}
-    id_counts, *ood_counts = (_multinomial(at_least_one(n, name), n_draws, rng) for name, n in sizes.items())
-    return Draws(id_counts, dict(zip(sorted(n_ood_by_set), ood_counts, strict=True)))
-
-
-def _multinomial(n: int, n_draws: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Counts of n draws from n images, (n, n_draws); many times quicker than one binomial per image."""
-    counts = np.empty((n_draws, n), dtype=np.uint8)
+    counts = np.empty((at_least_one(n_draws, "n_draws"), at_least_one(n, "n")), dtype=np.uint8)
+    # Many times quicker than one binomial per image.
     for row in counts:
         row[:] = np.bincount(rng.integers(n, size=n), minlength=n)
     return np.ascontiguousarray(counts.T)

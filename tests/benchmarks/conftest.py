@@ -14,7 +14,7 @@ SMALL = {
     "slow_images": 20,
     "synthetic_images": 4,
     "networks": {
-        "random": {"trained": False},
+        "random": {"trained": False, "baselines": ["MaxSoftmax", "KNN"], "tuned": True},
         "plain": {"baselines": True},
         "full": {"garbage": {"noise": 0.25, "derived": 0.5, "inversions": 0.25, "per_cycle": 35}},
     },

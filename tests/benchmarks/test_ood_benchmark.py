@@ -11,7 +11,19 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.jobs import Job, _false_alarms
-from invaudit.benchmarks.ood.tables import AGGREGATES, METRICS, SUMMARY, TABLE, make_side_tables, make_table, read_jobs
+from invaudit.benchmarks.ood.settings import AGGREGATES
+from invaudit.benchmarks.ood.tables import (
+    METRICS,
+    SUMMARY,
+    TABLE,
+    Paired,
+    Stored,
+    _adjusted,
+    make_side_tables,
+    make_summary,
+    make_table,
+    read_jobs,
+)
 from invaudit.data import generator
 from invaudit.models import InputSpec, Target, build
 from invaudit.ood import PARTS
@@ -36,9 +48,8 @@ def pair(finished, row):
     with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
         own = arrays[f"{row.detector}::id-test"]
         if row.ood_set == "control-split":
-            half = arrays["half"] if "half" in arrays.files else np.arange(len(own)) % 2 == 1
             # Slow detectors score evenly spaced images.
-            half = half[np.linspace(0, len(half) - 1, len(own)).round().astype(int)]
+            half = arrays["half"][np.linspace(0, len(arrays["half"]) - 1, len(own)).round().astype(int)]
             return own[~half], own[half]
         return own, arrays[f"{row.detector}::{row.ood_set}"]
 
@@ -100,6 +111,9 @@ def test_id_accuracy_counts_garbage_as_an_error(finished, table):
     for (seed, network), rows in table[table["network"] != "none"].groupby(["seed", "network"]):
         with np.load(finished / "scores" / f"seed-{seed}" / f"{network}.npz") as arrays:
             expected = np.mean(arrays["predictions"] == arrays["labels"])
+            if network == "full":
+                called = arrays["predictions"] == 7
+                np.testing.assert_array_equal(called, arrays["garbage-logit::id-test"] > 0)
         np.testing.assert_allclose(rows.loc[rows["status"] == "ok", "id_accuracy"], expected)
 
 
@@ -110,10 +124,13 @@ def test_summary_comes_from_the_table(table, summary):
         if row.ood_set in AGGREGATES:
             how, groups = AGGREGATES[row.ood_set]
             own = own[own["group"].isin(groups)]
-            by_seed = own.groupby("seed")["auroc"].agg("mean" if how == "mean" else "min")
         else:
-            by_seed = own[own["ood_set"] == row.ood_set].set_index("seed")["auroc"]
-        assert row.auroc == pytest.approx(by_seed.mean(), abs=1e-12)
+            how, own = "mean", own[own["ood_set"] == row.ood_set]
+        for metric in METRICS:
+            worst = "max" if metric.startswith("fpr") else "min"
+            by_seed = own.groupby("seed")[metric].agg("mean" if how == "mean" else worst)
+            assert getattr(row, metric) == pytest.approx(by_seed.mean(), abs=1e-12)
+        by_seed = own.groupby("seed")["auroc"].agg("mean" if how == "mean" else "min")
         assert row.auroc_sd == pytest.approx(np.std(by_seed, ddof=1), abs=1e-12)
         assert row.seeds == 2
 
@@ -128,10 +145,89 @@ def test_differences_are_row_minus_ours(summary):
         rows["difference"] <= rows["difference_high"] + 1e-9
     )
     assert inside.mean() > 0.95
-    theirs = rows["detector"] != rows["detector"].str.lower()
+    theirs = (rows["detector"] != rows["detector"].str.lower()) & (rows["network"] != "random")
     assert "fDBD" in set(rows.loc[theirs, "detector"])
     assert rows.loc[theirs, "p_adjusted"].between(0, 1).all()
     assert rows.loc[~theirs, "p_adjusted"].isna().all()
+
+
+def test_a_copy_of_ours_differs_by_nothing(finished, settings):
+    jobs = read_jobs(finished, settings)
+    for job in jobs:
+        if job.network == "plain":
+            source = next(one for one in jobs if (one.seed, one.network) == (job.seed, "full"))
+            job.record["detectors"]["Copy"] = {"status": "ok", "reason": "", "seconds": 0.0}
+            joint = {name: scores for name, scores in source.arrays.items() if name.startswith("joint::")}
+            job.arrays.update({name.replace("joint", "Copy"): scores for name, scores in joint.items()})
+    found = make_summary(jobs, make_table(jobs, "digits"), settings)
+    copies = found[(found["detector"] == "Copy") & (found["group"] != "control")]
+    assert len(copies) == len(AGGREGATES) + 5
+    assert (copies[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+    assert (copies["p_adjusted"] == 1).all()
+
+
+def test_seeds_share_the_resamples_of_images_that_they_share(settings):
+    def stored(seed, test):
+        sets = {"splits": {"test": {"count": 9, "hash": test}}, "ood": {"letters": {"count": 12, "hash": "same"}}}
+        return Stored(seed, "full", {"sets": sets}, {})
+
+    counts = Paired([stored(0, "some"), stored(1, "others")], settings).counts
+    np.testing.assert_array_equal(counts[0, "letters"], counts[1, "letters"])
+    assert (counts[0, "id-test"] != counts[1, "id-test"]).any()
+    assert counts[0, "id-test"].shape == (9, settings.draws)
+
+
+def test_a_missing_set_is_a_row_with_its_reason_and_in_no_mean(finished, settings):
+    jobs = read_jobs(finished, settings)
+    for job in jobs:
+        sets = job.record["sets"]
+        del sets["ood"]["letters"]
+        sets["missing"]["letters"] = "letters: no such file"
+        for name in [name for name in job.arrays if name.endswith("::letters")]:
+            del job.arrays[name]
+    table = make_table(jobs, "digits")
+    rows = table[table["ood_set"] == "letters"]
+    assert len(rows)
+    assert (rows["status"] == "skipped").all()
+    assert (rows["reason"] == "letters: no such file").all()
+    found = make_summary(jobs, table, settings)
+    ours = found[(found["network"] == "full") & (found["detector"] == "joint")].set_index("ood_set")
+    assert (ours.loc["letters", "status"], ours.loc["mean-near", "n_sets"]) == ("skipped", 1)
+    assert ours.loc["mean-near", "auroc"] == ours.loc["held-out-digits", "auroc"]
+
+
+def test_a_family_for_holm_is_all_baselines_of_an_aggregate_or_of_the_sets_of_a_group():
+    rows = [
+        ("plain", "KNN", "mean-near", "near", 0.01),
+        ("noise", "KNN", "mean-near", "near", 0.04),
+        ("random", "KNN", "mean-near", "near", 0.001),
+        ("full", "garbage-logit", "mean-near", "near", 0.001),
+        ("plain", "KNN", "letters", "near", 0.02),
+        ("plain", "KNN", "held-out-digits", "near", 0.03),
+        ("noise", "KNN", "letters", "near", 0.01),
+        ("plain", "KNN", "photos", "far", 0.02),
+        ("noise", "KNN", "photos", "far", float("nan")),
+    ]
+    summary = pd.DataFrame(rows, columns=["network", "detector", "ood_set", "group", "p"])
+    nothing = float("nan")
+    # By hand: the smallest p times 2 or 3, the next times one less, and never below the one before.
+    expected = [0.02, 0.04, nothing, nothing, 0.04, 0.04, 0.03, 0.02, nothing]
+    np.testing.assert_allclose(_adjusted(summary), expected)
+
+
+def test_only_the_baselines_that_are_named_run_and_are_tuned(table):
+    rows = set(table.loc[table["network"] == "random", "detector"])
+    assert {name for name in rows if name != name.lower()} == {"MaxSoftmax", "MaxSoftmax@tuned", "KNN", "KNN@tuned"}
+    assert (table.loc[(table["network"] == "random") & (table["detector"] == "KNN@tuned"), "status"] == "ok").all()
+
+
+def test_the_halves_of_a_seed_are_the_same_for_networks_and_pixels(finished):
+    halves = [np.load(path)["half"] for path in sorted((finished / "scores" / "seed-0").glob("*.npz"))
+              if "-" not in path.stem]  # fmt: skip
+    assert len(halves) == 4
+    assert all((half == halves[0]).all() for half in halves)
+    # Not every other image: classes may take turns.
+    assert 0.3 < (halves[0] == np.arange(len(halves[0])) % 2).mean() < 0.7
 
 
 def test_every_network_detector_and_set_has_a_row(table, settings):
@@ -228,6 +324,13 @@ def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished,
     job.score(target, {"Fussy": score}, {"attack-sure": torch.rand(3, 1, 8, 8)}, None)
     assert set(job.arrays) == {"Fussy::id-test"}
     assert job.record["detectors"]["Fussy"]["reason"] == "ValueError: too few"
+    for name, shown in {"Wide": "(5, 1)", "Short": "(4,)", "One": "()"}.items():
+        taken = {"Wide": np.s_[:, :1], "Short": np.s_[:4, 0], "One": np.s_[0, 0]}[name]
+        job.score(target, {name: lambda found, name=name, taken=taken: {name: found.logits[taken]}},
+                  {"id-test": torch.rand(5, 1, 8, 8)}, None)  # fmt: skip
+        assert job.record["detectors"][name]["status"] == "failed"
+        assert f"scores of shape {shown}, expected (5,)" in job.record["detectors"][name]["reason"]
+        assert set(job.arrays) == {"Fussy::id-test"}
 
     stored = read_jobs(finished, settings)
     network = next(job for job in stored if job.network == "plain")
@@ -248,18 +351,35 @@ def test_networks_of_a_seed_share_splits_and_sets(finished, settings):
         assert all(record["sets"] == records[0]["sets"] for record in records)
 
 
+class Distance:
+    """A detector as a user may write one."""
+
+    def fit(self, activations, labels):
+        self.means = torch.stack([activations.features[labels == label].mean(0) for label in labels.unique()])
+        return self
+
+    def score(self, activations):
+        return torch.cdist(activations.features, self.means).min(1).values
+
+
 def test_a_network_may_say_how_its_inversions_are_made(finished, settings, tmp_path):
     full = settings.networks["full"]
     own = {
         name: full.model_copy(update={"inversion": settings.inversion.model_copy(update=change)})
         for name, change in {"same": {}, "sure": {"hot": True}}.items()
     }
-    changed = settings.model_copy(update={"networks": {"full": full, **own}, "seeds": (0,)})
-    folder = run(changed, tmp_path / "own", workers=1) / "scores" / "seed-0"
+    own["same"] = own["same"].model_copy(update={"baselines": ("MaxSoftmax",)})
+    more = {"networks": {"full": full, **own}, "seeds": (0,), "detectors": (f"{__name__}:Distance",)}
+    folder = run(settings.model_copy(update=more), tmp_path / "own", workers=1) / "scores" / "seed-0"
     stored = finished / "scores" / "seed-0" / "full.npz"
     full, same, sure = (np.load(path)["joint::letters"] for path in (stored, folder / "same.npz", folder / "sure.npz"))
     assert (same == full).all()
     assert (sure != full).any()
+    # A detector of the user's own runs beside the named baselines.
+    table = pd.read_csv(tmp_path / "own" / "table.csv")
+    mine = table[(table["detector"] == f"{__name__}:Distance") & (table["ood_set"] == "letters")]
+    assert mine["network"].tolist() == ["same"]
+    assert (mine["status"] == "ok").all()
 
 
 def test_halves_of_the_calibration_images_are_drawn_at_random():

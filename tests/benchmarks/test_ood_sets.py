@@ -44,3 +44,30 @@ def test_classes_that_show_an_id_class_are_left_out(folder):
     np.testing.assert_array_equal(images[:, 0].numpy(), kept)
     with pytest.raises(DataError, match="no image of nine"):
         load_sets(chosen(without={"one": 1, "nine": 99}), 0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_test_images_are_the_same_for_all_seeds_and_the_splits_are_not():
+    first, second = (load_sets(chosen(), seed).splits for seed in (0, 1))
+    assert first.test.hash == second.test.hash
+    assert first.train.hash != second.train.hash
+
+
+NEAR = {"name": "others", "data": "others:test", "group": "near"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ood": [NEAR, NEAR]}, "an OOD set is called 'others'"),
+        *(({"ood": [NEAR | {"name": name}]}, f"an OOD set is called '{name}'")
+          for name in ("id-test", "calibrate", "control-same", "worst", "mean-near", "attack-sure")),
+        ({"ood": [NEAR | {"name": "a/b"}]}, "should match"),
+        ({"networks": {"none": {}, "full": {}}}, "a network is called 'none'"),
+        ({"networks": {"full": {"tuned": True}}}, "no baselines are named"),
+        ({"networks": {"full": {}}, "detectors": ["mine:Detector"]}, "no network has baselines"),
+    ],
+)  # fmt: skip
+def test_names_that_are_taken_and_settings_that_change_nothing_are_refused(change, said):
+    with pytest.raises(ValueError, match=said):
+        OODBenchmark.model_validate(SMALL | {"id": "shapes", "ood": [NEAR]} | change)

@@ -11,8 +11,8 @@ from invaudit.stats import (
     auroc,
     bootstrap_auroc,
     combine,
-    draws,
     percentile_interval,
+    resample_images,
     resample_seeds,
     two_sided_p,
 )
@@ -22,9 +22,9 @@ from invaudit.stats import (
 def test_weights_equal_resampled_arrays(decimals):
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=60).round(decimals), rng.normal(0.5, 1, size=90).round(decimals)
-    counts = draws(60, {"set": 90}, rng, n_draws=40)
-    got = bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"])
-    for value, a, b in zip(got, counts.id_counts.T, counts.ood_counts["set"].T, strict=True):
+    id_counts, ood_counts = (resample_images(n, rng, n_draws=40) for n in (60, 90))
+    got = bootstrap_auroc(x, y, id_counts, ood_counts)
+    for value, a, b in zip(got, id_counts.T, ood_counts.T, strict=True):
         again_x, again_y = np.repeat(x, a), np.repeat(y, b)
         assert value == auroc(again_x, again_y)
         is_ood = np.repeat([0, 1], [len(again_x), len(again_y)])
@@ -44,31 +44,20 @@ def test_real_weights_equal_scikit_learn():
 def test_many_resamples_equal_one_draw_at_a_time():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=30_000).round(2), rng.normal(size=20_000).round(2)
-    counts = draws(len(x), {"set": len(y)}, rng, n_draws=11)
-    whole = bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"])
-    parts = [
-        bootstrap_auroc(x, y, *(part[:, i : i + 1] for part in (counts.id_counts, counts.ood_counts["set"])))
-        for i in range(11)
-    ]
+    counts = [resample_images(n, rng, n_draws=11) for n in (len(x), len(y))]
+    whole = bootstrap_auroc(x, y, *counts)
+    parts = [bootstrap_auroc(x, y, *(part[:, i : i + 1] for part in counts)) for i in range(11)]
     assert np.array_equal(whole, np.concatenate(parts))
 
 
-def test_draws_are_multinomial_and_repeatable():
-    first, second = (
-        draws(40, sets, np.random.default_rng(4), n_draws=3000) for sets in ({"b": 7, "a": 25}, {"a": 25, "b": 7})
-    )
-    assert first.id_counts.shape == (40, 3000)
-    assert list(first.ood_counts) == ["a", "b"]
-    for counts, again in (
-        (first.id_counts, second.id_counts),
-        (first.ood_counts["a"], second.ood_counts["a"]),
-        (first.ood_counts["b"], second.ood_counts["b"]),
-    ):
-        n = len(counts)
-        assert np.array_equal(counts, again)
-        assert (counts.sum(axis=0) == n).all()
-        assert counts.mean(axis=1) == pytest.approx(1, abs=0.1)
-        assert counts.astype(float).var() == pytest.approx(1 - 1 / n, rel=0.05)
+@pytest.mark.parametrize("n", [7, 40])
+def test_resamples_are_multinomial_and_repeatable(n):
+    counts, again = (resample_images(n, np.random.default_rng(4), n_draws=3000) for _ in range(2))
+    assert counts.shape == (n, 3000)
+    assert np.array_equal(counts, again)
+    assert (counts.sum(axis=0) == n).all()
+    assert counts.mean(axis=1) == pytest.approx(1, abs=0.1)
+    assert counts.astype(float).var() == pytest.approx(1 - 1 / n, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +80,8 @@ def test_refuses_counts_that_do_not_fit(a, b, error, word):
 def test_refuses_counts_below_one():
     rng = np.random.default_rng(0)
     for call in (
-        lambda: draws(0, {"set": 3}, rng),
-        lambda: draws(3, {"set": 0}, rng),
-        lambda: draws(3, {}, rng, n_draws=0),
+        lambda: resample_images(0, rng),
+        lambda: resample_images(3, rng, n_draws=0),
         lambda: resample_seeds(0, rng),
         lambda: resample_seeds(5, rng, n_draws=0),
     ):
@@ -145,10 +133,8 @@ def test_null_differences_are_rejected_no_more_often_than_promised():
     p = []
     for _ in range(300):
         ours, other = rng.normal(size=(2, 60)), rng.normal(1, 1, size=(2, 80))
-        counts = draws(60, {"set": 80}, rng, n_draws=400)
-        a, b = (
-            bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"]) for x, y in zip(ours, other, strict=True)
-        )
+        counts = [resample_images(n, rng, n_draws=400) for n in (60, 80)]
+        a, b = (bootstrap_auroc(x, y, *counts) for x, y in zip(ours, other, strict=True))
         p.append(two_sided_p(a - b))
     assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from invaudit.stats import auroc, auroc_interval, bootstrap_auroc, draws
+from invaudit.stats import auroc, auroc_interval, bootstrap_auroc, resample_images
 
 Z = 1.959963984540054
 
@@ -34,8 +34,7 @@ def test_equals_the_placement_formula(n_id, n_ood, decimals):
 def test_agrees_with_the_bootstrap():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=400).round(1), rng.normal(1, 1, size=600).round(1)
-    counts = draws(400, {"set": 600}, rng, n_draws=4000)
-    resampled = bootstrap_auroc(x, y, counts.id_counts, counts.ood_counts["set"])
+    resampled = bootstrap_auroc(x, y, *(resample_images(n, rng, n_draws=4000) for n in (400, 600)))
     estimate = auroc_interval(x, y)
     assert estimate.value == pytest.approx(roc_auc_score(np.repeat([0, 1], [400, 600]), np.r_[x, y]), abs=1e-12)
     assert estimate.high - estimate.low == pytest.approx(2 * Z * resampled.std(ddof=1), rel=0.05)

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood.sets import Sets, halves, load_sets, synthetic
-from invaudit.benchmarks.ood.settings import OURS, Network, OODBenchmark
+from invaudit.benchmarks.ood.settings import (
+    ATTACK,
+    CALIBRATE,
+    CONTROL_SAME,
+    ID_TEST,
+    OURS,
+    PIXELS,
+    Network,
+    OODBenchmark,
+)
 from invaudit.data import STATISTICS, ImageSet, generator, load, torchvision
 from invaudit.data.images import eight_bits
 from invaudit.inversion import InversionSettings, Inverter
@@ -37,7 +46,7 @@ from invaudit.ood import (
     train_network,
     tuned,
 )
-from invaudit.runtime.errors import SettingError
+from invaudit.runtime.errors import SettingError, ShapeError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.named import import_named
 from invaudit.runtime.runs import RunFolder
@@ -45,9 +54,7 @@ from invaudit.stats import conformal_threshold, expected_calibration_error, fals
 
 logger = logging.getLogger(__name__)
 Scorer = Callable[[Activations], dict[str, Tensor]]
-PIXELS = "none"
 ALPHA = 0.05
-ID_TEST, CONTROL_SAME, CALIBRATE = "id-test", "control-same", "calibrate"
 SLOW = ("GradNorm", "GradUncertainty")
 """They take a gradient in all weights for each image: milliseconds each."""
 
@@ -62,6 +69,7 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> No
     with threads(1):
         sets = load_sets(settings, seed)
         job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
+        job.arrays["half"] = halves(len(sets.splits.test), seed).numpy()
         for name, arrays in job.pictures.items():
             write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-{name}.npz", npz_bytes(arrays))
         write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}.npz", npz_bytes(job.arrays))
@@ -124,6 +132,10 @@ class Job:
                         continue
                     with self.detector(name):
                         for row, scores in scorers[name](given).items():
+                            if scores.shape != (len(given),):
+                                raise ShapeError(
+                                    f"{row} gives scores of shape {tuple(scores.shape)}, expected ({len(given)},)"
+                                )
                             found[name][f"{row}::{where}"].append(finite(scores, row))
             logits[where] = torch.cat(parts)
         for name in filter(self.works, scorers):
@@ -277,7 +289,8 @@ def _baselines(
     makers: dict[str, Callable[[Fitting], Any]] = {name: BASELINES[name].detector for name in names}
     if choices.tuned:
         against = collect(target, synthetic(sets, seed, settings.synthetic_images)).classes_only(classes)
-        makers |= {f"{name}@tuned": lambda fitting, name=name: tuned(name, fitting, against)[0] for name in TUNABLE}
+        tunable = [name for name in names if name in TUNABLE]
+        makers |= {f"{name}@tuned": lambda fitting, name=name: tuned(name, fitting, against)[0] for name in tunable}
     makers |= {path: _own_detector(path) for path in settings.detectors}
     scorers: dict[str, Scorer] = {}
     for name, make in makers.items():
@@ -306,7 +319,6 @@ def _describe(job: Job, target: Target, sets: Sets, logits: Tensor, seed: int) -
         "labels": labels,
         "predictions": found,
         "confidence": sure,
-        "half": halves(len(labels), seed).numpy(),
     }
     job.record["classes"] = target.classes
     job.record["calibration"] = {"ece": expected_calibration_error(sure, found == labels), "alpha": ALPHA}
@@ -339,7 +351,7 @@ def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict
         rng = generator(seed, f"attack/{name}")
         job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)
         if images is not None:
-            made[f"attack-{name}"] = images
+            made[ATTACK + name] = images
     return made
 
 

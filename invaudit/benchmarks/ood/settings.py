@@ -1,8 +1,8 @@
 """Settings of an OOD benchmark: one YAML for each published table."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
@@ -12,12 +12,28 @@ from invaudit.runtime.settings import Settings
 
 OURS = ("full", "joint")
 """Network and detector that every other row is compared with."""
+PIXELS = "none"
+"""The network of the pixel statistics."""
+ID_TEST, CALIBRATE = "id-test", "calibrate"
+CONTROL_SAME, CONTROL_SPLIT = "control-same", "control-split"
+AGGREGATES = {
+    "mean-near": ("mean", ("near",)),
+    "mean-far": ("mean", ("far",)),
+    "worst-near": ("worst", ("near",)),
+    "worst": ("worst", ("near", "far")),
+}
+ATTACK = "attack-"
+"""Sets of images that fresh generators make are named so."""
+TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Of a network, an attack or an OOD set: a part of file names."""
 
 
 class OODSet(Settings):
     """One OOD set: its name in tables, its DATA and its group."""
 
-    name: str
+    name: Name
     data: str
     group: Literal["near", "far", "seen", "shift"]
     without: dict[str, int] = Field(default={})
@@ -47,6 +63,8 @@ class Network(Settings):
             raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
         if self.inversion and not (self.garbage and self.garbage.inversions):
             raise ValueError("inversion is set, but garbage holds no inversions; give them a share, or leave it out")
+        if self.tuned and not self.baselines:
+            raise ValueError("tuned is set, but no baselines are named that could be tuned; name some, or leave it out")
         share = self.garbage.real if self.garbage else 0
         if (self.real is not None) != bool(share):
             raise ValueError(
@@ -72,12 +90,12 @@ class OODBenchmark(Settings):
     calibrate: int = Field(default=1_000, ge=20)
     """Held-out ID images for thresholds."""
     test: int | None = Field(default=None, ge=2)
-    """ID test images, drawn at random; None: all."""
+    """ID test images, drawn at random, the same for all seeds; None: all."""
     arch: str = "cnn"
     training: TrainingSettings
     inversion: InversionSettings
-    networks: dict[str, Network] = Field(min_length=1)
-    attacks: dict[str, InversionSettings] = Field(min_length=1)
+    networks: dict[Name, Network] = Field(min_length=1)
+    attacks: dict[Name, InversionSettings] = Field(min_length=1)
     """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
     attack_images: int = Field(default=500, ge=1)
     """Fresh inversions that each of them makes."""
@@ -90,8 +108,8 @@ class OODBenchmark(Settings):
     detectors: tuple[str, ...] = ()
     """Further detectors, ``package.module:Class``."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    draws: int = Field(default=1_000, ge=1)
-    """Bootstrap draws."""
+    draws: int = Field(default=10_000, ge=1)
+    """Bootstrap draws: at least 40 for each baseline of a family, or Holm's correction can never call a difference."""
     device: str = "auto"
 
     @model_validator(mode="after")
@@ -100,6 +118,14 @@ class OODBenchmark(Settings):
             raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
+        if PIXELS in self.networks:
+            raise ValueError(f"a network is called {PIXELS!r}, as the rows of the pixel statistics are; rename it")
+        names = [one.name for one in self.ood]
+        for name in names:
+            if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK):
+                raise ValueError(f"an OOD set is called {name!r}, as another set or row of the tables is; rename it")
+        if self.detectors and not any(network.baselines for network in self.networks.values()):
+            raise ValueError("detectors are named, but no network has baselines: true; they run beside these")
         for network in self.networks.values():
             check_loss(network.loss, network.garbage, self.training)
         if self.id != "digits" and not self.ood:

@@ -12,28 +12,36 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, CONTROL_SAME, ID_TEST, PIXELS, evenly, job_name
-from invaudit.benchmarks.ood.settings import OURS, OODBenchmark
+from invaudit.benchmarks.ood.jobs import ALPHA, evenly, job_name
+from invaudit.benchmarks.ood.settings import (
+    AGGREGATES,
+    ATTACK,
+    CALIBRATE,
+    CONTROL_SAME,
+    CONTROL_SPLIT,
+    ID_TEST,
+    OURS,
+    PIXELS,
+    OODBenchmark,
+)
 from invaudit.report import is_baseline
 from invaudit.runtime.console import progress
-from invaudit.runtime.files import content_hash, read_json
+from invaudit.runtime.files import read_json
 from invaudit.runtime.seeds import child
 from invaudit.stats import (
-    Draws,
     SeedDraws,
     auroc_interval,
     bootstrap_auroc,
     combine,
     conformal_threshold,
-    draws,
     holm,
     percentile_interval,
     ranking,
+    resample_images,
     resample_seeds,
     two_sided_p,
 )
 
-CONTROL_SPLIT = "control-split"
 TRIVIAL = 0.98
 TABLE = (
     "id_set", "seed", "network", "detector", "ood_set", "group", "trivial", "n_id", "n_ood", "auroc", "auroc_low",
@@ -45,12 +53,6 @@ SUMMARY = (
     "reason",
 )  # fmt: skip
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id")
-AGGREGATES = {
-    "mean-near": ("mean", ("near",)),
-    "mean-far": ("mean", ("far",)),
-    "worst-near": ("worst", ("near",)),
-    "worst": ("worst", ("near", "far")),
-}
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,7 @@ class Stored:
         return None if other is None else (own, other)
 
     def half(self, n: int) -> np.ndarray:
-        """Return which ID images play OOD in the control-split."""
-        if "half" not in self.arrays:
-            return np.arange(n) % 2 == 1
+        """Return which of the n ID images that a detector has seen play OOD in the control-split."""
         half = self.arrays["half"]
         return half[evenly(len(half), n)]
 
@@ -206,12 +206,25 @@ def _over(values: Any, how: str, *, rising: bool) -> pd.Series:
 
 
 class Paired:
-    """Differences to ours, over the same resamples of images for all detectors, ID images shared by all sets."""
+    """Differences to ours, over the same resamples of images for all detectors.
+
+    ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
+    them do not become more by being scored by more networks.
+    """
 
     def __init__(self, jobs: list[Stored], settings: OODBenchmark) -> None:
         self.jobs = {(job.seed, job.network): job for job in jobs}
         self.seeds = settings.seeds
-        self.draws = {seed: _draws(self.jobs[seed, OURS[0]].record["sets"], settings.draws) for seed in settings.seeds}
+        drawn: dict[str, np.ndarray] = {}
+        self.counts: dict[tuple[int, str], np.ndarray] = {}
+        for seed in settings.seeds:
+            sets = self.jobs[seed, OURS[0]].record["sets"]
+            for name, about in {ID_TEST: sets["splits"]["test"], **sets["ood"]}.items():
+                images = about["hash"]
+                if images not in drawn:
+                    rng = np.random.default_rng(child(0, f"bootstrap/{images}"))
+                    drawn[images] = resample_images(about["count"], rng, n_draws=settings.draws)
+                self.counts[seed, name] = drawn[images]
         rng = np.random.default_rng(child(settings.seeds[0], "bootstrap/seeds"))
         self.seed_draws: SeedDraws = resample_seeds(len(settings.seeds), rng, n_draws=settings.draws)
         self.cache: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray] | None] = {}
@@ -237,11 +250,9 @@ class Paired:
             pair = self.jobs[seed, network].pair(detector, ood_set)
             if pair is None:
                 return None
-            counts = self.draws[seed]
             values.append(ranking(*pair).auroc)
-            resampled.append(
-                bootstrap_auroc(*pair, _of(counts.id_counts, pair[0]), _of(counts.ood_counts[ood_set], pair[1]))
-            )
+            counts = (_of(self.counts[seed, name], own) for name, own in zip((ID_TEST, ood_set), pair, strict=True))
+            resampled.append(bootstrap_auroc(*pair, *counts))
         return np.array(values), np.stack(resampled)
 
     def difference(self, network: str, detector: str, ood_sets: list[str], how: Any) -> dict[str, float]:
@@ -278,15 +289,6 @@ def _of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Return the counts of the images that a detector has seen, all or evenly spaced ones."""
     n = len(counts)
     return counts if len(scores) == n else counts[evenly(n, len(scores))]
-
-
-def _draws(sets: dict[str, Any], n_draws: int) -> Draws:
-    """Return the resamples of one seed's images; seeds that share their images share their resamples."""
-    test = sets["splits"]["test"]
-    sizes = {name: about["count"] for name, about in sets["ood"].items()}
-    images = content_hash(test["hash"], *(sets["ood"][name]["hash"] for name in sorted(sizes)))
-    rng = np.random.default_rng(child(0, f"bootstrap/{images}"))
-    return draws(test["count"], sizes, rng, n_draws=n_draws)
 
 
 def _adjusted(summary: pd.DataFrame) -> pd.Series:
@@ -353,7 +355,7 @@ def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]
                 share = float((found > 0).mean())
                 tables["decisions"].append({**head, "ood_set": ood_set, "n": len(found), "garbage": share})
         for attack, outcome in job.record.get("attacks", {}).items():
-            fooled = job.arrays.get(f"fooled::attack-{attack}")
+            fooled = job.arrays.get(f"fooled::{ATTACK}{attack}")
             about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
             detectors = [] if fooled is None else list(_attacked(job, attack, fooled))
             ours = next((row for row in detectors if row["detector"] == OURS[1]), {})

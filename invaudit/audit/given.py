@@ -15,6 +15,7 @@ from invaudit.leakage import (
     PAPERS_COUNT,
     TABLE,
     Audit,
+    Blind,
     Metrics,
     Pool,
     Reconstructions,
@@ -115,8 +116,10 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
         if not isinstance(metric, dict):
             metric.embed(given.floats(slice(1)))  # images too small for it are refused before anything is written
     hashes = {"reconstructions": given.hash, "members": members.hash, "controls": controls.hash}
+    notice("measuring the pool without the target")
+    tested, blind = stratified(pool, np.random.default_rng(child(settings.seeds[0], "strata")), most=settings.most)
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(hashes.values())) as folder:
-        _score(settings, folder.path, given, pool, reference, metrics)
+        _score(settings, folder.path, given, tested, blind, reference, metrics)
         neighbours = _neighbours(given, members, controls, metrics, folder.path / "work")
         write_csv(folder.path / "neighbours.csv", as_table(neighbours, NEIGHBOURS))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
@@ -134,14 +137,20 @@ def _file(data: str) -> Path | None:
 
 
 def _score(
-    settings: ScoreSettings, folder: Path, given: ImageSet, pool: Pool, reference: Tensor | None, metrics: Metrics
+    settings: ScoreSettings,
+    folder: Path,
+    given: ImageSet,
+    tested: Pool,
+    blind: Blind,
+    reference: Tensor | None,
+    metrics: Metrics,
 ) -> None:
     seed = settings.seeds[0]
-    notice("measuring the pool without the target")
-    tested, blind = stratified(pool, np.random.default_rng(child(seed, "strata")), most=settings.most)
     images, design = tested.images.floats(), tested.design
     audit = Audit(images, tested.images.labels, design, metrics, seed=seed, stage="score", draws=settings.draws)
-    found = Reconstructions(given.floats(), given.labels, torch.zeros(len(given), dtype=torch.int64), "given")
+    # Where the pool has no classes, those of the reconstructions say nothing.
+    labels = given.labels if tested.labelled else torch.full_like(given.labels, -1)
+    found = Reconstructions(given.floats(), labels, torch.zeros(len(given), dtype=torch.int64), "given")
     notice("searching the nearest images")
     audit.method(METHOD, lambda: found)
     about = describe_pool(

@@ -146,7 +146,8 @@ def score(
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, audit.json, neighbours.csv")
     verdict = read_json(folder / "audit.json")["targets"][0]["verdict"]
-    return 3 if fail_on and verdict in ("leak", fail_on) else 0
+    # A test that failed has no verdict, which is no better than an inconclusive one.
+    return 3 if fail_on and (verdict or "inconclusive") in ("leak", fail_on) else 0
 
 
 def _metric(text: str) -> tuple[str, int | None]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.audits import Audit, Metrics, Row, describe_pool, make_metrics, not_audited, noted
     from invaudit.leakage.blind import Blind, blind_baseline
     from invaudit.leakage.judging import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
-    from invaudit.leakage.membership_signals import membership_scores
+    from invaudit.leakage.membership_signals import SIGNALS
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
     from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
@@ -34,8 +34,9 @@ __getattr__, __all__ = attach(
         "Pool": "pool",
         "RECIPES": "targets",
         "Reconstructions": "reconstruction",
-        "Scored": "scoring",
         "Row": "audits",
+        "SIGNALS": "membership_signals",
+        "Scored": "scoring",
         "TABLE": "judging",
         "TargetRecipe": "targets",
         "adjusted": "judging",
@@ -48,7 +49,6 @@ __getattr__, __all__ = attach(
         "judged": "judging",
         "make_metrics": "audits",
         "make_pool": "pool",
-        "membership_scores": "membership_signals",
         "not_audited": "audits",
         "noted": "audits",
         "papers_count": "scoring",

@@ -131,7 +131,7 @@ def span_score(target: Target, initial: Mapping[str, Tensor], images: Tensor, *,
     multiple = 1.0 if rank is None else float((before * after).sum() / before.square().sum())
     _, values, directions = torch.linalg.svd(after - multiple * before, full_matrices=False)
     # Below this, a direction is the rounding of float32 training.
-    kept = directions[: rank or max(1, int((values > 1e-4 * values[0]).sum()))]
+    kept = directions[: rank or max(1, int((values > 1e-4 * values[0]).sum()))].cpu()
     inputs = torch.cat([a[:, 0] for a, _ in signals([target], name, images, labels)])
     outside = inputs - inputs @ kept.T @ kept
     return -outside.square().sum(1) / inputs.square().sum(1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from invaudit.data import generator
 from invaudit.leakage.attribution import attribute
 from invaudit.leakage.blind import Blind, blind_baseline
-from invaudit.leakage.membership_signals import SIGNALS, membership_scores
+from invaudit.leakage.membership_signals import SIGNALS
 from invaudit.leakage.planted import degraded_copies, unrelated
 from invaudit.leakage.reconstruction import Reconstructions
 from invaudit.leakage.scoring import best_similarity, papers_count, score_reconstructions, sign_of
@@ -23,7 +23,7 @@ from invaudit.models import Target
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 from invaudit.runtime.seeds import child
 from invaudit.similarity import Metric, MissingWeightsError, make_metric
-from invaudit.stats import Design, membership, scoring_limit
+from invaudit.stats import Design, Pairs, membership, scoring_limit
 
 logger = logging.getLogger(__name__)
 BLOCK = 512
@@ -139,8 +139,8 @@ class Audit:
         """Measure what needs no reconstruction: attribution, and the usual membership scores."""
         if attribution:
             self.membership("attribution", lambda: attribute(target, self.images, self.labels))
-        for name, values in membership_scores(target, self.images, self.labels).items():
-            self.membership(name, lambda values=values: values)
+        for name, signal in SIGNALS.items():
+            self.membership(name, lambda signal=signal: signal(target, self.images, self.labels))
 
     def method(self, name: str, make: Callable[[], Reconstructions]) -> None:
         """Reconstruct by one method, test what it gave by every metric, and measure membership by it."""
@@ -175,7 +175,7 @@ class Audit:
             return measure
         row: Row = {}
         with noted(row, f"{name}:{metric}"):
-            scored = score_reconstructions(found.images, self.images, measure)
+            scored = score_reconstructions(found.images, self.images, measure, together=self._together())
             test = scored.test(self.design, self._rng(f"verdict/{name}:{metric}"), draws=self.draws)
             self.nearest[name] |= {f"{metric}-index": scored.index, f"{metric}-value": scored.value}
             row |= {
@@ -197,6 +197,11 @@ class Audit:
             return
         given = (found.images, found.labels, found.restart, self.images, self.labels, measure)
         self.membership(key, lambda: best_similarity(*given))
+
+    def _together(self) -> int:
+        """Return the largest number of images of one group; the labels of a pair move together too, but apart."""
+        groups = None if isinstance(self.design, Pairs) else self.design.group
+        return 1 if groups is None else int(np.unique(groups, return_counts=True)[1].max())
 
     def _rng(self, what: str) -> np.random.Generator:
         return np.random.default_rng(child(self.seed, f"{self.stage}/{what}"))
@@ -248,10 +253,11 @@ def describe_pool(
     for name, metric in metrics.items():
         if isinstance(metric, dict) or reference is None:
             continue
-        copied = _similarity(copies, images, metric)
+        copied = None
         for count in sorted(counts):
             row: Row = {}
             with noted(row, f"scoring limit of {name}"):
+                copied = _similarity(copies, images, metric) if copied is None else copied
                 others = unrelated(reference, count, generator(seed, f"{stage}/unrelated/{count}"))
                 limit = scoring_limit(
                     _similarity(others, images, metric),

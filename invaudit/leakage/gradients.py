@@ -165,6 +165,8 @@ def _calls(target: Target, name: str, images: Tensor, labels: Tensor, score: Sco
         with borrowed(target), torch.enable_grad():
             inputs = images.to(target.device, target.head.weight.dtype).requires_grad_()
             scores = score(target(inputs), labels.to(target.device))
+            if not seen:
+                raise ModelError(f"the layer {name!r} is not called as a module, so that its gradients are not seen")
             derivatives = torch.autograd.grad(scores.sum(), [output for _, output in seen])
     finally:
         handle.remove()

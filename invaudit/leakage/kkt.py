@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -50,7 +50,7 @@ class KKTSettings(Settings):
     multiplier_rate: float = Field(default=0.01, gt=0)
     """Of Adam for the roots of the multipliers, in multiples of their start."""
 
-    sharpness: tuple[float, float] = (2.0, 50.0)
+    sharpness: tuple[PositiveFloat, PositiveFloat] = (2.0, 50.0)
     """Of the smoothed derivative of ReLU, at the start and at the end of the run; geometric between."""
 
     prior: float = Field(default=0.01, ge=0)

@@ -7,41 +7,56 @@ from torch.nn import functional
 from invaudit.leakage.gradients import check_pool, squared_lengths
 from invaudit.models import Target, collect
 
-SIGNALS = ("loss", "margin", "gradient-norm")
-"""Names of the scores."""
 
-
-def membership_scores(target: Target, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """Return scores of a pool by what the target makes of each image; higher = more likely a member.
+def loss(target: Target, images: Tensor, labels: Tensor) -> Tensor:
+    """Return minus the cross-entropy of each image, (N,) float64 on the CPU; higher = more likely a member.
 
     Args:
         target: Borrowed in eval mode.
         images: (N, C, H, W) in [0, 1].
         labels: (N,) int64, their classes.
 
-    Returns:
-        ``loss`` (minus the cross-entropy), ``margin`` (logit of the class minus the largest other) and
-        ``gradient-norm`` (minus the length of the gradient of the cross-entropy by the weights of linear and
-        convolutional layers), each (N,) float64 on the CPU.
-
     Raises:
         ShapeError: Images or labels of the wrong shape.
         SettingError: A label or a pixel outside its range.
         ModelError: A logit is not finite.
 
-    Source: Yeom et al. (arXiv 1709.01604) for the loss, Nasr et al. (arXiv 1812.00910) for the gradient.
+    Source: Yeom et al. (arXiv 1709.01604).
+    """
+    wanted, others = _logits(target, images, labels)
+    # Written by the margin to the logsumexp: the log-probability of a sure answer would round to 0.
+    return -functional.softplus(others.logsumexp(1) - wanted[:, 0])
+
+
+def margin(target: Target, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the logit of the class minus the largest other, (N,) float64; arguments and errors as for ``loss``."""
+    wanted, others = _logits(target, images, labels)
+    return (wanted - others).amin(1)
+
+
+def gradient_norm(target: Target, images: Tensor, labels: Tensor) -> Tensor:
+    """Return minus the length of the gradient of the cross-entropy by the weights, (N,) float64; else as ``loss``.
+
+    The weights are those of linear and convolutional layers.
+
+    Raises:
+        ModelError: Such a layer is not called as a module.
+
+    Source: Nasr et al. (arXiv 1812.00910).
     """
     check_pool(target, images, labels)
+    return -torch.stack(list(squared_lengths(target, images, labels, _cross_entropy).values())).sum(0).sqrt()
+
+
+SIGNALS = {"loss": loss, "margin": margin, "gradient-norm": gradient_norm}
+"""Scores of a pool by name."""
+
+
+def _logits(target: Target, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logit of the class (N, 1), and all logits with that one at minus infinity."""
+    check_pool(target, images, labels)
     logits = collect(target, images.float(), keep_maps=False).logits.double()
-    wanted = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    squared = torch.stack(list(squared_lengths(target, images, labels, _cross_entropy).values())).sum(0)
-    return {
-        # Written by the margin to the logsumexp: the log-probability of a sure answer would round to 0.
-        "loss": -functional.softplus(others.logsumexp(1) - wanted[:, 0]),
-        "margin": (wanted - others).amin(1),
-        "gradient-norm": -squared.sqrt(),
-    }
+    return logits.gather(1, labels[:, None]), logits.scatter(1, labels[:, None], -torch.inf)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +28,20 @@ class Pool:
         design: Who is a member.
         source: (N,) position of each image among the members or the controls as they were given.
         dropped: Images left out because they are both member and control, or copies of another one.
+        labelled: Whether the images have classes.
     """
 
     images: ImageSet
     design: Design
     source: NDArray[np.int64]
     dropped: int
+    labelled: bool
 
     def subset(self, positions: NDArray[np.int64]) -> "Pool":
         """Return the pool of these images."""
         chosen = self.images.subset(torch.from_numpy(positions))
-        return Pool(chosen, self.design.subset(positions), self.source[positions], self.dropped)
+        design = self.design.subset(positions)
+        return replace(self, images=chosen, design=design, source=self.source[positions])
 
 
 def make_pool(
@@ -117,7 +120,8 @@ def make_pool(
     else:
         group = groups and np.concatenate([groups[side][places[side]] for side in (0, 1)])[order]
         design = Observational(member, labels.numpy(), group)
-    return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped)
+    labelled = bool(members.labels.min() >= 0)
+    return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped, labelled)
 
 
 def stratified(pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int | None = None) -> tuple[Pool, Blind]:
@@ -139,7 +143,7 @@ def stratified(pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int
     blind = blind_baseline(tested.images.floats(), design, rng)
     found = strata(tested.images.labels.numpy(), blind.score, bins, group=design.group)
     design = Observational(design.member, found, design.group)
-    return Pool(tested.images, design, tested.source, tested.dropped), blind
+    return replace(tested, design=design), blind
 
 
 def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int64]:

@@ -13,8 +13,8 @@ from invaudit.similarity import Metric, nearest, paired_ssim
 from invaudit.stats import Design, VerdictTest, verdict_test
 
 LIST = 64
-"""Nearest pool images kept of each reconstruction: enough for any relabelling of a balanced pool to find both labels
-among them, but for a probability of 2 ** -63."""
+"""Nearest units of the pool kept of each reconstruction: enough for any relabelling of a balanced pool to find both
+labels among them, but for a probability of 2 ** -63."""
 
 PAPERS_WINDOW, PAPERS_LIMIT = 3, 0.4
 AT_ONCE = 500
@@ -39,19 +39,22 @@ class Scored:
         return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws)
 
 
-def score_reconstructions(images: Tensor, pool: Tensor, metric: Metric, *, records: Path | None = None) -> Scored:
+def score_reconstructions(
+    images: Tensor, pool: Tensor, metric: Metric, *, together: int = 1, records: Path | None = None
+) -> Scored:
     """Search the nearest pool images of every reconstruction, blind to membership and labels.
 
     Args:
         images: (R, C, H, W) reconstructions in [0, 1].
         pool: (N, C, H, W) members and controls together, in [0, 1].
         metric: From ``invaudit.similarity.make_metric``.
+        together: Largest number of pool images whose labels move together: all of them may come first in a list.
         records: Folder for the state of the search, so that it can be resumed.
 
     Returns:
         For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
-    found = nearest(images, pool, metric, min(LIST, len(pool)), records=records)
+    found = nearest(images, pool, metric, min(LIST * together, len(pool)), records=records)
     return Scored(found.index.numpy(), found.value.numpy(), sign_of(metric))
 
 

@@ -109,7 +109,8 @@ def _interval(scores: NDArray[np.float64], design: Design) -> Estimate:
         both = n_above / (n_above - 1) if design.name == "pairs" else 0.0
         variance = above @ above * n_above / (n_above - 1) + below @ below * n_below / (n_below - 1)
         variance += 2 * both * (above @ below)
-        if variance > 0:
+        # Below this it is the rounding of zero, as where both images of every pair have one score.
+        if variance > 1e-12 * (above @ above + below @ below):
             step = ndtri(1 - TAIL) * np.sqrt(variance) / (value * (1 - value))
             low, high = expit(logit(value) - step), expit(logit(value) + step)
             return Estimate(value, float(low), float(high), len(scores), "DeLong over units, logit scale")

@@ -141,6 +141,33 @@ def test_copies_of_images_of_few_groups_are_few_units(made, tmp_path):
     assert row["distinct_hits"] <= n_groups
 
 
+def test_groups_of_near_copies_are_tested_too(made, tmp_path):
+    rng = generator(0, "alike")
+    for name, start in (("members", 0), ("controls", 40)):
+        ones = load(f"{made}/members.npz").floats(slice(start, start + 40)).repeat_interleave(16, 0)
+        save(tmp_path / f"{name}.npz", (ones + 0.03 * torch.randn(ones.shape, generator=rng)).clamp(0, 1))
+    lines = ["side,index,group"]
+    lines += [f"{side},{i},{side}-{i // 16}" for side in ("member", "control") for i in range(640)]
+    (tmp_path / "groups.csv").write_text("\n".join(lines))
+    given = {name: f"{tmp_path}/{name}.npz" for name in ("members", "controls")}
+    changes = {**given, "groups": tmp_path / "groups.csv", "reconstructions": f"{made}/copies.npz@0:10", "draws": 199}
+    row = pd.read_csv(score(settings(made, **changes), tmp_path / "run") / "table.csv").iloc[0]
+    assert row["status"] == "ok"
+    assert row["distinct_hits"] <= 10
+
+
+def test_without_classes_of_the_pool_those_of_the_reconstructions_say_nothing(made, tmp_path):
+    for name in ("members", "controls", "copies"):
+        save(tmp_path / f"{name}.npz", load(f"{made}/{name}.npz").floats())
+    pool = {name: f"{tmp_path}/{name}.npz" for name in ("members", "controls")}
+    scores = []
+    for folder, copies in ((made, "labelled"), (tmp_path, "not")):
+        given = {**pool, "reconstructions": f"{folder}/copies.npz", "draws": 99}
+        rows = pd.read_csv(score(settings(made, **given), tmp_path / copies) / "membership.csv").set_index("score")
+        scores.append(rows.loc["given:ssim", "auroc"])
+    assert scores[0] == scores[1] > 0.5
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -165,6 +192,17 @@ def test_images_too_small_for_a_metric_are_refused_before_anything_is_written(tm
     given = {name: f"{tmp_path}/{name}.npz" for name in ("reconstructions", "members", "controls")}
     with pytest.raises(InputError, match="sides of at least 5"):
         score(ScoreSettings.model_validate({**given, "metrics": SSIM}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_members_and_controls_of_other_classes_are_refused_before_anything_is_written(made, tmp_path):
+    for name, classes in (("members", (0, 1)), ("controls", (2, 3))):
+        images = load(f"{made}/{name}.npz")
+        kept = torch.isin(images.labels, torch.tensor(classes)).nonzero()[:, 0]
+        save(tmp_path / f"{name}.npz", images.floats(kept), images.labels[kept])
+    given = {name: f"{tmp_path}/{name}.npz" for name in ("members", "controls")}
+    with pytest.raises(InputError, match="no class has both members and controls"):
+        score(settings(made, **given), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,9 +7,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
-from invaudit.benchmarks.leakage.jobs import Job
+from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
-from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY, _summary_rows
+from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY, Stored, _summary_rows, make_tables
 from invaudit.data import generator, load
 from invaudit.leakage import MEMBERSHIP, METHODS, PAPERS_COUNT, TABLE, TargetRecipe, papers_count, train_target
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child, load_config
@@ -285,6 +285,8 @@ def test_each_variant_of_the_terms_is_the_default_without_one():
         ({"targets": {"attack-control": {}}}, "attack-control"),
         ({"targets": {}}, "nothing to audit"),
         ({"targets": {"pool-20": {}}}, "pool-20"),
+        ({"methods": {"membership": KKT}}, "method name 'membership'"),
+        ({"methods": {"kkt": {"kind": "kkt", "settings": {"sharpness": [0, 50]}}}}, "greater than 0"),
     ],
 )
 def test_bad_settings_are_refused(changes, words):
@@ -293,7 +295,14 @@ def test_bad_settings_are_refused(changes, words):
         load_config(LeakageBenchmark, None, (), **fields)
 
 
-@pytest.mark.parametrize("changes", [{"data": "nowhere"}, {"targets": {"mlp": {"members": 2000}}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": "nowhere"},
+        {"targets": {"mlp": {"members": 2000}}},
+        {"targets": {"mlp": {"recipe": {"arch": "mpl-40"}}}},
+    ],
+)
 def test_nothing_is_written_for_data_that_does_not_do(changes, tmp_path):
     with pytest.raises(InputError):
         run(small(**changes), tmp_path / "run", workers=1)
@@ -309,3 +318,62 @@ def test_records_hold_no_more_than_json(finished):
         Job(3, "attack-control", "").name,
         Job(3, "", "pool-20").name,
     }
+
+
+def hand_made(attack, target, negative):
+    """The records of a run with one method and one metric, by the p-values of its three targets."""
+    settings = small(metrics={"ssim": {}}, seeds=[0])
+
+    def record(p):
+        test = {"status": "ok", "reason": "", "seconds": 0.0, "p_value": p, "attainable_p": 1e-4,
+                "distinct_hits": 20, "similarity_member": 0.5, "similarity_control": 0.5}  # fmt: skip
+        about = {"design": "pairs", "n_members": 20, "n_control": 20}
+        score = {"status": "failed", "reason": "not measured"}
+        return {"target": about, "methods": {"kkt": {"n": 20, "status": "ok", "reason": ""}},
+                "tests": {"kkt": {"ssim": test}}, "membership": {"kkt:ssim": score}, "papers_count": {}}  # fmt: skip
+
+    stored = Stored.__new__(Stored)
+    stored.settings = settings
+    by_name = {"attack-control": attack, "mlp": target, "negative": negative}
+    stored.targets = {job: record(by_name[job.target]) for job in target_jobs(settings)}
+    blind = {"status": "ok", "reason": "", "auroc": 0.5, "p_value": 0.5}
+    stored.pools = {name: {"blind": blind, "limits": {}} for name in (job.pool_name for job in stored.audited)}
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("ps", "verdict"),
+    [
+        ((1e-4, 0.5, 0.5), ("no-evidence", None)),
+        ((1e-4, 1e-4, 0.5), ("leak", None)),
+        ((0.5, 0.5, 0.5), ("inconclusive", "attack-failed")),
+        ((0.5, 1e-4, 0.5), ("leak", None)),
+        ((1e-4, 1e-4, 1e-4), ("inconclusive", "control-invalid")),
+    ],
+)
+def test_controls_have_their_say_in_the_verdict(ps, verdict):
+    tables = make_tables(hand_made(*ps))
+    rows = tables["table"].set_index("target")
+    word, reason = rows.loc["mlp", ["verdict", "verdict_reason"]]
+    assert (word, None if pd.isna(reason) else reason) == verdict
+    # A negative control is not judged by itself.
+    assert rows.loc["negative", "verdict_reason"] != "control-invalid"
+
+
+def test_an_attack_control_that_few_hits_carry_is_no_leak_found():
+    stored = hand_made(1e-4, 0.5, 0.5)
+    stored.attack[1]["tests"]["kkt"]["ssim"]["attainable_p"] = 2**-6
+    tables = make_tables(stored)
+    control = tables["controls"].query("kind == 'attack'").iloc[0]
+    assert (control["verdict"], control["verdict_reason"]) == ("inconclusive", "underpowered")
+    row = tables["table"].set_index("target").loc["mlp"]
+    assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "attack-failed")
+
+
+def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path):
+    recipe = {"arch": "mlp-40", "steps": 400}
+    targets = {"mlp": {"recipe": recipe, "members": 20}, "lazy": {"recipe": recipe | {"steps": 1}, "members": 20}}
+    table = pd.read_csv(run(small(targets=targets, metrics={"ssim": {}}), tmp_path / "run", workers=1) / "table.csv")
+    status = table.set_index("target")["status"]
+    assert (status["mlp"], status["lazy"]) == ("ok", "not-applicable")
+    assert "of its 20 members" in table.set_index("target").loc["lazy", "reason"]

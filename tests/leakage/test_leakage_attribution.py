@@ -9,7 +9,7 @@ from invaudit.data import generator
 from invaudit.data.digits import digits
 from invaudit.leakage.attribution import attribute, nonnegative_fit, span_score
 from invaudit.leakage.gradients import layers, products, weights
-from invaudit.leakage.membership_signals import membership_scores
+from invaudit.leakage.membership_signals import SIGNALS
 from invaudit.leakage.targets import RECIPES, TargetRecipe, draw_pairs, new_target, train_target
 from invaudit.models import InputSpec, Target, build, seeded, threads
 from invaudit.runtime.errors import InputError
@@ -44,8 +44,8 @@ def test_members_are_found(trained):
     assert separation(attribute(target, images, labels), member) > 0.9
     assert separation(attribute(target, images, labels, initial=initial), member) > 0.95
     assert separation(span_score(target, initial, images), member) == 1.0
-    for name, scores in membership_scores(target, images, labels).items():
-        assert separation(scores, member) > 0.6, name
+    for name, signal in SIGNALS.items():
+        assert separation(signal(target, images, labels), member) > 0.6, name
 
 
 def test_weight_decay_needs_the_rank():
@@ -116,7 +116,7 @@ def test_equal_images_share(trained):
 def test_membership_scores_against_definitions(trained):
     target, _, images, labels, _ = trained
     images, labels = images[:5], labels[:5]
-    found = membership_scores(target, images, labels)
+    found = {name: signal(target, images, labels) for name, signal in SIGNALS.items()}
     for position in range(5):
         logits = target(images[position : position + 1])
         loss = torch.nn.functional.cross_entropy(logits.double(), labels[position : position + 1])
@@ -140,7 +140,7 @@ def test_bad_input_is_refused(trained):
         lambda: attribute(target, images, labels, initial={}),
         lambda: span_score(target, initial, images, rank=0),
         lambda: span_score(_cnn(), _cnn().module.state_dict(), images),
-        lambda: membership_scores(target, images, labels - 1),
+        *(lambda signal=signal: signal(target, images, labels - 1) for signal in SIGNALS.values()),
     ]
     for case in cases:
         with pytest.raises(InputError, match=r"expected|needs|pass"):

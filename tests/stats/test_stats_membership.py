@@ -109,6 +109,15 @@ def test_perfect_and_constant_scores_have_an_interval(name):
     assert constant.epsilon_lower in (None, 0.0)
 
 
+@pytest.mark.parametrize("n", [5, 13, 40])
+def test_equal_scores_within_every_pair_are_no_certainty(n):
+    rng = np.random.default_rng(0)
+    scores = np.tile(rng.normal(size=n), 2)
+    found = membership(scores, Pairs(np.repeat([True, False], n), np.tile(np.arange(n), 2)), rng, draws=9)
+    assert found.auroc == 0.5
+    assert found.auroc_high - found.auroc_low > 0.05
+
+
 def test_one_pair_says_nothing():
     found = membership([1.0, 0.0], Pairs([1, 0], [0, 0]), np.random.default_rng(0), draws=9)
     assert (found.auroc, found.auroc_low, found.auroc_high) == (1, 0, 1)

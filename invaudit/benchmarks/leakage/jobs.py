@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data, released_pool
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, POOL, LeakageBenchmark, ReleasedTarget, TargetChoice
-from invaudit.data import generator
+from invaudit.data import ImageSet, generator
 from invaudit.data.images import eight_bits
 from invaudit.leakage import (
     METHODS,
@@ -83,12 +83,19 @@ def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
             records = [RunFolder(folder).record(one.name) for one in audited]
             record = _describe_pool(settings, job, pool, [one for one in records if one])
         else:
-            choice = settings.attack_control if job.target == ATTACK_CONTROL else settings.targets[job.target]
-            rng = generator(job.seed, f"target/{job.target}")
-            device = resolve_device(settings.device)
-            target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
-            record = _audit(settings, job, pool, target, _described(choice), folder)
+            record = _trained(settings, job, pool, members, folder)
         RunFolder(folder).finish(job.name, record)
+
+
+def _trained(settings: LeakageBenchmark, job: Job, pool: DrawnPool, members: ImageSet, folder: Path) -> Row:
+    """Train a target and audit it; one that does not fit its members is no test of an attack, and its rows say so."""
+    choice, rng = settings.choice(job.target), generator(job.seed, f"target/{job.target}")
+    device = resolve_device(settings.device)
+    try:
+        target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
+    except ModelError as error:
+        return {"target": _sizes(pool) | {"description": _described(choice)}, **_not_audited(settings, error)}
+    return _audit(settings, job, pool, target, _described(choice), folder)
 
 
 def _released(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
@@ -102,17 +109,25 @@ def _released(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
         described = _describe_pool(settings, job, pool, [record], blind)
     except InputError as error:
         about = {"design": "observational", "n_members": None, "n_control": None}
-        row = {"status": _status(error), "reason": str(error)}
-        rows = not_audited(settings.methods, settings.metrics, row, attribution=settings.attribution)
-        record = {"target": {**about, "description": f"{choice.arch}, released"}, **rows}
+        record = {"target": {**about, "description": f"{choice.arch}, released"}, **_not_audited(settings, error)}
     run.finish(job.pool_name, described)
     run.finish(job.name, record)
+
+
+def _not_audited(settings: LeakageBenchmark, error: InputError) -> Row:
+    row = {"status": _status(error), "reason": str(error)}
+    return not_audited(settings.methods, settings.metrics, row, attribution=settings.attribution)
 
 
 def _status(error: InputError) -> str:
     if isinstance(error, MissingDataError):
         return "skipped"
     return "not-applicable" if isinstance(error, ModelError) else "failed"
+
+
+def _sizes(pool: DrawnPool) -> Row:
+    n_members = int(pool.design.member.sum())
+    return {"design": pool.design.name, "n_members": n_members, "n_control": len(pool.images) - n_members}
 
 
 def _load(settings: LeakageBenchmark, choice: ReleasedTarget, pool: DrawnPool) -> Target:
@@ -165,9 +180,7 @@ def _about(target: Target, pool: DrawnPool) -> Row:
     member = pool.member
     return {
         "hash": target.hash,
-        "design": pool.design.name,
-        "n_members": int(member.sum()),
-        "n_control": int((~member).sum()),
+        **_sizes(pool),
         "train_accuracy": accuracy(right[member], pool.labels[member]),
         "control_accuracy": accuracy(right[~member], pool.labels[~member]),
     }

@@ -56,7 +56,7 @@ def draw_pool(settings: LeakageBenchmark, data: ImageSet, seed: int, target: str
     Raises:
         SettingError: Too few images of a class.
     """
-    choice = settings.attack_control if target == ATTACK_CONTROL else settings.targets[target]
+    choice = settings.choice(target)
     stage = ATTACK_CONTROL if target == ATTACK_CONTROL else f"pool/{choice.members}"
     if settings.odd_even:
         data = replace(data, labels=data.labels % 2)

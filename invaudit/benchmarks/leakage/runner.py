@@ -11,7 +11,9 @@ from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import Stored, make_tables
 from invaudit.benchmarks.running import computed_with, run_jobs
-from invaudit.data import load
+from invaudit.data import generator, load
+from invaudit.leakage.targets import new_target
+from invaudit.models import InputSpec
 from invaudit.models.loading import model_file
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
@@ -41,7 +43,10 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     data = load_data(settings)
     for job in target_jobs(settings):
         if job.target not in settings.released:
-            draw_pool(settings, data, job.seed, job.target)
+            pool, _ = draw_pool(settings, data, job.seed, job.target)
+            channels, height, width = pool.images.shape[1:]
+            spec = InputSpec(channels, height, width)
+            new_target(settings.choice(job.target).recipe, spec, pool.classes, generator(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:

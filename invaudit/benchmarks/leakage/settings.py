@@ -103,6 +103,10 @@ class LeakageBenchmark(Settings):
         """Number of tests declared for one target."""
         return len(self.methods) * len(self.metrics)
 
+    def choice(self, target: str) -> TargetChoice:
+        """Return the choices of a target that the benchmark trains, or of the attack control."""
+        return self.attack_control if target == ATTACK_CONTROL else self.targets[target]
+
     @model_validator(mode="after")
     def _consistent(self) -> "LeakageBenchmark":
         if len(set(self.seeds)) < len(self.seeds):
@@ -116,6 +120,8 @@ class LeakageBenchmark(Settings):
         taken = [one for one in names if names.count(one) > 1 or one == ATTACK_CONTROL or one.startswith(POOL)]
         if taken:
             raise ValueError(f"target name {taken[0]!r} is taken; choose another")
+        if taken := [name for name in self.methods if name in STORED]:
+            raise ValueError(f"method name {taken[0]!r} is taken; choose another")
         if (self.draws + 1) * self.alpha < self.family:
             raise ValueError(
                 f"{self.draws} draws cannot reach {self.alpha} in a family of {self.family} tests; give at least "
@@ -126,3 +132,5 @@ class LeakageBenchmark(Settings):
 
 ATTACK_CONTROL, POOL = "attack-control", "pool-"
 """Name of the attack control's target in files, and how names of pools begin."""
+STORED = ("pool", "membership", "images")
+"""Files beside those of the methods."""

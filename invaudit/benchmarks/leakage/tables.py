@@ -12,7 +12,7 @@ from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmar
 from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
 from invaudit.leakage.judging import COUNTS, as_table
 from invaudit.runtime.files import read_json
-from invaudit.stats import holm
+from invaudit.stats import Verdict, decide, holm
 from invaudit.stats.verdicts import Word
 
 TARGETS = (
@@ -48,7 +48,11 @@ class Stored:
 
 def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
     """Return ``table``, ``membership``, ``summary`` (over seeds), ``targets``, ``controls`` and ``papers_count``."""
-    called = _attack_called(stored)
+    attack = _attack_verdicts(stored)
+    called = {
+        method: any(found.verdict == "leak" for (name, _), found in attack.items() if name == method)
+        for method in stored.settings.methods
+    }
     negatives = _negative_p(stored)
     rows = [
         row
@@ -63,7 +67,7 @@ def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
             _summary_rows(rows, scores, stored.settings.alpha), SUMMARY, "low_p", "leak", "no_evidence", "inconclusive"
         ),
         "targets": as_table(_describing_rows(stored), TARGETS),
-        "controls": as_table(_control_rows(stored, called, rows), CONTROLS),
+        "controls": as_table(_control_rows(stored, attack, rows), CONTROLS),
         "papers_count": as_table(_counting_rows(stored), PAPERS_COUNT, "members", "controls"),
     }
 
@@ -106,13 +110,14 @@ def _negative(stored: Stored, job: Job) -> bool:
     return job.target in stored.settings.targets and stored.settings.targets[job.target].negative
 
 
-def _attack_called(stored: Stored) -> dict[str, bool]:
-    """Return which methods find the leak that is known to be there, by any metric."""
-    settings = stored.settings
-    found = adjusted(stored.attack[1]["tests"], list(settings.methods), list(settings.metrics))
+def _attack_verdicts(stored: Stored) -> dict[tuple[str, str], Verdict]:
+    """Return by method and metric whether the leak that is known to be there is found, by the rule of all targets."""
+    settings, tests = stored.settings, stored.attack[1]["tests"]
+    found = adjusted(tests, list(settings.methods), list(settings.metrics))
+    rule = {"design": "pairs", "alpha": settings.alpha, "family": settings.family, "attack_control_called": True}
     return {
-        method: any(p <= settings.alpha for (name, _), p in found.items() if name == method)
-        for method in settings.methods
+        (method, metric): decide(p, tests[method][metric]["attainable_p"], **rule)
+        for (method, metric), p in found.items()
     }
 
 
@@ -176,8 +181,9 @@ def _describing_rows(stored: Stored) -> list[Record]:
     return [{**record["target"], "target": job.target, "seed": job.seed} for job, record in stored.targets.items()]
 
 
-def _control_rows(stored: Stored, called: dict[str, bool], rows: list[Record]) -> list[Record]:
+def _control_rows(stored: Stored, verdicts: dict[tuple[str, str], Verdict], rows: list[Record]) -> list[Record]:
     job, record = stored.attack
+    no_verdict = (None, None)
     attack = [
         {
             "kind": "attack",
@@ -186,7 +192,7 @@ def _control_rows(stored: Stored, called: dict[str, bool], rows: list[Record]) -
             "metric": metric,
             "seed": job.seed,
             "p_value": test.get("p_value"),
-            "verdict": ("leak" if called[method] else "no-evidence") if "p_value" in test else None,
+            **dict(zip(("verdict", "verdict_reason"), verdicts.get((method, metric), no_verdict), strict=True)),
             "status": test["status"],
             "reason": test["reason"],
         }

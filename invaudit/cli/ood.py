@@ -85,6 +85,7 @@ def score(
     *,
     alpha: float = 0.05,
     delta: float | None = None,
+    arch: str | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -96,6 +97,7 @@ def score(
         data: Images: the DATA grammar.
         alpha: False-alarm rate at most, for ID images like those of calibration.
         delta: Keep the rate for all but this share of calibration sets, e.g. 0.1; without it, on average over them.
+        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         out: CSV file for one line per image; without it a summary is printed.
         json: Print one JSON object on stdout and nothing else.
@@ -108,7 +110,7 @@ def score(
     from invaudit.ood import GuardedClassifier
     from invaudit.runtime import write_text
 
-    guarded = GuardedClassifier.load(guard)
+    guarded = GuardedClassifier.load(guard, arch=arch)
     images = load(data, download=download)
     if tuple(images.images.shape[1:]) != guarded.target.spec.shape:
         raise ShapeError(

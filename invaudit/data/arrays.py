@@ -2,6 +2,7 @@
 
 import lzma
 import re
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -21,7 +22,9 @@ LIMIT_BYTES = 8 * 2**30
 """Largest uncompressed size that is read from one file or folder."""
 
 _ONLY = "all"
-_DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_DAMAGE = (
+    OSError, ValueError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError,
+)  # fmt: skip
 
 
 def image_tensor(values: NDArray[Any], source: str) -> Tensor:

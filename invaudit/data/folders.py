@@ -53,7 +53,8 @@ def read_folder(folder: Path, name: str) -> ImageSet:
 
 def _files(folder: Path) -> tuple[list[Path], list[int]]:
     flat = _images_in(folder)
-    classes = [inside for sub in sorted(folder.iterdir()) if sub.is_dir() and (inside := _images_in(sub))]
+    shown = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
+    classes = [inside for sub in shown if (inside := _images_in(sub))]
     if flat and classes:
         got = f"{folder} holds images ({flat[0].name}) and folders with images ({classes[0][0].parent.name}/)"
         raise DataError(f"{got}, expected one or the other; move the loose images into a class folder")

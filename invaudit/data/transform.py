@@ -90,5 +90,16 @@ class Transform:
 
 
 def transform_of(images: ImageSet) -> Transform:
-    """Return the transform that a set went through, or one that rounds to 8 bits if it went through none."""
-    return images.transform or Transform(images.images.shape[2], images.images.shape[1])
+    """Return the transform that a set went through, or one that rounds to its grey levels if it went through none.
+
+    These are the fewest evenly spaced levels, 0 and 255 among them, that its values belong to: 256 for photographs.
+    """
+    if images.transform:
+        return images.transform
+    used = torch.bincount(images.images.flatten(), minlength=256).bool()
+    for levels in range(2, 256):
+        found = Transform(images.images.shape[2], images.images.shape[1], levels=levels)
+        grey = found.quantise(torch.linspace(0, 1, levels)).long()
+        if int(used[grey].sum()) == int(used.sum()):
+            return found
+    return Transform(images.images.shape[2], images.images.shape[1])

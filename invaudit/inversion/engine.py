@@ -221,9 +221,9 @@ class Inverter:
 
     def _identity(self, target: Target, steps: int) -> str:
         centre = b"" if self.centre is None else self.centre.cpu().numpy().tobytes()
-        return content_hash(
-            self.settings.model_dump_json(), target.hash, str(steps), self.rng.get_state().numpy().tobytes(), centre
-        )
+        start = b"".join(value.cpu().numpy().tobytes() for value in self.generator.state_dict().values())
+        drawn = self.rng.get_state().numpy().tobytes()
+        return content_hash(self.settings.model_dump_json(), target.hash, str(steps), drawn, centre, start)
 
     def _save(self, path: Path, identity: str, run: _Run) -> None:
         buffer = io.BytesIO()

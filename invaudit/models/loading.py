@@ -4,7 +4,9 @@ import json
 import os
 import pickle
 import warnings
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,10 @@ from invaudit.runtime.named import import_named
 SCHEMA = 1
 WEIGHTS_FOLDER = "INVAUDIT_WEIGHTS"
 """Environment variable that names a folder with model files."""
+KNOWN = ("invaudit", "torchvision", "timm")
+"""Families of architectures that a file may name by itself: anything else is code of somebody's."""
+COUNTERS = "num_batches_tracked"
+"""Of batch norm; they hold no weights."""
 
 
 def save_target(target: Target, path: Path) -> None:
@@ -52,7 +58,8 @@ def load_target(
     Args:
         path: safetensors, or a torch checkpoint with weights alone; looked for here and in the folder that
             INVAUDIT_WEIGHTS names.
-        arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it.
+        arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it,
+            but a callable has to be named here: it is code, which a file has no say in.
         spec: What it takes; files of ours know it.
         classes: Number of ID classes; by default all outputs.
 
@@ -62,12 +69,12 @@ def load_target(
         MissingExtraError: timm is not installed.
     """
     path = model_file(path)
-    weights, about = _read(path)
+    weights, about, ordered = _read(path)
     if about:
         own = InputSpec(**about["spec"] | {name: tuple(about["spec"][name]) for name in ("mean", "std")})
         if spec not in (None, own):
             raise ModelError(f"{path} says that it takes {own}, the options say {spec}; leave the options out")
-        arch, spec, classes = arch or about["arch"], own, classes or about["classes"]
+        arch, spec, classes = arch or _own_arch(about["arch"], path), own, classes or about["classes"]
     if arch is None or spec is None:
         raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
     broken = [name for name, value in weights.items() if not value.float().isfinite().all()]
@@ -75,11 +82,13 @@ def load_target(
         raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
     problems: list[ModelError] = []
     for outputs in [about["outputs"]] if about else _outputs(weights, path):
-        module = _build(arch, spec, outputs)
-        if about:
-            _widen(module, about["head"], outputs)
+        # The first weights are drawn in vain: nobody's draws have to move for that.
+        with torch.random.fork_rng(devices=[]):
+            module = _build(arch, spec, outputs)
+            if about:
+                _widen(module, about["head"], outputs)
         try:
-            module.load_state_dict(_fit_names(weights, module, path, arch))
+            module.load_state_dict(_fit_names(weights, module, path, arch, ordered=ordered))
             return Target(module, spec, classes or outputs, arch=arch).eval()
         except ModelError as error:
             problems.append(error)
@@ -99,6 +108,15 @@ def model_file(path: str | Path) -> Path:
     raise MissingDataError(f"model file {path} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}")
 
 
+def _own_arch(arch: str, path: Path) -> str:
+    if arch.partition(":")[0] not in KNOWN:
+        raise ModelError(
+            f"{path} says that it is built by {arch}, which is no part of invaudit, torchvision or timm, and would be "
+            f"executed; if you trust that code, name it yourself: --arch {arch}"
+        )
+    return arch
+
+
 def _widen(module: nn.Module, name: str, outputs: int) -> None:
     """Give the head as many outputs as the file has: a callable that takes no arguments knows no garbage class."""
     head = module.get_submodule(name)
@@ -106,11 +124,13 @@ def _widen(module: nn.Module, name: str, outputs: int) -> None:
         module.set_submodule(name, nn.Linear(head.in_features, outputs, bias=head.bias is not None))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict | None]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, bool]:
+    """Return the weights, what a file of ours says of itself, and whether the order of the weights means something."""
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("invaudit", "null"))
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            text = (file.metadata() or {}).get("invaudit")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return weights, None if text is None else _about(text, path), False
     except SafetensorError:
         pass
     try:
@@ -123,14 +143,24 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict | None]:
             f"{path} holds more than weights and would have to execute code to be read; refused. "
             "Save its weights where you trust it: torch.save(model.state_dict(), 'weights.pth')"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # what torch raises on damaged bytes is not listed anywhere
         raise ModelError(f"{path} is neither a safetensors file nor a torch checkpoint, or it is damaged") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise ModelError(f"{path} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in found.items()}, None
+    return {name.removeprefix("module."): value for name, value in found.items()}, None, True
+
+
+def _about(text: str, path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+        if about["schema"] == SCHEMA and about.keys() >= {"arch", "classes", "outputs", "head", "spec"}:
+            return about
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: what it says of itself is damaged") from error
+    raise ModelError(f"{path} is of schema {about['schema']}, this version reads {SCHEMA}; save it again")
 
 
 def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
@@ -155,7 +185,7 @@ def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
         return _torchvision(name, outputs)
     try:
         made = import_named(family, name)()
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError, TypeError) as error:
         raise ModelError(
             f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"
         ) from error
@@ -174,6 +204,8 @@ def _torchvision(name: str, outputs: int) -> nn.Module:
 
 
 def _timm(name: str, spec: InputSpec, outputs: int) -> nn.Module:
+    if ":" in name:
+        raise ModelError(f"timm:{name} would be fetched from elsewhere; give the name of an architecture of timm")
     try:
         import timm  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -184,14 +216,24 @@ def _timm(name: str, spec: InputSpec, outputs: int) -> nn.Module:
         raise ModelError(f"timm has no model {name!r}") from error
 
 
-def _fit_names(weights: dict[str, Tensor], module: nn.Module, path: Path, arch: str) -> dict[str, Tensor]:
+def _fit_names(
+    weights: dict[str, Tensor], module: nn.Module, path: Path, arch: str, *, ordered: bool
+) -> dict[str, Tensor]:
     own = module.state_dict()
     if set(weights) == set(own) and all(weights[name].shape == own[name].shape for name in own):
         return weights
-    # Other names for the same layers: same order and same shapes. Counters of batch norm hold no weights.
-    counters = "num_batches_tracked"
-    given = [(name, value) for name, value in weights.items() if not name.endswith(counters)]
-    wanted = [(name, value) for name, value in own.items() if not name.endswith(counters)]
+    # Other names for the same layers: the same but for how they begin, or else the same order and the same shapes.
+    given = [(name, value) for name, value in weights.items() if not name.endswith(COUNTERS)]
+    wanted = [(name, value) for name, value in own.items() if not name.endswith(COUNTERS)]
+    ends, own_ends = (_without_beginning([name for name, _ in part]) for part in (given, wanted))
+    if sorted(ends) == sorted(own_ends):
+        by_end = dict(zip(ends, given, strict=True))
+        given = [by_end[end] for end in own_ends]
+    elif not ordered:
+        raise ModelError(
+            f"{path} does not fit {arch}: it has other names, such as {given[0][0] if given else 'none'!r} for "
+            f"{wanted[0][0]!r}, and safetensors keep no order to match them by; rename them, or give a .pth file"
+        )
     for (name, value), (own_name, own_value) in zip(given, wanted, strict=False):
         if value.shape != own_value.shape:
             raise ModelError(
@@ -203,4 +245,12 @@ def _fit_names(weights: dict[str, Tensor], module: nn.Module, path: Path, arch: 
             f"{path} does not fit {arch}: it holds {len(given)} tensors, the architecture has {len(wanted)}"
         )
     matched = {own_name: value for (own_name, _), (_, value) in zip(wanted, given, strict=True)}
-    return {**{name: value for name, value in own.items() if name.endswith(counters)}, **matched}
+    return {**{name: value for name, value in own.items() if name.endswith(COUNTERS)}, **matched}
+
+
+def _without_beginning(names: list[str]) -> list[str]:
+    """Return dotted names without the parts that all of them begin with."""
+    parts = [name.split(".") for name in names]
+    columns = zip(*(part[:-1] for part in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    return [".".join(part[shared:]) for part in parts]

@@ -108,10 +108,11 @@ class Target(nn.Module):
         self, module: nn.Module, spec: InputSpec, classes: int, *, layers: Layers | None = None, arch: str | None = None
     ) -> None:
         super().__init__()
+        device = next((value.device for value in module.parameters()), None)
         for name, values in (("mean", spec.mean), ("std", spec.std)):
             if len(values) not in (1, spec.channels):
                 raise ModelError(f"the input spec has {len(values)} values of {name} for {spec.channels} channels")
-            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, -1, 1, 1), persistent=False)
         self.module, self.spec, self.classes, self.arch = module, spec, classes, arch
         self.layers = layers or self._find_layers()
         self.outputs = self.head.out_features
@@ -177,11 +178,11 @@ class Target(nn.Module):
         """Return a copy whose head gives the first n logits only."""
         module = deepcopy(self.module)
         old = self.head
-        head = nn.Linear(old.in_features, n, bias=old.bias is not None, device=self.device)
-        with torch.no_grad():
-            head.weight.copy_(old.weight[:n])
-            if old.bias is not None:
-                head.bias.copy_(old.bias[:n])
+        head = deepcopy(old)
+        head.out_features = n
+        head.weight = nn.Parameter(old.weight[:n].detach().clone())
+        if old.bias is not None:
+            head.bias = nn.Parameter(old.bias[:n].detach().clone())
         module.set_submodule(self.layers.head, head)
         return Target(module, self.spec, min(self.classes, n), layers=self.layers).train(self.training)
 
@@ -189,8 +190,8 @@ class Target(nn.Module):
         if isinstance(self.module, Classifier):
             return Layers("head", tuple(f"blocks.{i}" for i in range(len(self.module.blocks))))
         with borrowed(self), torch.no_grad():
-            device = next((value.device for value in self.module.parameters()), torch.device("cpu"))
-            images = torch.linspace(0, 1, 2 * self.spec.channels * self.spec.height * self.spec.width, device=device)
+            size = 2 * self.spec.channels * self.spec.height * self.spec.width
+            images = torch.linspace(0, 1, size, device=self.mean.device)
             return find_layers(self.module, self.normalise(images.view(2, *self.spec.shape)))
 
 

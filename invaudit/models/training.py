@@ -17,7 +17,7 @@ from invaudit.models.devices import autocast, seeded
 from invaudit.models.target import Target
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import RunFolderError, SettingError
-from invaudit.runtime.files import write_bytes
+from invaudit.runtime.files import content_hash, write_bytes
 from invaudit.runtime.settings import Settings
 
 
@@ -37,8 +37,9 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def steps_per_epoch(self, n: int) -> int:
-        """Return the number of batches that n images make, the last one perhaps a smaller one."""
-        return -(-n // self.batch_size)
+        """Return the number of batches that n images make, the last one perhaps a smaller one; see ``_batches``."""
+        whole, rest = divmod(n, self.batch_size)
+        return max(1, whole + (rest > 1))
 
 
 class Stateful(Protocol):
@@ -125,7 +126,8 @@ def train(
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
     parts |= ({} if loss is None else {"loss": loss}) | (state or {})
-    done = _load(checkpoint, parts, rng) if checkpoint else 0
+    identity = _identity(target, data, settings, rng, precision) if checkpoint else ""
+    done = _load(checkpoint, parts, rng, identity) if checkpoint else 0
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         start = time.perf_counter()
         target.train()
@@ -144,7 +146,7 @@ def train(
         history.loss.append(float(torch.stack(losses).mean()))
         history.seconds += time.perf_counter() - start
         if checkpoint:
-            _save(checkpoint, parts, rng, epoch + 1)
+            _save(checkpoint, parts, rng, identity, epoch + 1)
     target.eval()
     return history
 
@@ -194,7 +196,10 @@ def _batches(
     data: ImageSet, settings: TrainingSettings, rng: torch.Generator, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     order = torch.randperm(len(data), generator=rng)
-    for index in order.split(settings.batch_size):
+    # One image alone joins the batch before: batch norm has nothing to normalise it by.
+    last = settings.steps_per_epoch(len(data)) - 1
+    ends = [settings.batch_size * step for step in range(1, last + 1)]
+    for index in order.tensor_split(ends):
         images = data.floats(index)
         if settings.shift:
             images = shifted(images, settings.shift, rng)
@@ -211,18 +216,26 @@ def shifted(images: Tensor, limit: int, rng: torch.Generator) -> Tensor:
     return padded[torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]
 
 
-def _save(path: Path, parts: dict[str, Stateful], rng: torch.Generator, epoch: int) -> None:
+def _identity(
+    target: Target, data: ImageSet, settings: TrainingSettings, rng: torch.Generator, precision: torch.dtype
+) -> str:
+    """Return what a training begins with: only the same one continues a checkpoint."""
+    drawn = rng.get_state().numpy().tobytes()
+    return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), drawn)
+
+
+def _save(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str, epoch: int) -> None:
     buffer = io.BytesIO()
     states = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"epoch": epoch, "rng": rng.get_state(), **states}, buffer)
+    torch.save({"identity": identity, "epoch": epoch, "rng": rng.get_state(), **states}, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def _load(path: Path, parts: dict[str, Stateful], rng: torch.Generator) -> int:
+def _load(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str) -> int:
     if not path.is_file():
         return 0
     saved = torch.load(path, weights_only=True, map_location="cpu")
-    if set(saved) != {"epoch", "rng", *parts}:
+    if saved.get("identity") != identity or set(saved) != {"identity", "epoch", "rng", *parts}:
         raise RunFolderError(f"{path} is the checkpoint of another training; remove it or choose another --out")
     for name, part in parts.items():
         part.load_state_dict(saved[name])

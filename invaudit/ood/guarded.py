@@ -89,11 +89,16 @@ class GuardedClassifier:
         write_json(folder / "guard.json", {"schema": SCHEMA, **hashes, **self.about})
 
     @staticmethod
-    def load(folder: Path) -> "GuardedClassifier":
+    def load(folder: Path, *, arch: str | None = None) -> "GuardedClassifier":
         """Read what ``save`` wrote; its scores are identical.
 
+        Args:
+            folder: The folder.
+            arch: ``package.module:callable`` of a network that was built by one: code is not run at a file's word.
+
         Raises:
-            ModelError: A file is missing or damaged, or network and detector do not belong together.
+            ModelError: A file is missing or damaged, network and detector do not belong together, or the network is
+                built by code that ``arch`` does not name.
         """
         folder = Path(folder)
         if not (folder / "guard.json").is_file():
@@ -104,7 +109,7 @@ class GuardedClassifier:
             raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again") from error
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
-        target = load_target(folder / "network.safetensors")
+        target = load_target(folder / "network.safetensors", arch=arch)
         if about.get("target_hash") != target.hash:
             raise ModelError(
                 f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"

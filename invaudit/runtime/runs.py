@@ -4,18 +4,21 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from invaudit.runtime.environment import describe_environment
-from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.errors import InputError, RunFolderError
 from invaudit.runtime.files import content_hash, read_json, write_json, write_text
 from invaudit.runtime.settings import Settings, dump_config
 
 CODE = ("versions", "git")
 """What of an environment may change the numbers of a run that is resumed."""
+BEGUN = {".lock", "config.yaml", "environment.json", "log.txt", "records", "records/run.json"}
+"""What is in a folder before the first job is done."""
 logger = logging.getLogger(__name__)
 
 
@@ -51,7 +54,10 @@ class RunFolder:
             raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
         if not config.exists() and path.is_dir() and any(file.name != ".lock" for file in path.iterdir()):
             raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
-        with _locked(path):
+        if config.exists() and not (path / "records" / "run.json").is_file():
+            raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
+        existed = path.is_dir()
+        with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
             run = cls(path)
             if resumed := config.exists():
                 known = read_json(path / "records" / "run.json")["config_hash"]
@@ -87,6 +93,20 @@ def _note_other_code(path: Path) -> None:
     if code not in [{name: one[name] for name in CODE} for one in known]:
         logger.warning("the run was begun with other versions or another state of the code; environment.json lists all")
         write_json(path, about | {"resumed_with": [*known[1:], code]})
+
+
+@contextmanager
+def _nothing_for_bad_input(path: Path, *, existed: bool, resumed: bool) -> Iterator[None]:
+    """Take back what was written of a new run that is refused before it has made anything."""
+    try:
+        yield
+    except InputError:
+        found = {str(file.relative_to(path)) for file in path.rglob("*")}
+        if not resumed and found <= BEGUN:
+            shutil.rmtree(path)
+            if existed:
+                path.mkdir(mode=0o700)
+        raise
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import invaudit
+from invaudit.cli import app
+from invaudit.inversion import engine
 
 ROOT = Path(invaudit.__file__).parents[1]
 
@@ -221,7 +223,32 @@ def test_invert_writes_a_gallery(called, guard, tmp_path):
     with Image.open(tmp_path / "out" / "figures" / "gallery.png") as picture:
         assert min(picture.size) > 100
     refused(called("invert", "--out", tmp_path / "other"), "--model")
+    torch.save({"1.weight": torch.zeros(3, 16), "1.bias": torch.zeros(3)}, tmp_path / "tiny.pth")
+    (tmp_path / "tiny_net.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    model = ("--model", "tiny.pth", "--arch", "tiny_net:net", "--input", "1x4x4")
+    refused(called("invert", *model, "--out", tmp_path / "other"), "from 8 up")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch):
+    words = ("invert", "--model", guard / "network.safetensors", "--set", "steps=6", "--set", "eval_every=2")
+    assert called(*words, "--out", "whole").returncode == 0
+    original, written = engine.write_bytes, []
+
+    def killing(path, data):
+        original(path, data)
+        written.append(path)
+        if len(written) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "write_bytes", killing)
+    monkeypatch.setattr(app, "_exit_now", sys.exit)
+    assert called(*words, "--out", "again").returncode == 130
+    assert called(*words, "--out", "again", "--resume").returncode == 0
+    for name in ("diagnosis.json", "figures/gallery.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_torchvision_that_does_not_fit_torch_is_one_clear_message(tmp_path):
@@ -254,7 +281,11 @@ def test_a_killed_run_resumes(tmp_path):
         os.sched_yield()
     process.kill()
     process.communicate()
+    done = {path: path.read_bytes() for path in record.glob("seed-*.json")}
+    assert done
     assert not (tmp_path / "run" / "table.csv").exists()
     result = invoke(*words, "--resume", module="invaudit.benchmarks.ood")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "run" / "report.html").is_file()
+    # They hold times: a job that was done anew would have others.
+    assert {path: path.read_bytes() for path in done} == done

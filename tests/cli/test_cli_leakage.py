@@ -120,6 +120,15 @@ def test_reconstruct_refuses_what_it_cannot_do(given, called, tmp_path, options,
     assert not (tmp_path / "made").exists()
 
 
+def test_a_reference_of_another_shape_is_refused_and_the_folder_stays_free(given, called, tmp_path):
+    np.savez(tmp_path / "small.npz", images=np.zeros((9, 4, 4), np.uint8), labels=np.arange(9))
+    words = ("leakage", "reconstruct", "--model", given / "target.safetensors", "--set", "steps=1", "--out", "made")
+    result = called(*words, "--reference", "small.npz")
+    assert result.returncode == 2
+    assert "reference has shape" in result.stderr
+    assert not (tmp_path / "made").exists()
+
+
 def test_the_benchmark_from_outside(tmp_path):
     config = tmp_path / "small.yaml"
     config.write_text(

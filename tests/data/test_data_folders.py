@@ -48,6 +48,7 @@ def test_class_is_the_rank_of_the_folder(root: Path) -> None:
     for name, image in (("cat/2", 2), ("cat/1", 1), ("ant/9", 0), ("dog/1", 3)):
         write_png(root / "set" / f"{name}.png", GREY[image])
     (root / "set" / "empty").mkdir()
+    write_png(root / "set" / ".thumbs" / "1.png", GREY[0])
     images = load("set/")
     assert images.labels.tolist() == [0, 1, 1, 2]
     assert np.array_equal(images.images[:, 0].numpy(), GREY[:4])

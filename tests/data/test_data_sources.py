@@ -169,7 +169,10 @@ def test_damaged_files_are_named(root: Path) -> None:
     raw = bytearray((root / "flipped.npz").read_bytes())
     raw[80] ^= 255
     (root / "flipped.npz").write_bytes(raw)
-    for name in ("text", "cut", "flipped"):
+    with zipfile.ZipFile(root / "header.npz", "w") as archive:
+        header = b"{'descr': "
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    for name in ("text", "cut", "flipped", "header"):
         with pytest.raises(DataError, match=rf"{name}\.npz cannot be read"):
             load(name)
 

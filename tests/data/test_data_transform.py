@@ -1,11 +1,13 @@
 """The transform against Pillow and torchvision, and its promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from invaudit.data import ImageSet, Transform, generator, torchvision
+from invaudit.data import ImageSet, Transform, generator, load, synthetic_outliers, torchvision, transform_of
 from invaudit.runtime.errors import DataError, SettingError
 
 
@@ -83,6 +85,23 @@ def test_the_transform_records_itself_once() -> None:
     assert torch.equal(source.images, before)
     with pytest.raises(DataError, match="already went through"):
         Transform(10, 1)(done)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_a_set_without_a_transform_is_rounded_to_its_own_grey_levels(levels: int) -> None:
+    done = Transform(20, 1, levels=levels)(images((20, 20), 1))
+    found = transform_of(replace(done, transform=None))
+    grey = [round(255 * k / (levels - 1)) for k in range(levels)]
+    assert set(found.quantise(torch.linspace(0, 1, 1000)).tolist()) <= set(grey)
+    assert found.levels == levels
+    assert transform_of(done) is done.transform
+
+
+def test_outliers_made_from_digits_have_the_grey_levels_of_digits() -> None:
+    held_out = load("digits@0:100")
+    own = set(held_out.images.unique().tolist())
+    for made in synthetic_outliers(held_out, 0, 5).values():
+        assert set(made.images.unique().tolist()) <= own
 
 
 @pytest.mark.parametrize(

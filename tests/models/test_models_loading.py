@@ -68,6 +68,72 @@ def test_other_names_are_matched_by_order_and_shape(counters, make, tmp_path):
     assert torch.equal(loaded(batch), target(batch))
 
 
+def net() -> nn.Module:
+    layers = [part for width in ((1, 4), (4, 4))
+              for part in (nn.Conv2d(*width, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())]  # fmt: skip
+    module = nn.Module()
+    module.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    module.forward = module.layers.forward
+    return module
+
+
+@pytest.mark.parametrize("format", ["pth", "safetensors"])
+def test_names_that_begin_otherwise_are_matched_by_their_ends(format, tmp_path, monkeypatch):
+    module = types.ModuleType("own_networks")
+    module.net = net
+    monkeypatch.setitem(sys.modules, "own_networks", module)
+    torch.manual_seed(0)
+    target = Target(net().train(), SPEC, 3)
+    target(images(50, 1, 8, 8))  # its batch norm has statistics of its own
+    target.eval()
+    own, path = target.module.state_dict(), tmp_path / f"model.{format}"
+    named = {f"net.{name.removeprefix('layers.')}": value for name, value in own.items()}
+    torch.save(named, path) if format == "pth" else save_file(named, path)
+    loaded, batch = load_target(path, arch="own_networks:net", spec=SPEC), images(2, 1, 8, 8)
+    assert torch.equal(loaded(batch), target(batch))
+
+
+def test_other_names_without_an_order_are_refused(make, tmp_path):
+    target, path = make("cnn"), tmp_path / "model.safetensors"
+    own = target.module.state_dict()
+    save_file({f"layer{i}.{name.rpartition('.')[2]}": value for i, (name, value) in enumerate(own.items())}, path)
+    with pytest.raises(ModelError, match="safetensors keep no order"):
+        load_target(path, arch="invaudit:cnn", spec=target.spec)
+
+
+@pytest.mark.parametrize("given", [None, "own_code:net"])
+def test_code_is_run_only_if_the_user_names_it(given, tmp_path, monkeypatch):
+    (tmp_path / "own_code.py").write_text(
+        "from pathlib import Path\nfrom torch import nn\nPath('executed').touch()\n"
+        "def net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    target = Target(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), SPEC, 3, arch="own_code:net")
+    save_target(target, tmp_path / "model.safetensors")
+    if given is None:
+        with pytest.raises(ModelError, match=r"would be executed.*--arch own_code:net"):
+            load_target("model.safetensors")
+    else:
+        assert load_target("model.safetensors", arch=given).hash == target.hash
+    assert (tmp_path / "executed").exists() == (given is not None)
+    sys.modules.pop("own_code", None)
+
+
+@pytest.mark.parametrize("about", ["{", "3", '{"schema": 1}', '{"schema": 99, "arch": "invaudit:cnn"}'])
+def test_a_file_that_says_nonsense_of_itself_is_refused(about, make, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(make("cnn").module.state_dict(), path, {"invaudit": about})
+    with pytest.raises(ModelError, match=r"damaged|schema"):
+        load_target(path)
+
+
+def test_loading_leaves_the_global_randomness_alone(make, tmp_path):
+    save_target(make("cnn"), tmp_path / "model.safetensors")
+    before = torch.get_rng_state()
+    load_target(tmp_path / "model.safetensors").first_outputs(2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
@@ -79,6 +145,9 @@ def test_other_names_are_matched_by_order_and_shape(counters, make, tmp_path):
         ("no_such_package:net", "callable without arguments"),
         ("torch.nn:NoSuchClass", "callable without arguments"),
         ("builtins:dict", "gave dict, expected a torch.nn.Module"),
+        ("torch.nn:Linear", "callable without arguments"),
+        ("math:pi", "callable without arguments"),
+        ("timm:hf-hub:somebody/model", "would be fetched"),
     ],
 )
 def test_weights_that_do_not_fit_and_unknown_architectures_are_refused(arch, message, make, tmp_path):

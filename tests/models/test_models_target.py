@@ -9,6 +9,7 @@ from torch import nn
 
 from invaudit.data import ImageSet, torchvision
 from invaudit.models import ARCHITECTURES, Activations, InputSpec, Target, borrowed, collect, moments
+from invaudit.models.layers import Layers
 from invaudit.runtime.errors import ModelError, ShapeError
 
 NAMES = [*ARCHITECTURES, "mlp-20-10"]
@@ -121,6 +122,17 @@ def test_first_outputs_is_a_copy_with_a_shorter_head(name, make, users, rng):
     assert (short.outputs, short.classes, short.has_garbage) == (3, 3, False)
     next(iter(short.parameters())).data.zero_()
     assert target.hash == before
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_target_is_on_the_device_of_its_module(own, make):
+    if own:
+        target = make("cnn").to("meta")
+    else:
+        module = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)).to("meta")
+        target = Target(module, InputSpec(1, 8, 8), 5, layers=Layers("1", ()))
+    logits = target.first_outputs(3)(torch.zeros(2, 1, 8, 8, device="meta"))
+    assert (logits.shape, logits.device.type) == ((2, 3), "meta")
 
 
 def test_borrowed_gives_back_modes_and_gradients_even_after_an_error(make):

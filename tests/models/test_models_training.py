@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from invaudit.data import ImageSet, generator
 from invaudit.data.digits import digits
@@ -77,6 +78,20 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     assert history.seconds == len(history.loss), "one tick of the clock an epoch, those before the kill included"
 
 
+@pytest.mark.parametrize("change", ["images", "settings", "seed", "precision", "start"])
+def test_a_checkpoint_that_began_otherwise_is_refused(change, few, make, tmp_path):
+    path, target = tmp_path / "work.pt", make("small-cnn", classes=10)
+    train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), checkpoint=path)
+    data = few.subset(slice(1, None)) if change == "images" else few
+    settings = QUICK.model_copy(update={"learning_rate": 0.1}) if change == "settings" else QUICK
+    if change == "start":
+        with torch.no_grad():
+            target.head.weight.add_(1)
+    with pytest.raises(RunFolderError, match="another training"):
+        train(target, data, settings, generator(int(change == "seed"), "tests"), checkpoint=path,
+              precision=torch.bfloat16 if change == "precision" else torch.float32)  # fmt: skip
+
+
 def test_checkpoint_of_another_training_is_refused(few, make, tmp_path):
     path = tmp_path / "work.pt"
     train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), checkpoint=path)
@@ -100,13 +115,22 @@ def test_after_step_is_called_and_further_state_is_resumed(few, make, tmp_path):
     assert fresh == more
 
 
-def test_garbage_class_learns_its_outliers_and_weight_zero_learns_nothing_of_them(few, make):
+def test_garbage_class_learns_its_outliers(few, make):
     draws = generator(0, "tests/garbage")
     outliers = Outliers(lambda n, images, _labels: torch.rand((n, *images.shape[1:]), generator=draws), 0.5, 1.0)
     target = make("small-cnn", classes=10, garbage=True)
     train(target, few, QUICK.model_copy(update={"epochs": 6}), generator(0, "tests"), outliers=outliers)
     noise = torch.rand((100, 1, 8, 8), generator=draws)
     assert (collect(target, noise).logits.argmax(1) == 10).double().mean() > 0.9
+
+
+def test_garbage_of_weight_zero_says_nothing(few, make):
+    target = make("mlp-20", classes=10, garbage=True)
+    images, labels = few.floats(slice(0, 8)), few.labels[:8]
+    outliers = Outliers(lambda n, _images, _labels: few.floats(slice(8, 8 + n)), 0.5, 0.0)
+    found = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
+    expected = nn.functional.cross_entropy(target(images), labels)
+    torch.testing.assert_close(found, expected)
 
 
 def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
@@ -128,10 +152,10 @@ def test_a_smaller_batch_has_fewer_outliers_but_one(few, make):
         seen.append((len(images), n))
         return images[:n]
 
-    data = few.subset(slice(0, 2 * QUICK.batch_size + 1))
+    data = few.subset(slice(0, 2 * QUICK.batch_size + 2))
     target = make("small-cnn", classes=10, garbage=True)
     train(target, data, QUICK.model_copy(update={"epochs": 1}), generator(0, "tests"), outliers=Outliers(draw, 0.25, 1))
-    assert seen == [*[(QUICK.batch_size, round(0.25 * QUICK.batch_size))] * 2, (1, 1)]
+    assert seen == [*[(QUICK.batch_size, round(0.25 * QUICK.batch_size))] * 2, (2, 1)]
 
 
 def test_labels_that_do_not_fit_are_refused(few, make):
@@ -144,9 +168,20 @@ def test_labels_that_do_not_fit_are_refused(few, make):
         train(make("small-cnn", classes=10), few.subset(slice(0, 1)), QUICK, generator(0, "tests"))
 
 
-def test_a_last_batch_of_one_image_trains(few, make):
-    target = make("cnn", classes=10)
-    train(target, few.subset(slice(0, 33)), QUICK.model_copy(update={"epochs": 1}), generator(0, "tests"))
+@pytest.mark.parametrize(("n", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (3, [3]), (5, [5])])
+def test_one_image_alone_joins_the_batch_before(n, sizes, few, make, monkeypatch):
+    settings, seen = TrainingSettings(epochs=1, batch_size=4, precision="float32"), []
+    step = training._step
+
+    def watched(target, images, *rest):
+        seen.append(len(images))
+        return step(target, images, *rest)
+
+    monkeypatch.setattr(training, "_step", watched)
+    target = make("resnet18", classes=10)  # its last map is of one pixel
+    history = train(target, few.subset(slice(0, n)), settings, generator(0, "tests"))
+    assert seen == sizes
+    assert history.steps == settings.steps_per_epoch(n) == len(sizes)
     assert all(value.isfinite().all() for value in target.parameters())
 
 

@@ -5,6 +5,7 @@ import stat
 import pytest
 
 from invaudit.runtime import (
+    InputError,
     RunFolder,
     RunFolderError,
     Settings,
@@ -112,3 +113,36 @@ def test_seeds_differ_by_every_argument_and_stay():
 def test_hash_depends_on_the_boundaries_of_its_parts():
     assert content_hash("ab", "c") != content_hash("a", "bc")
     assert content_hash("ab") == content_hash(b"ab")
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_run_that_is_refused_before_it_made_anything_leaves_nothing(existed, tmp_path):
+    path = tmp_path / "run"
+    if existed:
+        path.mkdir()
+    with pytest.raises(InputError, match="no"), RunFolder.open(path, Plain()):
+        raise InputError("no")
+    assert list(tmp_path.rglob("*")) == ([path] if existed else [])
+
+
+def test_a_run_that_made_something_keeps_it(tmp_path):
+    def refused(**how):
+        with RunFolder.open(tmp_path, Plain(), **how) as run:
+            run.finish("job", 1)
+            raise InputError("no")
+
+    for how in ({}, {"resume": True}):
+        with pytest.raises(InputError, match="no"):
+            refused(**how)
+        assert RunFolder(tmp_path).record("job") == 1
+
+
+def test_somebody_elses_config_is_no_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("mine: 1")
+    for resume in (True, False):
+        with (
+            pytest.raises(RunFolderError, match="choose another --out"),
+            RunFolder.open(tmp_path, Plain(), resume=resume),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

@@ -199,7 +199,7 @@ class Audit:
         self.membership(key, lambda: best_similarity(*given))
 
     def _together(self) -> int:
-        """Return the largest number of images of one group; the labels of a pair move together too, but apart."""
+        """Return the largest number of images of one group; images of a pair never share a label, so 1 is enough."""
         groups = None if isinstance(self.design, Pairs) else self.design.group
         return 1 if groups is None else int(np.unique(groups, return_counts=True)[1].max())
 

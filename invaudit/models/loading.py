@@ -4,11 +4,12 @@ import json
 import os
 import pickle
 import warnings
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -71,22 +72,21 @@ def load_target(
     path = model_file(path)
     weights, about, ordered = _read(path)
     if about:
-        own = InputSpec(**about["spec"] | {name: tuple(about["spec"][name]) for name in ("mean", "std")})
-        if spec not in (None, own):
-            raise ModelError(f"{path} says that it takes {own}, the options say {spec}; leave the options out")
-        arch, spec, classes = arch or _own_arch(about["arch"], path), own, classes or about["classes"]
+        if spec not in (None, about.spec):
+            raise ModelError(f"{path} says that it takes {about.spec}, the options say {spec}; leave the options out")
+        arch, spec, classes = arch or _own_arch(about.arch, path), about.spec, classes or about.classes
     if arch is None or spec is None:
         raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
     broken = [name for name, value in weights.items() if not value.float().isfinite().all()]
     if broken:
         raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
     problems: list[ModelError] = []
-    for outputs in [about["outputs"]] if about else _outputs(weights, path):
-        # The first weights are drawn in vain: nobody's draws have to move for that.
+    for outputs in [about.outputs] if about else _outputs(weights, path):
+        # Loading replaces these first weights, so drawing them must not advance the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
             module = _build(arch, spec, outputs)
             if about:
-                _widen(module, about["head"], outputs)
+                _widen(module, about.head, outputs, path)
         try:
             module.load_state_dict(_fit_names(weights, module, path, arch, ordered=ordered))
             return Target(module, spec, classes or outputs, arch=arch).eval()
@@ -117,14 +117,28 @@ def _own_arch(arch: str, path: Path) -> str:
     return arch
 
 
-def _widen(module: nn.Module, name: str, outputs: int) -> None:
+def _widen(module: nn.Module, name: str, outputs: int, path: Path) -> None:
     """Give the head as many outputs as the file has: a callable that takes no arguments knows no garbage class."""
-    head = module.get_submodule(name)
+    try:
+        head = module.get_submodule(name)
+    except AttributeError as error:
+        raise ModelError(f"{path} names {name!r} as its last layer, which its architecture does not have") from error
     if isinstance(head, nn.Linear) and head.out_features != outputs:
         module.set_submodule(name, nn.Linear(head.in_features, outputs, bias=head.bias is not None))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, bool]:
+@dataclass(frozen=True)
+class _About:
+    """What a file of ours says of itself."""
+
+    arch: str
+    spec: InputSpec
+    classes: int
+    outputs: int
+    head: str
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], _About | None, bool]:
     """Return the weights, what a file of ours says of itself, and whether the order of the weights means something."""
     try:
         with safe_open(path, "pt") as file:
@@ -153,14 +167,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None, bool]:
     return {name.removeprefix("module."): value for name, value in found.items()}, None, True
 
 
-def _about(text: str, path: Path) -> dict[str, Any]:
+def _about(text: str, path: Path) -> _About:
     try:
         about = json.loads(text)
-        if about["schema"] == SCHEMA and about.keys() >= {"arch", "classes", "outputs", "head", "spec"}:
-            return about
+        if about["schema"] != SCHEMA:
+            raise ModelError(f"{path} is of schema {about['schema']}, this version reads {SCHEMA}; save it again")
+        return TypeAdapter(_About).validate_python({one.name: about[one.name] for one in fields(_About)})
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: what it says of itself is damaged") from error
-    raise ModelError(f"{path} is of schema {about['schema']}, this version reads {SCHEMA}; save it again")
 
 
 def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
@@ -229,10 +243,10 @@ def _fit_names(
     if sorted(ends) == sorted(own_ends):
         by_end = dict(zip(ends, given, strict=True))
         given = [by_end[end] for end in own_ends]
-    elif not ordered:
+    elif not ordered and sorted(tuple(one.shape) for _, one in given) == sorted(tuple(one.shape) for _, one in wanted):
         raise ModelError(
-            f"{path} does not fit {arch}: it has other names, such as {given[0][0] if given else 'none'!r} for "
-            f"{wanted[0][0]!r}, and safetensors keep no order to match them by; rename them, or give a .pth file"
+            f"{path} does not fit {arch}: it has other names, such as {given[0][0]!r} for {wanted[0][0]!r}, "
+            "and safetensors keep no order to match them by; rename them, or give a .pth file"
         )
     for (name, value), (own_name, own_value) in zip(given, wanted, strict=False):
         if value.shape != own_value.shape:

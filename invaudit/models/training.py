@@ -112,6 +112,7 @@ def train(
 
     Raises:
         SettingError: The labels do not fit the target, or there are fewer images than a batch needs.
+        RunFolderError: The checkpoint is of a training that began otherwise.
     """
     if len(data) < 2 or int(data.labels.min()) < 0 or int(data.labels.max()) >= target.classes:
         raise SettingError(

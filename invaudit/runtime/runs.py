@@ -4,7 +4,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,12 +49,12 @@ class RunFolder:
         identity = content_hash(json.dumps(settings.model_dump(mode="json"), sort_keys=True), *inputs)
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path} is a file, expected a folder; choose another --out")
+        if config.exists() and not (path / "records" / "run.json").is_file():
+            raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
         if config.exists() and not resume:
             raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
         if not config.exists() and path.is_dir() and any(file.name != ".lock" for file in path.iterdir()):
             raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
-        if config.exists() and not (path / "records" / "run.json").is_file():
-            raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
         existed = path.is_dir()
         with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
             run = cls(path)
@@ -72,7 +71,7 @@ class RunFolder:
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
                 if resumed:
-                    _note_other_code(path / "environment.json")
+                    _note_other_code(path / "environment.json", environment)
                 yield run
 
     def record(self, name: str) -> Any | None:
@@ -85,13 +84,13 @@ class RunFolder:
         write_json(self.path / "records" / f"{name}.json", record)
 
 
-def _note_other_code(path: Path) -> None:
-    """Add the present versions and state of the checkout to ``environment.json`` where the run had none like them."""
-    about, now = read_json(path), describe_environment()
+def _note_other_code(path: Path, environment: dict[str, Any]) -> None:
+    """Add what may change the numbers now to ``environment.json`` where the run had nothing like it."""
+    about, now = read_json(path), describe_environment(**environment)
     known = [about, *about.get("resumed_with", [])]
-    code = {name: now[name] for name in CODE}
-    if code not in [{name: one[name] for name in CODE} for one in known]:
-        logger.warning("the run was begun with other versions or another state of the code; environment.json lists all")
+    code = {name: now[name] for name in (*CODE, *environment)}
+    if code not in [{name: one.get(name) for name in code} for one in known]:
+        logger.warning("the run was begun with other versions, code or precision; environment.json lists all")
         write_json(path, about | {"resumed_with": [*known[1:], code]})
 
 
@@ -103,9 +102,12 @@ def _nothing_for_bad_input(path: Path, *, existed: bool, resumed: bool) -> Itera
     except InputError:
         found = {str(file.relative_to(path)) for file in path.rglob("*")}
         if not resumed and found <= BEGUN:
-            shutil.rmtree(path)
-            if existed:
-                path.mkdir(mode=0o700)
+            for name in found - {"records"}:
+                (path / name).unlink()
+            if "records" in found:
+                (path / "records").rmdir()
+            if not existed:
+                path.rmdir()
         raise
 
 

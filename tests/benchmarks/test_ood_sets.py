@@ -64,7 +64,10 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
           for name in ("id-test", "calibrate", "control-same", "worst", "mean-near", "attack-sure")),
         ({"ood": [NEAR | {"name": "a/b"}]}, "should match"),
         ({"networks": {"none": {}, "full": {}}}, "a network is called 'none'"),
-        ({"networks": {"full": {"tuned": True}}}, "no baselines are named"),
+        ({"networks": {"full": {}, "full-attacks": {}}}, "a network is called 'full-attacks'"),
+        ({"networks": {"full": {"tuned": True}}}, "no baseline that can be tuned"),
+        ({"networks": {"full": {"tuned": True, "baselines": ["MaxLogit"]}}}, "no baseline that can be tuned"),
+        ({"id": "digits"}, "digits bring OOD sets of their own"),
         ({"networks": {"full": {}}, "detectors": ["mine:Detector"]}, "no network has baselines"),
     ],
 )  # fmt: skip

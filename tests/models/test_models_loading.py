@@ -1,5 +1,6 @@
 """Model files: what is read, what is refused, and that nothing in them is executed."""
 
+import json
 import pickle
 import sys
 import types
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -119,12 +121,37 @@ def test_code_is_run_only_if_the_user_names_it(given, tmp_path, monkeypatch):
     sys.modules.pop("own_code", None)
 
 
-@pytest.mark.parametrize("about", ["{", "3", '{"schema": 1}', '{"schema": 99, "arch": "invaudit:cnn"}'])
-def test_a_file_that_says_nonsense_of_itself_is_refused(about, make, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("{", "damaged"),
+        ("3", "damaged"),
+        ("{}", "damaged"),
+        ('{"schema": 1}', "damaged"),
+        ('{"schema": 99, "arch": "invaudit:cnn"}', "schema 99, this version reads 1"),
+        ({"spec": {"channels": 1}}, "damaged"),
+        ({"spec": None}, "damaged"),
+        ({"arch": None}, "damaged"),
+        ({"classes": "many"}, "damaged"),
+        ({"head": "tail"}, "names 'tail' as its last layer"),
+    ],
+)
+def test_a_file_that_says_nonsense_of_itself_is_refused(change, message, make, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_file(make("cnn").module.state_dict(), path, {"invaudit": about})
-    with pytest.raises(ModelError, match=r"damaged|schema"):
+    save_target(make("cnn"), path)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["invaudit"])
+    said = change if isinstance(change, str) else json.dumps(about | change)
+    save_file(make("cnn").module.state_dict(), path, {"invaudit": said})
+    with pytest.raises(ModelError, match=message):
         load_target(path)
+
+
+def test_safetensors_of_another_architecture_are_told_by_their_shapes(make, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(make("cnn").module.state_dict(), path)
+    with pytest.raises(ModelError, match="has shape"):
+        load_target(path, arch="invaudit:resnet20", spec=SPEC)
 
 
 def test_loading_leaves_the_global_randomness_alone(make, tmp_path):

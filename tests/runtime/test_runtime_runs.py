@@ -120,9 +120,13 @@ def test_a_run_that_is_refused_before_it_made_anything_leaves_nothing(existed, t
     path = tmp_path / "run"
     if existed:
         path.mkdir()
+    before = path.stat() if existed else None
     with pytest.raises(InputError, match="no"), RunFolder.open(path, Plain()):
         raise InputError("no")
     assert list(tmp_path.rglob("*")) == ([path] if existed else [])
+    if before:
+        after = path.stat()
+        assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
 
 
 def test_a_run_that_made_something_keeps_it(tmp_path):
@@ -141,7 +145,7 @@ def test_somebody_elses_config_is_no_run(tmp_path):
     (tmp_path / "config.yaml").write_text("mine: 1")
     for resume in (True, False):
         with (
-            pytest.raises(RunFolderError, match="choose another --out"),
+            pytest.raises(RunFolderError, match="no run of ours"),
             RunFolder.open(tmp_path, Plain(), resume=resume),
         ):
             pass

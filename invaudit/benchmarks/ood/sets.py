@@ -59,7 +59,7 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     train = transform(load(f"{base}:train{found}{limits}"))
     test = transform(load(f"{base}:test"))
     if settings.test is not None:
-        # The same images for all seeds: intervals over seeds and images could not tell how many images there are else.
+        # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
         test = test.subset(torch.randperm(len(test), generator=generator(0, "data/test"))[: settings.test])
     sizes = {
         "train": len(train) - settings.fit - settings.calibrate,

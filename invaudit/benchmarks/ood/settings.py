@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
-from invaudit.ood import BASELINES, GarbageSettings
+from invaudit.ood import BASELINES, TUNABLE, GarbageSettings
 from invaudit.ood.recipes import Loss, check_loss
 from invaudit.runtime.settings import Settings
 
@@ -22,6 +22,8 @@ AGGREGATES = {
     "worst-near": ("worst", ("near",)),
     "worst": ("worst", ("near", "far")),
 }
+PICTURES = ("-inversions", "-attacks")
+"""Endings of the files of a network's pictures."""
 ATTACK = "attack-"
 """Sets of images that fresh generators make are named so."""
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
@@ -63,8 +65,8 @@ class Network(Settings):
             raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
         if self.inversion and not (self.garbage and self.garbage.inversions):
             raise ValueError("inversion is set, but garbage holds no inversions; give them a share, or leave it out")
-        if self.tuned and not self.baselines:
-            raise ValueError("tuned is set, but no baselines are named that could be tuned; name some, or leave it out")
+        if self.tuned and self.baselines is not True and not set(self.baselines or ()) & set(TUNABLE):
+            raise ValueError(f"tuned is set, but no baseline that can be tuned: {', '.join(TUNABLE)}; or leave it out")
         share = self.garbage.real if self.garbage else 0
         if (self.real is not None) != bool(share):
             raise ValueError(
@@ -118,16 +120,19 @@ class OODBenchmark(Settings):
             raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
-        if PIXELS in self.networks:
-            raise ValueError(f"a network is called {PIXELS!r}, as the rows of the pixel statistics are; rename it")
+        for name in self.networks:
+            if name == PIXELS or name.endswith(PICTURES):
+                raise ValueError(f"a network is called {name!r}, as other rows or files of the run are; rename it")
         names = [one.name for one in self.ood]
         for name in names:
             if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK):
                 raise ValueError(f"an OOD set is called {name!r}, as another set or row of the tables is; rename it")
         if self.detectors and not any(network.baselines for network in self.networks.values()):
-            raise ValueError("detectors are named, but no network has baselines: true; they run beside these")
+            raise ValueError("detectors are named, but no network has baselines; they run beside these")
         for network in self.networks.values():
             check_loss(network.loss, network.garbage, self.training)
         if self.id != "digits" and not self.ood:
             raise ValueError("ood is empty; name at least one OOD set")
+        if self.id == "digits" and self.ood:
+            raise ValueError("ood is set, but digits bring OOD sets of their own; leave it out, or name ID images")
         return self

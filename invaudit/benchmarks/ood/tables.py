@@ -26,6 +26,7 @@ from invaudit.benchmarks.ood.settings import (
 )
 from invaudit.report import is_baseline
 from invaudit.runtime.console import progress
+from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
 from invaudit.runtime.seeds import child
 from invaudit.stats import (
@@ -82,12 +83,23 @@ class Stored:
 
 
 def read_jobs(folder: Path, settings: OODBenchmark) -> list[Stored]:
-    """Read the scores and records of all jobs of a run."""
-    jobs = []
+    """Read the scores and records of all jobs of a run.
+
+    Raises:
+        RunFolderError: Jobs of one seed saw other images, as where a run was begun by another version.
+    """
+    jobs, sets = [], None
     for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
         with np.load(folder / "scores" / f"seed-{seed}" / f"{network}.npz", allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        jobs.append(Stored(seed, network, read_json(folder / "records" / f"{job_name(seed, network)}.json"), arrays))
+        record = read_json(folder / "records" / f"{job_name(seed, network)}.json")
+        sets = record["sets"] if network == PIXELS else sets
+        if record["sets"] != sets or "half" not in arrays:
+            raise RunFolderError(
+                f"{folder}: {job_name(seed, network)} was made by another version, with other images; choose another "
+                "--out"
+            )
+        jobs.append(Stored(seed, network, record, arrays))
     return jobs
 
 

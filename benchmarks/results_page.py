@@ -37,8 +37,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
 - Seeds share the resamples of the images that they share. The records of `mnist` and `fashion-mnist` were made before
   that: they count the OOD images of each seed as images of their own, so that their intervals are somewhat too narrow
   (on the ablation of MNIST, whose tables were made anew: by 2 % in the median, by 14 % at most for detectors of
-  pytorch-ood). In both ablations each seed drew ID test
-  images of its own, 3,000 of 10,000, and those that two seeds have in common count as different ones.
+  pytorch-ood). In both ablations each seed drew ID test images of its own, 3,000 of 10,000, and those that two seeds
+  have in common count as different ones.
 - Records that show no weights of the parts of `joint` were made before it had weights and the energy part: seven parts,
   added as they are (`decisions/001-joint.md`).
 - Detectors of pytorch-ood that read whole feature maps, or train on images, are fitted on `map_images` training images
@@ -277,7 +277,8 @@ def ablation(folder: Path) -> Iterator[str]:
         values[f"resistance to `{attack}`"] = found.set_index(["network", "seed"])["resistance"]
     calibration = pd.read_csv(folder / "calibration.csv")
     values["ID accuracy"] = calibration.set_index(["network", "seed"])["id_accuracy"]
-    effects = {pair: text for pair, text in EFFECTS.items() if networks_of(folder).issuperset(pair)}
+    networks = set(calibration["network"])
+    effects = {pair: text for pair, text in EFFECTS.items() if networks.issuperset(pair)}
     yield "Effect of inversion, in points, each row paired over the seeds:"
     yield table(
         ("", *effects.values()),
@@ -289,7 +290,7 @@ def ablation(folder: Path) -> Iterator[str]:
 
 
 OWN_SCORES = ("joint", "garbage-logit")
-WAYS = ("more", "longer", "border", "uncertain", "alike")
+WAYS = ("border", "more", "longer")
 """Networks of `full` with its inversions made or used in another way (`decisions/007-what-inversion-earns.md`)."""
 EFFECTS = {
     ("full", "refilled"): "half sharpened: `full` less `refilled`, which has noise and derived images instead",

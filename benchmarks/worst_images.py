@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.benchmarks.ood.jobs import ALPHA, CALIBRATE, fresh_inversions, job_name, new_network, train_new
+from invaudit.benchmarks.ood.jobs import ALPHA, fresh_inversions, job_name, new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
-from invaudit.benchmarks.ood.settings import OURS
+from invaudit.benchmarks.ood.settings import ATTACK, CALIBRATE, OURS
 from invaudit.data import ImageSet, Splits, generator
 from invaudit.data.images import eight_bits
 from invaudit.models import TrainingSettings, accuracy, collect, threads
@@ -100,8 +100,8 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         if made is None:
             raise SettingError(f"{name}: {attack} diverged, so that there are no images")
         with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
-            scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"attack-{attack}", CALIBRATE))
-            stored = file[f"{GARBAGE}::attack-{attack}"]
+            scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"{ATTACK}{attack}", CALIBRATE))
+            stored = file[f"{GARBAGE}::{ATTACK}{attack}"]
         again = logit_scores(target.classes, garbage=True)[GARBAGE].score(collect(target, made, keep_maps=False))
         if not np.allclose(again, stored, rtol=1e-4, atol=1e-4):
             raise SettingError(f"{name}: {attack} made other images than in the run; use its versions and machine")

@@ -232,18 +232,10 @@ def test_invert_writes_a_gallery(called, guard, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch):
+def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch, killed_after):
     words = ("invert", "--model", guard / "network.safetensors", "--set", "steps=6", "--set", "eval_every=2")
     assert called(*words, "--out", "whole").returncode == 0
-    original, written = engine.write_bytes, []
-
-    def killing(path, data):
-        original(path, data)
-        written.append(path)
-        if len(written) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "write_bytes", killing)
+    killed_after(engine, 1)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
     assert called(*words, "--out", "again").returncode == 130
     assert called(*words, "--out", "again", "--resume").returncode == 0

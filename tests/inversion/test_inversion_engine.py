@@ -99,19 +99,10 @@ def test_same_seed_same_bytes_and_global_randomness_untouched(trained):
 
 
 @pytest.mark.parametrize("stop", [1, 2])
-def test_a_killed_inversion_resumes_to_the_same_bytes(stop, trained, tmp_path, monkeypatch):
+def test_a_killed_inversion_resumes_to_the_same_bytes(stop, trained, tmp_path, killed_after):
     whole_rng, rng = generator(0, "tests"), generator(0, "tests")
     whole = invert(trained, SHORT, whole_rng)
-    path, written = tmp_path / "work.pt", []
-    original = engine.write_bytes
-
-    def killing(to, data):
-        original(to, data)
-        written.append(to)
-        if len(written) == stop:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "write_bytes", killing)
+    path, written = tmp_path / "work.pt", killed_after(engine, stop)
     with pytest.raises(KeyboardInterrupt):
         invert(trained, SHORT, generator(0, "tests"), checkpoint=path)
     resumed = invert(trained, SHORT, rng, checkpoint=path)

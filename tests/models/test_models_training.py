@@ -54,21 +54,12 @@ def test_same_seed_same_bytes_and_global_randomness_untouched(few, make):
 
 
 @pytest.mark.parametrize("stop", [1, 2])
-def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, monkeypatch, killed_after):
     settings = QUICK.model_copy(update={"shift": 1, "label_smoothing": 0.1})
     whole, resumed, path = make("small-cnn", classes=10), make("small-cnn", classes=10), tmp_path / "work.pt"
     expected = train(whole, few, settings, generator(0, "tests"))
-    original, written = training.write_bytes, []
-    ticks = itertools.count()
+    written, ticks = killed_after(training, stop), itertools.count()
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(ticks))
-
-    def killing(to, data):
-        original(to, data)
-        written.append(to)
-        if len(written) == stop:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "write_bytes", killing)
     with pytest.raises(KeyboardInterrupt):
         train(make("small-cnn", classes=10), few, settings, generator(0, "tests"), checkpoint=path)
     history = train(resumed, few, settings, generator(0, "tests"), checkpoint=path)

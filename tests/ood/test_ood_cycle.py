@@ -217,22 +217,13 @@ def test_cycles_come_several_times_an_epoch_and_generators_are_renewed(splits, m
 
 
 @pytest.mark.parametrize("garbage", [{}, OFTEN], ids=["every-epoch", "often"])
-def test_a_resumed_cycle_equals_an_uninterrupted_one(garbage, splits, tmp_path, monkeypatch):
+def test_a_resumed_cycle_equals_an_uninterrupted_one(garbage, splits, tmp_path, killed_after):
     import invaudit.models.training as module
 
     whole = trained(splits, recipe(epochs=3, **garbage))
-    save, calls = module._save, []
-
-    def killed(*args):
-        save(*args)
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "_save", killed)
+    killed_after(module, 2)
     with pytest.raises(KeyboardInterrupt):
         trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")
-    monkeypatch.setattr(module, "_save", save)
     again = trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")
     assert again.target.hash == whole.target.hash
     assert again.snapshots.epochs == whole.snapshots.epochs

@@ -47,23 +47,14 @@ def test_it_trains_an_n_class_network_and_repeats(name, splits):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, killed_after):
     chosen, path = recipe(name, epochs=2), tmp_path / "work.pt"
     expected = trained(splits, chosen).hash
     from invaudit.models import training
 
-    write, written = training.write_bytes, []
-
-    def killing(to, data):
-        write(to, data)
-        written.append(to)
-        if len(written) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "write_bytes", killing)
+    killed_after(training, 1)
     with pytest.raises(KeyboardInterrupt):
         trained(splits, chosen, path)
-    monkeypatch.setattr(training, "write_bytes", write)
     assert trained(splits, chosen, path).hash == expected
 
 

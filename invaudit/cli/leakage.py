@@ -1,5 +1,6 @@
 """``invaudit leakage reconstruct`` and ``invaudit leakage score``."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -70,6 +71,7 @@ def reconstruct(
             write_figure(gallery(grid[:10], [""] * len(grid[:10])), folder.path / "figures" / "gallery.png")
         report = {"method": method, "count": len(found), "outcome": found.outcome, "message": found.message}
         write_json(folder.path / "reconstructions.json", report)
+        shutil.rmtree(folder.path / "work", ignore_errors=True)
     if common.json:
         print_json({"folder": str(folder.path), **report})
     else:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import invaudit
 from invaudit.cli import app
 from invaudit.inversion import engine
+from invaudit.models import training
 
 ROOT = Path(invaudit.__file__).parents[1]
 
@@ -207,6 +208,20 @@ def test_a_trained_network_is_taken_as_it_is_or_tuned(called, guard, tmp_path):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "tuned" / "network.safetensors").read_bytes() != (guard / "network.safetensors").read_bytes()
     refused(called("ood", "fit", "digits", "--as-it-is"), "--model")
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch, killed_after):
+    values = ("training.epochs=2", "garbage.per_cycle=20", "inversion.steps=3")
+    recipe = [word for value in values for word in ("--set", f"recipe.{value}")]
+    words = ("ood", "fit", "digits", "--model", guard / "network.safetensors", *recipe)
+    assert called(*words, "--out", "whole").returncode == 0
+    killed_after(training, 1)
+    monkeypatch.setattr(app, "_exit_now", sys.exit)
+    assert called(*words, "--out", "again").returncode == 130
+    assert not (tmp_path / "again" / "guard.json").exists()
+    assert called(*words, "--out", "again", "--resume").returncode == 0
+    for name in ("network.safetensors", "guard.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_network_for_other_images_is_refused(called, guard, images):

@@ -133,6 +133,9 @@ def make_run() -> Callable[[Path], Path]:
         base[base["network"] != "plain"].assign(ood_set="letters", n=300, garbage=0.375 + 0.125 * base["seed"]).to_csv(
             folder / "decisions.csv", index=False
         )
+        nearest = base.assign(part="nearest", weight=3.0 + 0.25 * base["seed"])
+        garbage = base[base["network"] != "plain"].assign(part="garbage", weight=6.25)
+        pd.concat([nearest, garbage]).to_csv(folder / "weights.csv", index=False)
         attacks = base.assign(attack="sure", detector="KNN", n=700, accepted=0.25 + 0.125 * base["seed"], passed=0.0)
         attacks.assign(auroc=0.9, status="ok", reason=None).to_csv(folder / "attacks.csv", index=False)
         (folder / "config.yaml").write_text("id: digits\nseeds: [0, 1, 2]\ntraining:\n  epochs: 12\n", encoding="utf-8")

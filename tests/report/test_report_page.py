@@ -85,6 +85,7 @@ MISSING = {
     "resistance.csv": "resistance.csv is missing",
     "attacks.csv": "attacks.csv is missing",
     "decisions.csv": "decisions.csv is missing",
+    "weights.csv": "weights.csv is missing",
     "config.yaml": "config.yaml is missing",
     "environment.json": "environment.json is missing",
     "records/controls.json": "holds no record of passed controls",
@@ -130,6 +131,14 @@ def test_rates_of_every_table_are_in_per_cent(run_folder: Path, page: Callable[[
     text = page(run_folder).text
     # ID accuracy and its error, false alarms and their band; attack images and hard decisions, means over three seeds.
     assert all(value in text for value in ("97.00", "2.10", "4.75", "6.13", "2.71", "8.37", "37.50", "50.00"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_weights_of_the_parts_are_means_over_seeds(run_folder: Path, page: Callable[[Path], Any]) -> None:
+    text = " ".join(page(run_folder).text.split())
+    assert "network part weight" in text
+    assert "full nearest 3.25" in text
+    assert "full garbage 6.25" in text
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -121,6 +121,7 @@ def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
         "resistance": grid(run.resistance, without=("id_set",)),
         "attacks": grid(over_seeds(run.attacks, "network", "detector", "attack")),
         "decisions": grid(over_seeds(run.decisions, "network", "ood_set")),
+        "weights": grid(over_seeds(run.weights, "network", "part")),
     }
 
 

@@ -33,6 +33,7 @@ class OodRun:
     resistance: pd.DataFrame | None
     attacks: pd.DataFrame | None
     decisions: pd.DataFrame | None
+    weights: pd.DataFrame | None
     config: str | None
     environment: dict[str, Any] | None
     controls_passed: list[str]
@@ -110,6 +111,7 @@ def read_ood_run(path: Path) -> OodRun:
         resistance=read_table(path / "resistance.csv"),
         attacks=read_table(path / "attacks.csv"),
         decisions=read_table(path / "decisions.csv"),
+        weights=read_table(path / "weights.csv"),
         config=read_config(path),
         environment=read_environment(path),
         controls_passed=list(read_json(controls)["passed"]) if controls.is_file() else [],

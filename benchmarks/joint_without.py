@@ -1,0 +1,62 @@
+"""What `joint` would have scored without some of its parts, from the stored scores of a finished run.
+
+A part's scores are ranked among those of the ID test images, since the held-out images that scale `joint` are not
+stored: the row without any part left out differs from the recorded one by that alone. The weights are the recorded
+ones. This explains a result; nothing may be chosen by it.
+
+    python benchmarks/joint_without.py RUN --without PART [PART ...] [--without ...] [--out FILE.json]
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+
+from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.benchmarks.ood.settings import ID_TEST
+from invaudit.benchmarks.ood.tables import Stored, read_jobs
+from invaudit.ood import PARTS
+from invaudit.ood.joint import Scale
+from invaudit.runtime import describe_environment, load_config, write_json
+from invaudit.stats import auroc
+
+
+def joined(job: Stored, parts: list[str], ood_set: str) -> np.ndarray:
+    """Return the sum of the scaled and weighed scores (N,) of some parts."""
+
+    def scaled(part: str) -> torch.Tensor:
+        reference = torch.from_numpy(job.arrays[f"joint/{part}::{ID_TEST}"]).sort().values
+        return job.record["weights"][part] * Scale(reference)(torch.from_numpy(job.arrays[f"joint/{part}::{ood_set}"]))
+
+    return torch.stack([scaled(part) for part in parts]).sum(0).numpy()
+
+
+def main() -> int:
+    """Print and perhaps write the AUROC on every OOD set, by network and parts left out, means over seeds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--without", action="append", nargs="+", choices=tuple(PARTS), required=True, metavar="PART")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    jobs = read_jobs(options.run, load_config(OODBenchmark, str(options.run / "config.yaml")))
+    rows = []
+    for network in dict.fromkeys(job.network for job in jobs if job.record.get("weights")):
+        its = [job for job in jobs if job.network == network]
+        for without in [[], *options.without]:
+            parts = [part for part in its[0].record["weights"] if part not in without]
+            aurocs = {
+                name: round(mean(auroc(joined(job, parts, ID_TEST), joined(job, parts, name)) for job in its), 5)
+                for name in its[0].record["sets"]["groups"]
+            }
+            rows.append({"network": network, "without": without, "auroc": aurocs})
+            print(network, "without", *(without or ["nothing"]), json.dumps(aurocs))
+    if options.out:
+        write_json(options.out, {"environment": describe_environment(), "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

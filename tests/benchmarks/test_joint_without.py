@@ -1,0 +1,21 @@
+import runpy
+from pathlib import Path
+
+import pytest
+
+from invaudit.benchmarks.ood.settings import ID_TEST
+from invaudit.benchmarks.ood.tables import read_jobs
+from invaudit.stats import auroc
+
+joined = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "joint_without.py"))["joined"]
+
+
+def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished, settings):
+    for job in read_jobs(finished, settings):
+        if not (parts := list(job.record.get("weights", {}))):
+            continue
+        for part in parts:
+            own = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))
+            assert own == pytest.approx(auroc(*job.pair(f"joint/{part}", "letters")), abs=1e-9)
+        together = auroc(joined(job, parts, ID_TEST), joined(job, parts, "letters"))
+        assert together == pytest.approx(auroc(*job.pair("joint", "letters")), abs=0.01)

@@ -103,7 +103,7 @@ def headline_sentence(run: OodRun) -> str:
     for group, verdicts in found.items():
         words = ", and ".join(f"{phrase} the best of {' and of '.join(best)}" for phrase, best in verdicts.items())
         groups.setdefault(words, []).append(group)
-    clauses = [f"on {' and on '.join(names)} OOD sets, ours {words}" for words, names in groups.items()]
+    clauses = [f"by the mean over {' and over '.join(names)} OOD sets ours {words}" for words, names in groups.items()]
     return f"{run.id_set}: {'; '.join(clauses)}."
 
 

@@ -58,7 +58,7 @@ def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
     if table is None:
         return None
     means = table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True)
-    return pd.DataFrame(means).reset_index()
+    return pd.DataFrame(means).round(4).reset_index()
 
 
 def _values(levels: dict[str, dict[Key, Row]], key: Key) -> list[float | None]:

@@ -273,8 +273,10 @@ def ablation(folder: Path) -> Iterator[str]:
     near = rows[(rows["group"] == "near") & (rows["status"] != "skipped")]
     by_seed = near.groupby(["network", "detector", "seed"])["auroc"].apply(lambda values: values.mean(skipna=False))
     values = {f"near, {score}": by_seed.xs(score, level="detector") for score in OWN_SCORES}
-    for attack, found in pd.read_csv(folder / "resistance.csv").groupby("attack", sort=False):
-        values[f"resistance to `{attack}`"] = found.set_index(["network", "seed"])["resistance"]
+    attacked = pd.read_csv(folder / "resistance.csv")
+    for name, column in (("resistance to", "resistance"), ("accepted of", "accepted")):
+        for attack, found in attacked.groupby("attack", sort=False):
+            values[f"{name} `{attack}`"] = found.set_index(["network", "seed"])[column]
     calibration = pd.read_csv(folder / "calibration.csv")
     values["ID accuracy"] = calibration.set_index(["network", "seed"])["id_accuracy"]
     networks = set(calibration["network"])

@@ -97,6 +97,7 @@ def test_an_ablation_pairs_the_seeds(finished, tmp_path):
     # Gaps of 1 to 5 points: mean 3, and 2.776 standard errors of 0.707 to each side; then twice as large.
     assert "| near, joint | +3.00 [+1.04; +4.96] | +6.00 [+2.07; +9.93] |" in text
     assert "| resistance to `sure` | +3.00 [+1.04; +4.96] | +6.00 [+2.07; +9.93] |" in text
+    assert "| accepted of `sure` |" in text
     summary = pd.read_csv(finished / "summary.csv").set_index(["network", "detector", "ood_set"])["difference"]
     gaps = summary["plain"].unstack()[["mean-near", "worst-near"]]
     gaps = gaps[[name != name.lower() for name in gaps.index]]

@@ -34,6 +34,9 @@ def run_jobs(
         folder: Where the records are.
         workers: Jobs at a time, each in a process of its own.
         preload: Modules that workers need.
+
+    Raises:
+        Exception: What a job raised; no further job is begun, and those that run are finished.
     """
     todo = [arguments for name, arguments in jobs.items() if folder.record(name) is None]
     at_once = min(workers, len(todo))
@@ -60,6 +63,11 @@ def _finished(
             for future in as_completed(futures):
                 future.result()
                 yield
+        except Exception:
+            for future in futures:
+                future.cancel()
+            notice("a job failed; those that run are finished first")
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -27,3 +27,36 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path):
         process.kill()
         # The end of the output comes when no worker holds it any more.
         assert process.communicate(timeout=60)[0] == b""
+
+
+FAILING = """
+import sys
+from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
+from pathlib import Path
+from types import SimpleNamespace
+from invaudit.benchmarks import running
+
+def work(folder, number):
+    if number == 0:
+        raise ValueError("no luck")
+    with (folder / "gate").open() as gate:
+        flock(gate, LOCK_SH)
+    (folder / f"done-{number}").touch()
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    run = SimpleNamespace(path=folder, record=lambda name: None)
+    gate = (folder / "gate").open("w")
+    flock(gate, LOCK_EX)
+    running.notice = lambda text: "failed" in text and flock(gate, LOCK_UN)
+    running.run_jobs(work, {str(k): (folder, k) for k in range(30)}, run, 2, [])
+"""
+
+
+def test_after_a_failure_the_jobs_that_run_are_finished_and_no_other_is_begun(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(FAILING)
+    found = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    assert "ValueError: no luck" in found.stderr
+    # Two that run, and what the pool has already handed to its workers.
+    assert 1 <= len(list(tmp_path.glob("done-*"))) <= 5

@@ -94,6 +94,7 @@ def train(
     after_step: Callable[[int], None] | None = None,
     state: dict[str, Stateful] | None = None,
     checkpoint: Path | None = None,
+    identity: str = "",
 ) -> History:
     """Train a target in place.
 
@@ -109,6 +110,7 @@ def train(
         after_step: Called with the number of steps done.
         state: Further objects that a resumed training needs as they were.
         checkpoint: File that is written after every epoch and continued from where it exists.
+        identity: What else the training depends on: a checkpoint with another identity is refused.
 
     Raises:
         SettingError: The labels do not fit the target, or there are fewer images than a batch needs.
@@ -127,8 +129,8 @@ def train(
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
     parts |= ({} if loss is None else {"loss": loss}) | (state or {})
-    identity = _identity(target, data, settings, rng, precision) if checkpoint else ""
-    done = _load(checkpoint, parts, rng, identity) if checkpoint else 0
+    begun = _beginning(target, data, settings, rng, precision, identity) if checkpoint else ""
+    done = _load(checkpoint, parts, rng, begun) if checkpoint else 0
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         start = time.perf_counter()
         target.train()
@@ -147,7 +149,7 @@ def train(
         history.loss.append(float(torch.stack(losses).mean()))
         history.seconds += time.perf_counter() - start
         if checkpoint:
-            _save(checkpoint, parts, rng, identity, epoch + 1)
+            _save(checkpoint, parts, rng, begun, epoch + 1)
     target.eval()
     return history
 
@@ -217,12 +219,17 @@ def shifted(images: Tensor, limit: int, rng: torch.Generator) -> Tensor:
     return padded[torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]
 
 
-def _identity(
-    target: Target, data: ImageSet, settings: TrainingSettings, rng: torch.Generator, precision: torch.dtype
+def _beginning(
+    target: Target,
+    data: ImageSet,
+    settings: TrainingSettings,
+    rng: torch.Generator,
+    precision: torch.dtype,
+    identity: str,
 ) -> str:
     """Return what a training begins with: only the same one continues a checkpoint."""
     drawn = rng.get_state().numpy().tobytes()
-    return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), drawn)
+    return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), drawn, identity)
 
 
 def _save(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str, epoch: int) -> None:

@@ -17,6 +17,7 @@ from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
 from invaudit.runtime.errors import SettingError
+from invaudit.runtime.files import content_hash
 
 logger = logging.getLogger(__name__)
 SHOWN = 4
@@ -195,6 +196,7 @@ def train_network(
     Raises:
         SettingError: The recipe has a garbage class and the network has none, or the other way round; or it asks for
             real outliers and there are none.
+        RunFolderError: The checkpoint is of a training with another beginning, recipe or images.
     """
     if recipe.has_garbage_class != target.has_garbage:
         raise SettingError(
@@ -223,6 +225,7 @@ def train_network(
         after_step=cycle if recipe.garbage and recipe.garbage.inversions else None,
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,
+        identity=content_hash(recipe.model_dump_json(), held_out.hash, real.hash if real else ""),
     )
     if cycle is None:
         return Trained(target, history.steps, 0, 0, history.seconds, Snapshots())

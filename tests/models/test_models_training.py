@@ -69,7 +69,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     assert history.seconds == len(history.loss), "one tick of the clock an epoch, those before the kill included"
 
 
-@pytest.mark.parametrize("change", ["images", "settings", "seed", "precision", "start"])
+@pytest.mark.parametrize("change", ["images", "settings", "seed", "precision", "start", "identity"])
 def test_a_checkpoint_that_began_otherwise_is_refused(change, few, make, tmp_path):
     path, target = tmp_path / "work.pt", make("small-cnn", classes=10)
     train(make("small-cnn", classes=10), few, QUICK, generator(0, "tests"), checkpoint=path)
@@ -80,7 +80,8 @@ def test_a_checkpoint_that_began_otherwise_is_refused(change, few, make, tmp_pat
             target.head.weight.add_(1)
     with pytest.raises(RunFolderError, match="another training"):
         train(target, data, settings, generator(int(change == "seed"), "tests"), checkpoint=path,
-              precision=torch.bfloat16 if change == "precision" else torch.float32)  # fmt: skip
+              precision=torch.bfloat16 if change == "precision" else torch.float32,
+              identity="other" if change == "identity" else "")  # fmt: skip
 
 
 def test_checkpoint_of_another_training_is_refused(few, make, tmp_path):

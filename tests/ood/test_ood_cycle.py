@@ -10,7 +10,7 @@ from invaudit.models import TrainingSettings, collect
 from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network, with_garbage
 from invaudit.ood import garbage as garbage_module
 from invaudit.ood.garbage import Garbage, sharpened
-from invaudit.runtime import SettingError
+from invaudit.runtime import RunFolderError, SettingError
 
 QUANTISE = Transform(8, 1, levels=17).quantise
 SHORT = InversionSettings(steps=3, batch_size=16, eval_every=10)
@@ -228,6 +228,12 @@ def test_a_resumed_cycle_equals_an_uninterrupted_one(garbage, splits, tmp_path, 
     assert again.target.hash == whole.target.hash
     assert again.snapshots.epochs == whole.snapshots.epochs
     assert again.inversions == whole.inversions
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(splits, tmp_path):
+    trained(splits, recipe(), checkpoint=tmp_path / "work.pt")
+    with pytest.raises(RunFolderError, match="another training"):
+        trained(splits, recipe(weight=0.3), checkpoint=tmp_path / "work.pt")
 
 
 def test_noise_garbage_is_learnt(splits):

@@ -105,8 +105,10 @@ class GuardedClassifier:
             raise ModelError(f"{folder} holds no guarded classifier (guard.json); make one with: invaudit ood fit")
         try:
             about = read_json(folder / "guard.json")
-        except ValueError as error:
-            raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again") from error
+        except ValueError:
+            about = None
+        if not isinstance(about, dict):
+            raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again")
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
         target = load_target(folder / "network.safetensors", arch=arch)

@@ -38,7 +38,7 @@ class Scale:
     reference: Tensor
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the scaled values (N,), continuous in the values and rising with them."""
+        """Return the scaled values (N,), continuous in the values where no held-out ones tie, and rising with them."""
         n = len(self.reference)
         threshold = self.reference.quantile(TAIL)
         excess = (self.reference - threshold).clamp_min(0)
@@ -99,7 +99,7 @@ class Joint:
     info = Info("invaudit")
 
     def __init__(self, parts: tuple[str, ...] | None = None) -> None:
-        self.parts = parts
+        self.wanted = parts
         self.state: dict[str, State] = {}
 
     def fit(
@@ -121,7 +121,8 @@ class Joint:
             garbage: Whether the last logit is a garbage class.
 
         Raises:
-            SettingError: Too few held-out images, no outliers, or labels of other classes than the network has.
+            SettingError: Too few held-out images, no outliers, labels of other classes than the network has, or a
+                part that it cannot serve.
         """
         if len(held_out) < FEWEST:
             raise SettingError(
@@ -130,13 +131,16 @@ class Joint:
         if not outliers:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
         classes = activations.logits.shape[1] - garbage
-        if len(labels.unique()) != classes:
+        if (found := labels.unique().tolist()) != list(range(classes)):
             raise SettingError(
-                f"joint got training images of {len(labels.unique())} classes, expected all {classes} of the network"
+                f"joint got training images of {len(found)} classes, {found[0]} to {found[-1]}, "
+                f"expected all {classes} of the network, 0 to {classes - 1}"
             )
-        self.parts = self.parts or tuple(name for name, part in PARTS.items() if garbage or not part.needs_garbage)
+        served = [name for name, part in PARTS.items() if garbage or not part.needs_garbage]
+        if refused := set(self.wanted or ()) - set(served):
+            raise SettingError(f"joint got the part {min(refused)!r}, expected of this network: {', '.join(served)}")
         self.state = {}
-        for name in self.parts:
+        for name in self.wanted or served:
             part = PARTS[name]
             # Contiguous, as they come back from a file: another memory layout gives other last bits.
             state = {key: value.contiguous() for key, value in part.fit(part.read(activations), labels).items()}
@@ -164,7 +168,13 @@ class Joint:
         return state["weight"] * Scale(state["reference"])(values)
 
     def score(self, activations: Activations) -> Tensor:
-        """Return scores (N,) float64, higher = more OOD."""
+        """Return scores (N,) float64, higher = more OOD.
+
+        Raises:
+            SettingError: The detector is not fitted.
+        """
+        if not self.state:
+            raise SettingError("joint is not fitted; call fit first")
         return self.combine(self.score_parts(activations))
 
     def state_dict(self) -> State:
@@ -184,12 +194,10 @@ class Joint:
             )
         if missing := {f"{name}.{field}" for name in names for field in ("reference", "weight")} - state.keys():
             raise ModelError(f"joint got no {min(missing)}, as another version makes it; fit it again")
-        self.state = {}
+        self.state = {name: {} for name in PARTS if name in names}
         for key, value in state.items():
             name, _, field = key.partition(".")
-            self.state.setdefault(name, {})[field] = value
-        self.parts = tuple(name for name in PARTS if name in self.state)
-        self.state = {name: self.state[name] for name in self.parts}
+            self.state[name][field] = value
         return self
 
 

@@ -86,6 +86,14 @@ def test_a_guard_of_another_version_is_refused(guard, tmp_path):
         GuardedClassifier.load(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[]", "3", "{"])
+def test_a_damaged_description_is_refused(guard, tmp_path, content):
+    guard.save(tmp_path)
+    (tmp_path / "guard.json").write_text(content)
+    with pytest.raises(ModelError, match=r"guard\.json is damaged"):
+        GuardedClassifier.load(tmp_path)
+
+
 def test_a_damaged_detector_is_refused(guard, tmp_path):
     guard.save(tmp_path)
     (tmp_path / "detector.safetensors").write_bytes(b"damaged")
@@ -113,7 +121,7 @@ def test_a_users_own_module_is_scored_as_it_is(images, noise):
     before = target.hash
     guard = fit(images, RECIPE, generator(0, "own"), start=target, as_it_is=True)
     assert guard.target.hash == before
-    assert "garbage" not in guard.joint.parts
+    assert "garbage" not in guard.joint.state
     assert auroc(guard.score(images).numpy(), guard.score(noise).numpy()) > 0.95
     tuned = fit(images, RECIPE, generator(0, "own"), start=target)
     assert tuned.target.has_garbage

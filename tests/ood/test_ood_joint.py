@@ -253,7 +253,7 @@ def test_joint_without_garbage_has_no_garbage_part():
     others = {name: found.classes_only(CLASSES) for name, found in {**OUTLIERS, "id": sample(100, 1)[0]}.items()}
     held_out = others.pop("id")
     joint = Joint().fit(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
-    assert joint.parts == tuple(name for name in PARTS if name != "garbage")
+    assert tuple(joint.state) == tuple(name for name in PARTS if name != "garbage")
 
 
 def test_state_survives_a_round_trip(fitted):
@@ -295,5 +295,18 @@ def test_what_cannot_be_weighed_is_refused():
     with pytest.raises(SettingError, match="no family of synthetic outliers"):
         Joint().fit(train, labels, held_out=held_out, outliers={}, garbage=True)
     few = labels != CLASSES - 1
-    with pytest.raises(SettingError, match="of 2 classes, expected all 3"):
+    with pytest.raises(SettingError, match="of 2 classes, 0 to 1, expected all 3"):
         Joint().fit(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)
+    with pytest.raises(SettingError, match="of 3 classes, 1 to 3, expected all 3"):
+        Joint().fit(train, labels + 1, held_out=held_out, outliers=OUTLIERS, garbage=True)
+
+
+def test_a_part_that_the_network_cannot_serve_is_refused():
+    train, labels = sample(300, 0)[0], torch.arange(300) % 4
+    with pytest.raises(SettingError, match="the part 'garbage', expected of this network: energy, nearest"):
+        Joint(("garbage",)).fit(train, labels, held_out=sample(60, 1)[0], outliers=OUTLIERS, garbage=False)
+
+
+def test_what_is_not_fitted_gives_no_scores():
+    with pytest.raises(SettingError, match="not fitted"):
+        Joint().score(sample(20, 0)[0])

@@ -1,4 +1,5 @@
 import json
+import shutil
 import stat
 from itertools import product
 
@@ -24,10 +25,10 @@ from invaudit.benchmarks.ood.tables import (
     make_table,
     read_jobs,
 )
-from invaudit.data import generator
+from invaudit.data import ImageSet, generator
 from invaudit.models import InputSpec, Target, build
 from invaudit.ood import PARTS
-from invaudit.runtime import ControlError, RunFolderError, load_config
+from invaudit.runtime import ControlError, ModelError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
 pytestmark = pytest.mark.xdist_group("benchmark")
@@ -392,6 +393,22 @@ def test_halves_of_the_calibration_images_are_drawn_at_random():
     assert inside >= 198
     assert abs(np.mean(low) - 10 / 201) < 0.01
     assert set(_false_alarms(scores[:30], scores, generator(0, "halves"))) == {"false_alarms"}
+
+
+def test_a_job_that_fails_is_named(settings, tmp_path, monkeypatch):
+    def diverges(*_args, **_kinds):
+        raise ModelError("logits that are not finite")
+
+    monkeypatch.setattr("invaudit.benchmarks.ood.jobs.train_network", diverges)
+    with pytest.raises(ModelError, match=r"seed-\d-\w+: logits that are not finite"):
+        run(settings, tmp_path / "run", workers=1)
+
+
+def test_a_run_is_not_resumed_with_other_images(finished, settings, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr(ImageSet, "hash", "changed")
+    with pytest.raises(RunFolderError, match="other settings or inputs"):
+        run(settings, tmp_path / "run", workers=1, resume=True)
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_path, monkeypatch):

@@ -53,6 +53,12 @@ def test_the_test_images_are_the_same_for_all_seeds_and_the_splits_are_not():
     assert first.train.hash != second.train.hash
 
 
+@pytest.mark.usefixtures("folder")
+def test_more_test_images_than_there_are_is_refused():
+    with pytest.raises(DataError, match="test is 500, and shapes:test has 400 images"):
+        load_sets(chosen().model_copy(update={"test": 500}), 0)
+
+
 NEAR = {"name": "others", "data": "others:test", "group": "near"}
 
 
@@ -65,6 +71,8 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
         ({"ood": [NEAR | {"name": "a/b"}]}, "should match"),
         ({"networks": {"none": {}, "full": {}}}, "a network is called 'none'"),
         ({"networks": {"full": {}, "full-attacks": {}}}, "a network is called 'full-attacks'"),
+        ({"networks": {"full": {}, "empty": {"trained": False}}}, "the one that is not trained is called 'random'"),
+        ({"networks": {"full": {}, "random": {}}}, "network 'random' has trained True"),
         ({"networks": {"full": {"tuned": True}}}, "no baseline that can be tuned"),
         ({"networks": {"full": {"tuned": True, "baselines": ["MaxLogit"]}}}, "no baseline that can be tuned"),
         ({"id": "digits"}, "digits bring OOD sets of their own"),

@@ -46,7 +46,7 @@ from invaudit.ood import (
     train_network,
     tuned,
 )
-from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.runtime.errors import InputError, SettingError, ShapeError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.named import import_named
 from invaudit.runtime.runs import RunFolder
@@ -68,7 +68,10 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> No
     """Do one job and write its scores, then its record; network ``none`` stands for the pixel statistics."""
     with threads(1):
         sets = load_sets(settings, seed)
-        job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
+        try:
+            job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
+        except InputError as error:
+            raise type(error)(f"{job_name(seed, network)}: {error}") from error
         job.arrays["half"] = halves(len(sets.splits.test), seed).numpy()
         for name, arrays in job.pictures.items():
             write_bytes(folder / "scores" / f"seed-{seed}" / f"{network}-{name}.npz", npz_bytes(arrays))
@@ -377,8 +380,11 @@ def fresh_inversions(
     return outcome, attacker.sample(torch.arange(n) % target.classes, rng)
 
 
-def check_jobs(settings: OODBenchmark) -> None:
+def check_jobs(settings: OODBenchmark) -> list[str]:
     """Refuse a benchmark that could not run, before the first job: devices, data, detectors by path.
+
+    Returns:
+        The content hashes of all images: those of the first seed, and real outliers.
 
     Raises:
         InputError: What is wrong, and the remedy.
@@ -389,10 +395,9 @@ def check_jobs(settings: OODBenchmark) -> None:
     for path in settings.detectors:
         _own_detector(path)
     sets = load_sets(settings, settings.seeds[0])
-    for network in settings.networks.values():
-        if network.real:
-            load(network.real)
+    real = [load(network.real) for network in settings.networks.values() if network.real]
     target = new_network(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
     own = [network.inversion for network in settings.networks.values() if network.inversion]
     for inversion in (settings.inversion, *own, *settings.attacks.values()):
         Inverter(inversion, target, generator(0, "check"))
+    return [images.hash for images in (*sets.splits.sets().values(), *sets.ood.values(), *real)]

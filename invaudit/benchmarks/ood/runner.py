@@ -36,9 +36,9 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         InputError: Bad settings, missing ID data, a folder that cannot be used.
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
-    check_jobs(settings)
+    inputs = tuple(check_jobs(settings))
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, **computed_with(settings.device)) as folder:
+    with RunFolder.open(out, settings, resume=resume, inputs=inputs, **computed_with(settings.device)) as folder:
         run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)

@@ -59,6 +59,10 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     train = transform(load(f"{base}:train{found}{limits}"))
     test = transform(load(f"{base}:test"))
     if settings.test is not None:
+        if settings.test > len(test):
+            raise DataError(
+                f"test is {settings.test}, and {base}:test has {len(test)} images; give fewer, or leave it out"
+            )
         # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
         test = test.subset(torch.randperm(len(test), generator=generator(0, "data/test"))[: settings.test])
     sizes = {

@@ -14,6 +14,8 @@ OURS = ("full", "joint")
 """Network and detector that every other row is compared with."""
 PIXELS = "none"
 """The network of the pixel statistics."""
+UNTRAINED = "random"
+"""The network that is not trained, a control."""
 ID_TEST, CALIBRATE = "id-test", "calibrate"
 CONTROL_SAME, CONTROL_SPLIT = "control-same", "control-split"
 AGGREGATES = {
@@ -120,17 +122,21 @@ class OODBenchmark(Settings):
             raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
-        for name in self.networks:
+        for name, network in self.networks.items():
             if name == PIXELS or name.endswith(PICTURES):
                 raise ValueError(f"a network is called {name!r}, as other rows or files of the run are; rename it")
+            if network.trained == (name == UNTRAINED):
+                raise ValueError(
+                    f"network {name!r} has trained {network.trained}; the one that is not trained is called "
+                    f"{UNTRAINED!r}, since tables show it as a control, and all others are trained"
+                )
+            check_loss(network.loss, network.garbage, self.training)
         names = [one.name for one in self.ood]
         for name in names:
             if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK):
                 raise ValueError(f"an OOD set is called {name!r}, as another set or row of the tables is; rename it")
         if self.detectors and not any(network.baselines for network in self.networks.values()):
             raise ValueError("detectors are named, but no network has baselines; they run beside these")
-        for network in self.networks.values():
-            check_loss(network.loss, network.garbage, self.training)
         if self.id != "digits" and not self.ood:
             raise ValueError("ood is empty; name at least one OOD set")
         if self.id == "digits" and self.ood:

@@ -221,7 +221,7 @@ class Paired:
     """Differences to ours, over the same resamples of images for all detectors.
 
     ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
-    them do not become more by being scored by more networks.
+    them do not become more by being scored by more networks. Sets that share only some images count as different ones.
     """
 
     def __init__(self, jobs: list[Stored], settings: OODBenchmark) -> None:

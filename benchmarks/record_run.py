@@ -1,7 +1,7 @@
 """Copy the tables of a finished OOD run into the repository: five digits, no rows of controls, no file over 300 KB.
 
 The table by seed (`table.csv`) is large: it is kept only if it is asked for, and of it the columns that say how well
-the OOD sets are told apart. Tables of an earlier record there are removed.
+the OOD sets are told apart. Tables of an earlier record there are removed, and what was found from its run.
 
     python benchmarks/record_run.py runs/mnist benchmarks/results/ood-mnist [--table]
 """
@@ -17,6 +17,7 @@ from invaudit.runtime.files import write_bytes
 
 LIMIT = 300_000
 AS_THEY_ARE = ("config.yaml", "environment.json")
+OF_A_RUN = ("*.csv", "worst-*.json", "without.json")
 OF_THE_TABLE = ["seed", "network", "detector", "ood_set", "group", "auroc", "fpr95", "status", "reason"]
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     if large := {name: len(content) for name, content in files.items() if len(content) > LIMIT}:
         sys.exit(f"over {LIMIT} bytes: {large}; run fewer networks, detectors or sets in one benchmark")
     if (options.record / CONTROLS.name).is_file():
-        for old in options.record.glob("*.csv"):
+        for old in (path for kind in OF_A_RUN for path in options.record.glob(kind)):
             old.unlink()
     for name, content in files.items():
         write_bytes(options.record / name, content)

@@ -37,8 +37,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
 - Seeds share the resamples of the images that they share. The record of `fashion-mnist` was made before
   that: it counts the OOD images of each seed as images of their own, so that its intervals are somewhat too narrow (on
   the ablation of MNIST, whose tables were made anew: by 2 % in the median, by 14 % at most for detectors of
-  pytorch-ood). In both ablations each seed drew ID test images of its own, 3,000 of 10,000, and those that two seeds
-  have in common count as different ones.
+  pytorch-ood). On digits each seed has test images of its own, and in both ablations it drew 3,000 of 10,000; those
+  that two seeds have in common count as different ones.
 - The record of `fashion-mnist` was made before `joint` had weights and the energy part: seven parts, added as they are
   (`decisions/001-joint.md`).
 - Detectors of pytorch-ood that read whole feature maps, or train on images, are fitted on `map_images` training images
@@ -403,7 +403,7 @@ def hard_decisions(folder: Path) -> Iterator[str]:
 
 def resisted(found: pd.DataFrame) -> str:
     """Return resistance and accepted share of one network and attack, and how many seeds' attacks collapsed."""
-    text = f"{percent(found['resistance'].mean())} / {percent(found['accepted'].mean())}"
+    text = f"{percent(found['resistance'].mean(skipna=False))} / {percent(found['accepted'].mean(skipna=False))}"
     outcomes = found["outcome"].value_counts()
     odd = [f"{outcomes[name]} of {len(found)} {name}" for name in ("collapsed", "diverged") if name in outcomes]
     return text + (f" ({', '.join(odd)})" if odd else "")

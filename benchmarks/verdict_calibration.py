@@ -242,7 +242,7 @@ def limits(
                     called += decide(adjusted, test.attainable_p, design="pairs", family=family).verdict == "leak"
                     audits += 1
             case = f"{name}, family of {family}, limits {' '.join(map(str, numbers))}"
-            yield line(case, "leak", called, audits, least=round(0.93 * audits))
+            yield line(case, "leak", called, audits, least=round(0.93 * audits) if audits else None)
 
 
 def member_mean(runs: int, pools: int, reconstructions: int, noise: float, draws: int) -> Iterator[Row]:

@@ -39,7 +39,7 @@ from invaudit.runtime import SettingError, describe_environment, load_config, re
 from invaudit.stats import conformal_threshold
 
 JUDGES = {"small-cnn": 3, "resnet20": 2}
-"""Architecture -> epochs; the benchmarks use another one."""
+"""Architecture -> epochs."""
 SEED = 900
 SHOWN, COLUMNS = 50, 10
 SURE = 0.99
@@ -145,6 +145,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
+    if settings.arch in JUDGES:
+        sys.exit(f"the networks of the run are {settings.arch}, as a judge is; judges must be of other kinds")
     sets = load_sets(settings, settings.seeds[0])
     if options.images not in (known := {**sets.ood, **settings.attacks}):
         sys.exit(f"the run has no images of {options.images!r}; it has {', '.join(known)}")

@@ -54,10 +54,13 @@ def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
-    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``."""
+    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``.
+
+    Where a seed has no figure, neither has the mean: that of the others would be of fewer networks than it seems.
+    """
     if table is None:
         return None
-    means = table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True)
+    means = table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True, skipna=False)
     return pd.DataFrame(means).round(4).reset_index()
 
 

@@ -1,10 +1,10 @@
-"""What `joint` would have scored without some of its parts, from the stored scores of a finished run.
+"""What `joint` would have scored without some parts, or with equal weights, from the stored scores of a finished run.
 
 A part's scores are ranked among those of the ID test images, since the held-out images that scale `joint` are not
 stored: the row without any part left out differs from the recorded one by that alone. The weights are the recorded
-ones. This explains a result; nothing may be chosen by it.
+ones or, with --equal, all 1. This explains a result; nothing may be chosen by it.
 
-    python benchmarks/joint_without.py RUN --without PART [PART ...] [--without ...] [--out FILE.json]
+    python benchmarks/joint_without.py RUN --without PART [PART ...] [--without ...] [--equal] [--out FILE.json]
 """
 
 import argparse
@@ -24,12 +24,13 @@ from invaudit.runtime import describe_environment, load_config, write_json
 from invaudit.stats import auroc
 
 
-def joined(job: Stored, parts: list[str], ood_set: str) -> np.ndarray:
-    """Return the sum of the scaled and weighed scores (N,) of some parts."""
+def joined(job: Stored, parts: list[str], ood_set: str, *, equal: bool = False) -> np.ndarray:
+    """Return the sum of the scaled scores (N,) of some parts, weighed as recorded or all alike."""
 
     def scaled(part: str) -> torch.Tensor:
         reference = torch.from_numpy(job.arrays[f"joint/{part}::{ID_TEST}"]).sort().values
-        return job.record["weights"][part] * Scale(reference)(torch.from_numpy(job.arrays[f"joint/{part}::{ood_set}"]))
+        weight = 1 if equal else job.record["weights"][part]
+        return weight * Scale(reference)(torch.from_numpy(job.arrays[f"joint/{part}::{ood_set}"]))
 
     return torch.stack([scaled(part) for part in parts]).sum(0).numpy()
 
@@ -39,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--without", action="append", nargs="+", choices=tuple(PARTS), required=True, metavar="PART")
+    parser.add_argument("--equal", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jobs = read_jobs(options.run, load_config(OODBenchmark, str(options.run / "config.yaml")))
@@ -47,14 +49,14 @@ def main() -> int:
         its = [job for job in jobs if job.network == network]
         for without in [[], *options.without]:
             parts = [part for part in its[0].record["weights"] if part not in without]
-            aurocs = {
-                name: round(mean(auroc(joined(job, parts, ID_TEST), joined(job, parts, name)) for job in its), 5)
-                for name in its[0].record["sets"]["groups"]
-            }
+            aurocs = {}
+            for name in its[0].record["sets"]["groups"]:
+                pairs = ([joined(job, parts, of, equal=options.equal) for of in (ID_TEST, name)] for job in its)
+                aurocs[name] = round(mean(auroc(*pair) for pair in pairs), 5)
             rows.append({"network": network, "without": without, "auroc": aurocs})
             print(network, "without", *(without or ["nothing"]), json.dumps(aurocs))
     if options.out:
-        write_json(options.out, {"environment": describe_environment(), "rows": rows})
+        write_json(options.out, {"environment": describe_environment(), "equal": options.equal, "rows": rows})
     return 0
 
 

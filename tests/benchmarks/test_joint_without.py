@@ -1,6 +1,7 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from invaudit.benchmarks.ood.settings import ID_TEST
@@ -17,5 +18,7 @@ def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished,
         for part in parts:
             own = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))
             assert own == pytest.approx(auroc(*job.pair(f"joint/{part}", "letters")), abs=1e-9)
+            scaled, weighed = (joined(job, [part], "letters", equal=equal) for equal in (True, False))
+            np.testing.assert_allclose(weighed, scaled * job.record["weights"][part])
         together = auroc(joined(job, parts, ID_TEST), joined(job, parts, "letters"))
         assert together == pytest.approx(auroc(*job.pair("joint", "letters")), abs=0.01)

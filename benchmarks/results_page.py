@@ -34,13 +34,8 @@ over seeds. Which choices were made, and on what: `decisions/`.
   seeds, shown from five seeds on. The best of many rows is picked by the same figures; its interval does not correct
   for that, the *Holm p* does, over all baselines on all networks. Where a detector varies much from seed to seed, its
   interval is wide, and its upper bound may lie over what is possible.
-- Seeds share the resamples of the images that they share. The record of `fashion-mnist` was made before
-  that: it counts the OOD images of each seed as images of their own, so that its intervals are somewhat too narrow (on
-  the ablation of MNIST, whose tables were made anew: by 2 % in the median, by 14 % at most for detectors of
-  pytorch-ood). On digits each seed has test images of its own, and in both ablations it drew 3,000 of 10,000; those
-  that two seeds have in common count as different ones.
-- The record of `fashion-mnist` was made before `joint` had weights and the energy part: seven parts, added as they are
-  (`decisions/001-joint.md`).
+- Seeds share the resamples of the images that they share. On digits each seed has test images of its own, and in both
+  ablations it drew 3,000 of 10,000; those that two seeds have in common count as different ones.
 - Detectors of pytorch-ood that read whole feature maps, or train on images, are fitted on `map_images` training images
   of each `config.yaml`, and GradNorm and GradUncertainty, which need a gradient for each image, score `slow_images` of
   each set. KLMatching and TemperatureScaling are fitted on the held-out images that also scale `joint`. All others that

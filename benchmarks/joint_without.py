@@ -1,14 +1,15 @@
 """What `joint` would have scored without some parts, or with equal weights, from the stored scores of a finished run.
 
 A part's scores are ranked among those of the ID test images, since the held-out images that scale `joint` are not
-stored: the row without any part left out differs from the recorded one by that alone. The weights are the recorded
-ones or, with --equal, all 1. This explains a result; nothing may be chosen by it.
+stored: the row with the recorded weights and without any part left out differs from the recorded one by that alone.
+This explains a result; nothing may be chosen by it.
 
-    python benchmarks/joint_without.py RUN --without PART [PART ...] [--without ...] [--equal] [--out FILE.json]
+    python benchmarks/joint_without.py RUN [--without PART [PART ...]] [--without ...] [--out FILE.json]
 """
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -39,24 +40,23 @@ def main() -> int:
     """Print and perhaps write the AUROC on every OOD set, by network and parts left out, means over seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--without", action="append", nargs="+", choices=tuple(PARTS), required=True, metavar="PART")
-    parser.add_argument("--equal", action="store_true")
+    parser.add_argument("--without", action="append", nargs="+", choices=tuple(PARTS), default=[], metavar="PART")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jobs = read_jobs(options.run, load_config(OODBenchmark, str(options.run / "config.yaml")))
     rows = []
     for network in dict.fromkeys(job.network for job in jobs if job.record.get("weights")):
-        its = [job for job in jobs if job.network == network]
-        for without in [[], *options.without]:
-            parts = [part for part in its[0].record["weights"] if part not in without]
+        seeds = [job for job in jobs if job.network == network]
+        for equal, without in product((False, True), [[], *options.without]):
+            parts = [part for part in seeds[0].record["weights"] if part not in without]
             aurocs = {}
-            for name in its[0].record["sets"]["groups"]:
-                pairs = ([joined(job, parts, of, equal=options.equal) for of in (ID_TEST, name)] for job in its)
-                aurocs[name] = round(mean(auroc(*pair) for pair in pairs), 5)
-            rows.append({"network": network, "without": without, "auroc": aurocs})
-            print(network, "without", *(without or ["nothing"]), json.dumps(aurocs))
+            for ood_set in seeds[0].record["sets"]["groups"]:
+                pairs = ([joined(job, parts, where, equal=equal) for where in (ID_TEST, ood_set)] for job in seeds)
+                aurocs[ood_set] = round(mean(auroc(*pair) for pair in pairs), 5)
+            rows.append({"network": network, "without": without, "equal": equal, "auroc": aurocs})
+            print(network, "equal" if equal else "weighed", "without", *(without or ["nothing"]), json.dumps(aurocs))
     if options.out:
-        write_json(options.out, {"environment": describe_environment(), "equal": options.equal, "rows": rows})
+        write_json(options.out, {"environment": describe_environment(), "rows": rows})
     return 0
 
 

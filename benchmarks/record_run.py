@@ -1,7 +1,7 @@
 """Copy the tables of a finished OOD run into the repository: five digits, no rows of controls, no file over 300 KB.
 
 The table by seed (`table.csv`) is large: it is kept only if it is asked for, and of it the columns that say how well
-the OOD sets are told apart. Tables of an earlier record there are removed, and what was found from its run.
+the OOD sets are told apart. Tables of an earlier record, and what was found from its run, are removed.
 
     python benchmarks/record_run.py runs/mnist benchmarks/results/ood-mnist [--table]
 """
@@ -55,7 +55,7 @@ def main() -> None:
     if large := {name: len(content) for name, content in files.items() if len(content) > LIMIT}:
         sys.exit(f"over {LIMIT} bytes: {large}; run fewer networks, detectors or sets in one benchmark")
     if (options.record / CONTROLS.name).is_file():
-        for old in (path for kind in OF_A_RUN for path in options.record.glob(kind)):
+        for old in (path for pattern in OF_A_RUN for path in options.record.glob(pattern)):
             old.unlink()
     for name, content in files.items():
         write_bytes(options.record / name, content)

@@ -39,7 +39,7 @@ from invaudit.runtime import SettingError, describe_environment, load_config, re
 from invaudit.stats import conformal_threshold
 
 JUDGES = {"small-cnn": 3, "resnet20": 2}
-"""Architecture -> epochs."""
+"""Architecture -> epochs. The networks of a run that is judged are of none of these."""
 SEED = 900
 SHOWN, COLUMNS = 50, 10
 SURE = 0.99

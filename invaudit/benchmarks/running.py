@@ -63,10 +63,14 @@ def _finished(
             for future in as_completed(futures):
                 future.result()
                 yield
-        except Exception:
+        except Exception as first:
             for future in futures:
                 future.cancel()
             notice("a job failed; those that run are finished first")
+            ended = [future.exception() for future in futures if not future.cancelled()]
+            for error in ended:
+                if error not in (None, first):
+                    notice(f"another job failed: {error}")
             raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -103,12 +103,13 @@ class GuardedClassifier:
         folder = Path(folder)
         if not (folder / "guard.json").is_file():
             raise ModelError(f"{folder} holds no guarded classifier (guard.json); make one with: invaudit ood fit")
+        damaged = ModelError(f"{folder / 'guard.json'} is damaged; fit it again")
         try:
             about = read_json(folder / "guard.json")
-        except ValueError:
-            about = None
+        except ValueError as error:
+            raise damaged from error
         if not isinstance(about, dict):
-            raise ModelError(f"{folder / 'guard.json'} is damaged; fit it again")
+            raise damaged
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
         target = load_target(folder / "network.safetensors", arch=arch)

@@ -131,10 +131,10 @@ class Joint:
         if not outliers:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
         classes = activations.logits.shape[1] - garbage
-        if (found := labels.unique().tolist()) != list(range(classes)):
+        if odd := set(labels.tolist()) ^ set(range(classes)):
             raise SettingError(
-                f"joint got training images of {len(found)} classes, {found[0]} to {found[-1]}, "
-                f"expected all {classes} of the network, 0 to {classes - 1}"
+                f"joint got training images {'of' if min(odd) in labels else 'without'} class {min(odd)}, "
+                f"expected images of each of the network's {classes} classes and of no other"
             )
         served = [name for name, part in PARTS.items() if garbage or not part.needs_garbage]
         if refused := set(self.wanted or ()) - set(served):

@@ -25,9 +25,11 @@ def test_a_record_holds_the_tables_with_five_digits(finished, tmp_path):
         pd.testing.assert_frame_equal(whole[kept.columns], kept, rtol=1e-4, check_dtype=False)
     kept = pd.read_csv(tmp_path / "record" / "table.csv")
     assert all(value == float(f"{value:.5g}") for value in kept["auroc"].dropna())
-    (tmp_path / "record" / "worst-letters.json").touch()
+    of_before = [tmp_path / "record" / name for name in ("table.csv", "worst-letters.json", "without.json")]
+    for path in of_before:
+        path.touch()
     assert record(finished, tmp_path / "record").returncode == 0
-    assert not any((tmp_path / "record" / name).exists() for name in ("table.csv", "worst-letters.json")), "of before"
+    assert not any(path.exists() for path in of_before)
 
 
 @pytest.mark.parametrize("failing", ["controls", "size"])

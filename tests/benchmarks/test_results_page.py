@@ -204,3 +204,8 @@ def test_the_page_in_the_repository_is_the_one_that_the_records_give(tmp_path):
     out = tmp_path / "page.md"
     subprocess.run([sys.executable, SCRIPT, "--out", out], check=True)
     assert out.read_text(encoding="utf-8") == (SCRIPT.parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_diverged_attack_leaves_its_resistance_unknown():
+    found = pd.DataFrame({"resistance": [0.5, None], "accepted": [0.0, 0.5], "outcome": ["converged", "diverged"]})
+    assert page_of["resisted"](found) == "\u2013 / 25.00 (1 of 2 diverged)"

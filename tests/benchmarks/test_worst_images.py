@@ -1,5 +1,7 @@
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from invaudit.runtime import SettingError
 
-script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "worst_images.py"))
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "worst_images.py"
+script = runpy.run_path(str(SCRIPT))
 lowest, of_attack = script["lowest"], script["of_attack"]
 
 
@@ -47,3 +50,10 @@ def test_the_images_of_an_attack_are_made_again(finished, settings, tmp_path):
     np.savez(stored, allow_pickle=False, **arrays)
     with pytest.raises(SettingError, match="seed-1-full: sure made other images than in the run"):
         of_attack(run, settings, "sure")
+
+
+def test_networks_of_a_run_are_not_judged_by_their_own_kind(finished):
+    command = [sys.executable, SCRIPT, finished, "letters"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "small-cnn, as a judge is" in done.stderr

@@ -48,12 +48,12 @@ def test_it_trains_an_n_class_network_and_repeats(name, splits):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, killed_after):
-    # So late that vos has queued enough images of each class to draw virtual outliers from.
     chosen, path = recipe(name, epochs=6), tmp_path / "work.pt"
     expected = trained(splits, chosen).hash
     from invaudit.models import training
 
     killed_after(training, 5)
+    assert 5 * splits.train.labels.bincount().min() > QUEUE, "vos must have begun to draw virtual outliers"
     with pytest.raises(KeyboardInterrupt):
         trained(splits, chosen, path)
     assert trained(splits, chosen, path).hash == expected

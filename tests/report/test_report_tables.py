@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from invaudit.benchmarks.ood.settings import OURS, PIXELS, UNTRAINED
 from invaudit.report import format_table, read_ood_run, short_table, terminal_table
+from invaudit.report.ood import tables
 
 
 @pytest.fixture
@@ -110,3 +112,17 @@ def test_names_stay_text(make_run: Callable[[Path], Path], tmp_path: Path) -> No
     path = folder / "summary.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("letters", "2024").replace("photos", "None"), "utf-8")
     assert {"2024", "None"} < set(read_ood_run(folder).summary["ood_set"])
+
+
+def test_a_mean_over_seeds_is_of_all_seeds() -> None:
+    rows = [("plain", "a", 0, 0.5, True), ("plain", "a", 1, 0.25, False), ("full", "b", 0, None, True)]
+    found = pd.DataFrame(rows, columns=["network", "detector", "seed", "accepted", "passed"])
+    means = tables.over_seeds(found, "network")
+    assert means is not None
+    expected = pd.DataFrame({"network": ["plain", "full"], "accepted": [0.375, float("nan")], "passed": [0.5, 1.0]})
+    pd.testing.assert_frame_equal(means, expected)
+
+
+def test_the_names_of_networks_are_those_of_the_benchmark() -> None:
+    assert tables.OURS == OURS
+    assert tables.CONTROL_NETWORKS == (PIXELS, UNTRAINED)

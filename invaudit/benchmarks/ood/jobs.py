@@ -380,11 +380,10 @@ def fresh_inversions(
     return outcome, attacker.sample(torch.arange(n) % target.classes, rng)
 
 
-def check_jobs(settings: OODBenchmark) -> list[str]:
-    """Refuse a benchmark that could not run, before the first job: devices, data, detectors by path.
+def checked_inputs(settings: OODBenchmark) -> list[str]:
+    """Return the content hashes of the images of the first seed and of real outliers.
 
-    Returns:
-        The content hashes of all images: those of the first seed, and real outliers.
+    A benchmark that could not run is refused here, before its first job: for its device, data, detectors by path.
 
     Raises:
         InputError: What is wrong, and the remedy.

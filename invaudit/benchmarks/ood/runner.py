@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from invaudit.benchmarks.ood.controls import check_controls
-from invaudit.benchmarks.ood.jobs import PIXELS, check_jobs, job_name, run_job
+from invaudit.benchmarks.ood.jobs import PIXELS, checked_inputs, job_name, run_job
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
 from invaudit.benchmarks.running import computed_with, run_jobs
@@ -36,7 +36,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         InputError: Bad settings, missing ID data, a folder that cannot be used.
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
-    inputs = tuple(check_jobs(settings))
+    inputs = tuple(checked_inputs(settings))
     workers = workers or os.cpu_count() or 1
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, **computed_with(settings.device)) as folder:
         run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)

@@ -60,7 +60,8 @@ def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
     """
     if table is None:
         return None
-    means = table.drop(columns="seed").groupby(list(by), sort=False).mean(numeric_only=True, skipna=False)
+    measures = table.select_dtypes(["number", "bool"]).columns.difference(["seed", *by], sort=False)
+    means = table.groupby(list(by), sort=False)[list(measures)].agg(lambda values: values.mean(skipna=False))
     return pd.DataFrame(means).round(4).reset_index()
 
 

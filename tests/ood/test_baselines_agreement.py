@@ -137,8 +137,8 @@ def test_dropout_on_stored_maps_is_dropout_on_images(toys):
     close("MCD", ours.score(toy.inside), expected)
     # The same masks for all images, or others for each: the same mean variance.
     with seeded(generator(0, "test/mcd/plain")):
-        plain = row.kind(deepcopy(toy.target), samples=200).predict(toy.inside.images)
-    torch.testing.assert_close(ours.score(toy.inside).mean(), plain.double().mean(), rtol=0.3, atol=0)
+        plain = row.kind(deepcopy(toy.target), samples=200).predict(toy.outside.images)
+    torch.testing.assert_close(ours.score(toy.outside).mean(), plain.double().mean(), rtol=0.3, atol=0)
 
 
 def test_shared_dropout_has_one_mask_for_all_images():

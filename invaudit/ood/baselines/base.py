@@ -134,14 +134,14 @@ class Baseline:
     grid: Callable[[Fitting], list[Knobs]] | None = None
 
     @property
-    def library(self) -> str:
+    def class_name(self) -> str:
         """Name of the class in ``pytorch_ood.detector``."""
         return self.name.partition("@")[0]
 
     @property
     def kind(self) -> Any:
         """The class."""
-        return getattr(library(), self.library)
+        return getattr(library(), self.class_name)
 
     @property
     def requires_fit(self) -> bool:

@@ -93,7 +93,7 @@ def shaped(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
         given = pooled(fitting)
     if "variant" in knobs:
         raise SettingError(f"{row.name} runs as ASH-S, the library's default; got variant {knobs['variant']!r}")
-    detector, pruned = row.kind(None, given.rest, **knobs), row.library == "ASH"
+    detector, pruned = row.kind(None, given.rest, **knobs), row.class_name == "ASH"
 
     def score(found: Activations) -> Tensor:
         maps = shaped_maps(given.read(found), detector.percentile, pruned=pruned)

@@ -27,7 +27,7 @@ def unlisted() -> set[str]:
     """Return the detector classes of the installed pytorch-ood that no row stands for."""
     detectors = library()
     classes = {name for name in detectors.__all__ if isinstance(getattr(detectors, name), type)}
-    return classes - {row.library for row in BASELINES.values()}
+    return classes - {row.class_name for row in BASELINES.values()}
 
 
 def _lacking(row: Baseline, fitting: Fitting, knobs: Knobs, *, needs: str) -> Fed:  # noqa: ARG001

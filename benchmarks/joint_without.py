@@ -49,10 +49,11 @@ def main() -> int:
         seeds = [job for job in jobs if job.network == network]
         for equal, without in product((False, True), [[], *options.without]):
             parts = [part for part in seeds[0].record["weights"] if part not in without]
+            inside = [joined(job, parts, ID_TEST, equal=equal) for job in seeds]
             aurocs = {}
             for ood_set in seeds[0].record["sets"]["groups"]:
-                pairs = ([joined(job, parts, where, equal=equal) for where in (ID_TEST, ood_set)] for job in seeds)
-                aurocs[ood_set] = round(mean(auroc(*pair) for pair in pairs), 5)
+                outside = [joined(job, parts, ood_set, equal=equal) for job in seeds]
+                aurocs[ood_set] = round(mean(map(auroc, inside, outside)), 5)
             rows.append({"network": network, "without": without, "equal": equal, "auroc": aurocs})
             print(network, "equal" if equal else "weighed", "without", *(without or ["nothing"]), json.dumps(aurocs))
     if options.out:

@@ -16,6 +16,7 @@ from scipy.stats import t
 from invaudit.benchmarks.ood.settings import AGGREGATES, OURS
 from invaudit.ood import PARTS
 from invaudit.report import is_baseline
+from invaudit.report.ood.tables import means_of_all
 from invaudit.report.printing import DASH, p_text
 from invaudit.runtime.files import read_json, write_bytes
 from invaudit.stats.bootstrap import MIN_SEEDS
@@ -239,8 +240,7 @@ def further_aims(folder: Path, summary: pd.DataFrame) -> Iterator[Row]:
     resistance = pd.read_csv(folder / "resistance.csv")
     for attack, found in resistance.groupby("attack", sort=False):
         # A diverged attack leaves the mean unknown: one over the other seeds would be another quantity.
-        by_network = found.groupby("network")[["resistance", "accepted"]]
-        means = by_network.agg(lambda values: values.mean(skipna=False))
+        means = means_of_all(found, ["network"], ["resistance", "accepted"])
         if aims.resists:
             others = means["resistance"].reindex(["plain", "noise"]).max(skipna=False)
             lead = means.loc["full", "resistance"] - others
@@ -267,7 +267,7 @@ def ablation(folder: Path) -> Iterator[str]:
     yield table(("network", "score", "mean-near", "worst-near", "mean-far", "difference"), levels(summary))
     yield from sides(folder)
     near = rows[(rows["group"] == "near") & (rows["status"] != "skipped")]
-    by_seed = near.groupby(["network", "detector", "seed"])["auroc"].apply(lambda values: values.mean(skipna=False))
+    by_seed = means_of_all(near, ["network", "detector", "seed"], ["auroc"])["auroc"]
     values = {f"near, {score}": by_seed.xs(score, level="detector") for score in OWN_SCORES}
     attacked = pd.read_csv(folder / "resistance.csv")
     for name, column in (("resistance to", "resistance"), ("accepted of", "accepted")):
@@ -407,8 +407,7 @@ def resisted(found: pd.DataFrame) -> str:
 def strongest(attacks: pd.DataFrame) -> Iterator[Row]:
     """Give ours, and the three detectors of others that accept the fewest attack images."""
     columns = ["accepted", "passed", "auroc"]
-    means = attacks.groupby(["network", "detector"], sort=False)[columns].apply(lambda rows: rows.mean(skipna=False))
-    means = means.dropna()
+    means = means_of_all(attacks, ["network", "detector"], columns).dropna()
     others = means[[is_baseline(*key) for key in means.index]].sort_values(
         ["accepted", "auroc"], ascending=[True, False]
     )

@@ -67,8 +67,7 @@ def _finished(
             for future in futures:
                 future.cancel()
             notice("a job failed; those that run are finished first")
-            ended = [future.exception() for future in futures if not future.cancelled()]
-            for error in ended:
+            for error in (future.exception() for future in futures if not future.cancelled()):
                 if error not in (None, first):
                     notice(f"another job failed: {error}")
             raise

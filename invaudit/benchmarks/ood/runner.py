@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from invaudit.benchmarks.ood.controls import check_controls
-from invaudit.benchmarks.ood.jobs import PIXELS, checked_inputs, job_name, run_job
-from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.benchmarks.ood.jobs import checked_inputs, job_name, run_job
+from invaudit.benchmarks.ood.settings import PIXELS, OODBenchmark
 from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
 from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.report import ood_page

@@ -1,5 +1,6 @@
 """The short table of an OOD run: ours, the ablations, the best baselines."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
@@ -54,15 +55,20 @@ def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
-    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``.
-
-    Where a seed has no figure, neither has the mean: that of the others would be of fewer networks than it seems.
-    """
+    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``."""
     if table is None:
         return None
     measures = table.select_dtypes(["number", "bool"]).columns.difference(["seed", *by], sort=False)
-    means = table.groupby(list(by), sort=False)[list(measures)].agg(lambda values: values.mean(skipna=False))
-    return pd.DataFrame(means).round(4).reset_index()
+    return means_of_all(table, by, measures).round(4).reset_index()
+
+
+def means_of_all(table: pd.DataFrame, by: Iterable[str], measures: Iterable[str]) -> pd.DataFrame:
+    """Return the means of some columns for each value of the columns ``by``, which are the index.
+
+    Where a row has no figure, neither has the mean: that of the others would be of fewer than it seems.
+    """
+    grouped = table.groupby(list(by), sort=False)[list(measures)]
+    return pd.DataFrame(grouped.agg(lambda values: values.mean(skipna=False)))
 
 
 def _values(levels: dict[str, dict[Key, Row]], key: Key) -> list[float | None]:

@@ -12,10 +12,10 @@ import statistics
 
 import torch
 
-from invaudit.data import ImageSet, Splits, generator, load, split
+from invaudit.data import ImageSet, Splits, load, seeded_rng, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect
-from invaudit.ood import GarbageSettings, Recipe, Trained, new_target, train_network
+from invaudit.ood import GarbageSettings, Recipe, TrainingResult, new_target, train_network
 from invaudit.runtime.environment import describe_environment
 
 NETWORKS: dict[str, GarbageSettings | None] = {
@@ -28,18 +28,18 @@ INVERSION = InversionSettings(steps=50, batch_size=64, eval_every=50, eval_image
 LIMIT = 2.0
 
 
-def run(garbage: GarbageSettings | None, splits: Splits, epochs: int) -> Trained:
+def run(garbage: GarbageSettings | None, splits: Splits, epochs: int) -> TrainingResult:
     """Train one network; weights and ID batches are the same for all."""
     recipe = Recipe(training=TrainingSettings(epochs=epochs), garbage=garbage, inversion=INVERSION)
-    target = new_target("cnn", splits.train, 10, generator(0, "weights"), garbage=garbage is not None)
-    return train_network(target, splits.train, recipe, generator(0, "training"), held_out=splits.fit)
+    target = new_target("cnn", splits.train, 10, seeded_rng(0, "weights"), garbage=garbage is not None)
+    return train_network(target, splits.train, recipe, seeded_rng(0, "training"), held_out=splits.fit)
 
 
 def measure(images: ImageSet, test: ImageSet, epochs: int, repeats: int) -> dict[str, dict[str, float]]:
     """Return steps, median seconds, their ratios to plain training, and test accuracy of every network."""
     sizes = {"train": len(images) - 500, "fit": 250, "calibrate": 250}
-    splits = split(images, sizes, generator(0, "splits"), test=test)
-    made: dict[str, list[Trained]] = {name: [] for name in NETWORKS}
+    splits = split(images, sizes, seeded_rng(0, "splits"), test=test)
+    made: dict[str, list[TrainingResult]] = {name: [] for name in NETWORKS}
     for _ in range(repeats):
         for name, garbage in NETWORKS.items():
             made[name].append(run(garbage, splits, epochs))

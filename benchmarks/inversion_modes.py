@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from invaudit.data import ImageSet, generator, load
+from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.inversion import MODES, InversionSettings, diagnose, invert
 from invaudit.models import (
     InputSpec,
@@ -26,10 +26,10 @@ from invaudit.models import (
     accuracy,
     build,
     collect,
+    limit_threads,
     resolve_device,
     resolve_precision,
-    seeded,
-    threads,
+    seed_torch,
     train,
 )
 from invaudit.runtime import describe_environment, read_json, write_json, write_text
@@ -45,13 +45,13 @@ def trained(seed: int, data: ImageSet, device: torch.device) -> Target:
     """Return the classifier of one seed."""
     pixels = data.floats()
     spec = InputSpec(*data.images.shape[1:], mean=(float(pixels.mean()),), std=(float(pixels.std()),))
-    with seeded(generator(seed, "modes/weights")):
+    with seed_torch(seeded_rng(seed, "modes/weights")):
         target = Target(build(ARCH, spec, data.classes), spec, data.classes, arch=f"invaudit:{ARCH}").to(device)
     train(
         target,
         data,
         TRAINING,
-        generator(seed, "modes/training"),
+        seeded_rng(seed, "modes/training"),
         precision=resolve_precision(TRAINING.precision, device),
     )
     return target
@@ -61,9 +61,11 @@ def measured(seed: int, mode: str, target: Target, data: ImageSet, right: float)
     """Return the row of one inversion of a target with this test accuracy."""
     settings = InversionSettings(mode=mode)
     start = time.perf_counter()
-    inversion = invert(target, settings, generator(seed, f"modes/{mode}"))
+    inversion = invert(target, settings, seeded_rng(seed, f"modes/{mode}"))
     seconds = time.perf_counter() - start
-    found = diagnose(inversion, target, generator(seed, f"modes/{mode}/diagnosis"), per_class=PER_CLASS, reference=data)
+    found = diagnose(
+        inversion, target, seeded_rng(seed, f"modes/{mode}/diagnosis"), per_class=PER_CLASS, reference=data
+    )
     classes = {f"class_{label}": value for label, value in enumerate(found.accuracy_per_class)}
     return {
         "seed": seed,
@@ -133,7 +135,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     chosen = parser.parse_args()
     try:
-        with threads(chosen.threads):
+        with limit_threads(chosen.threads):
             rows = run(chosen.seeds, chosen.out, resolve_device(chosen.device))
     except InputError as error:
         print(error, file=sys.stderr)

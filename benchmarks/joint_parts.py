@@ -29,7 +29,7 @@ from invaudit.benchmarks.ood.jobs import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import FAMILIES
-from invaudit.models import Activations, collect, threads
+from invaudit.models import Activations, collect, limit_threads
 from invaudit.ood import PARTS, part_weight, synthetic_activations
 from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Scale, mean_error
 from invaudit.ood.parts import (
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
     networks: dict[str, dict[str, Scores]] = {}
-    with threads(1):
+    with limit_threads(1):
         for config, network, seed in product(options.configs, options.networks, options.seeds):
             settings = load_config(OODBenchmark, config)
             how = content_hash(settings.model_dump_json(), *CANDIDATES, f"{EACH} {OUTLIERS_PER_FAMILY}")

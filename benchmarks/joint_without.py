@@ -18,14 +18,14 @@ import torch
 
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.settings import ID_TEST
-from invaudit.benchmarks.ood.tables import Stored, read_jobs
+from invaudit.benchmarks.ood.tables import StoredJob, read_jobs
 from invaudit.ood import PARTS
 from invaudit.ood.joint import Scale
 from invaudit.runtime import describe_environment, load_config, write_json
 from invaudit.stats import auroc
 
 
-def joined(job: Stored, parts: list[str], ood_set: str, *, equal: bool = False) -> np.ndarray:
+def joined(job: StoredJob, parts: list[str], ood_set: str, *, equal: bool = False) -> np.ndarray:
     """Return the sum of the scaled scores (N,) of some parts, weighed as recorded or all alike."""
 
     def scaled(part: str) -> torch.Tensor:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import torch
 
-from invaudit.data import ImageSet, generator
-from invaudit.models import InputSpec, Target, TrainingSettings, borrowed, build, collect, passes, train
-from invaudit.ood.baselines import BASELINES, Detector, Fitting, NotApplicable
+from invaudit.data import ImageSet, seeded_rng
+from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, frozen_eval, passes, train
+from invaudit.ood.baselines import BASELINES, Detector, FitInputs, NotApplicableError
 from invaudit.runtime.environment import describe_environment
 
 LIMIT = 1.5
@@ -31,8 +31,8 @@ TRAIN, WITH_MAPS, HELD_OUT = 5_000, 1_000, 200
 
 def pictures(n: int, stage: str) -> ImageSet:
     """Return n noisy copies of ten coarse patterns, one for each class."""
-    rng = generator(0, stage)
-    patterns = torch.rand(CLASSES, 3, 4, 4, generator=generator(0, "one-pass/patterns"))
+    rng = seeded_rng(0, stage)
+    patterns = torch.rand(CLASSES, 3, 4, 4, generator=seeded_rng(0, "one-pass/patterns"))
     labels = torch.arange(n) % CLASSES
     images = torch.nn.functional.interpolate(patterns, size=(SIDE, SIDE))[labels]
     images = (images + 0.2 * torch.randn(images.shape, generator=rng)).clamp(0, 1)
@@ -46,7 +46,7 @@ def trained() -> Target:
         torch.manual_seed(0)
         target = Target(build("resnet20", spec, CLASSES), spec, CLASSES)
     settings = TrainingSettings(epochs=3, batch_size=32, precision="float32")
-    train(target, pictures(WITH_MAPS, "one-pass/training"), settings, generator(0, "one-pass/weights"))
+    train(target, pictures(WITH_MAPS, "one-pass/training"), settings, seeded_rng(0, "one-pass/weights"))
     return target.eval()
 
 
@@ -54,7 +54,7 @@ def detectors(target: Target) -> dict[str, Detector]:
     """Return the fitted detectors that stored activations can feed."""
     images = pictures(TRAIN, "one-pass/train")
     first, held_out = images.subset(slice(WITH_MAPS)), pictures(HELD_OUT, "one-pass/fit")
-    fitting = Fitting(
+    fitting = FitInputs(
         target=target,
         train=collect(target, images, keep_maps=False),
         train_labels=images.labels,
@@ -62,14 +62,14 @@ def detectors(target: Target) -> dict[str, Detector]:
         maps_labels=first.labels,
         fit=collect(target, held_out),
         fit_labels=held_out.labels,
-        rng=generator(0, "one-pass/draws"),
+        rng=seeded_rng(0, "one-pass/draws"),
     )
     made = {}
     for name, row in BASELINES.items():
         if row.consumes != "images":
             try:
                 made[name] = row.detector(fitting)
-            except NotApplicable as error:
+            except NotApplicableError as error:
                 print(f"{name}: {error}", file=sys.stderr)
     return made
 
@@ -88,7 +88,7 @@ def measure(n: int, repeats: int) -> dict[str, list[float]]:
     images = pictures(n, "one-pass/test").floats()
 
     def forward() -> None:
-        with borrowed(target), torch.no_grad():
+        with frozen_eval(target), torch.no_grad():
             for batch in images.split(BATCH):
                 target(batch)
 

@@ -23,15 +23,15 @@ import pandas as pd
 import torch
 
 from invaudit.benchmarks.ood.jobs import fresh_inversions
-from invaudit.data import generator, load, split
+from invaudit.data import load, seeded_rng, split
 from invaudit.inversion import InversionSettings
-from invaudit.models import TrainingSettings, accuracy, collect, threads
+from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
 from invaudit.ood import (
     PARTS,
     GarbageSettings,
     Joint,
     Recipe,
-    counterfeits,
+    fools_network,
     new_target,
     predictions,
     synthetic_activations,
@@ -117,13 +117,13 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     """Train one network on so many images and return what it is chosen by."""
     sizes = {"train": train, **HELD_OUT}
     data = load(f"{id_set}:train")
-    some = torch.randperm(len(data), generator=generator(seed, "recipes/images"))[: sum(sizes.values())]
-    splits = split(data.subset(some), sizes, generator(seed, "recipes/splits"), test=load(f"{id_set}:test@0:10"))
+    some = torch.randperm(len(data), generator=seeded_rng(seed, "recipes/images"))[: sum(sizes.values())]
+    splits = split(data.subset(some), sizes, seeded_rng(seed, "recipes/splits"), test=load(f"{id_set}:test@0:10"))
     recipe = recipe_of(candidate, epochs)
     target = new_target(
-        "cnn", splits.train, data.classes, generator(seed, "network/weights"), garbage=recipe.has_garbage_class
+        "cnn", splits.train, data.classes, seeded_rng(seed, "network/weights"), garbage=recipe.has_garbage_class
     )
-    made = train_network(target, splits.train, recipe, generator(seed, "network/training"), held_out=splits.fit)
+    made = train_network(target, splits.train, recipe, seeded_rng(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
     outliers = synthetic_activations(target, splits.fit)
     joint = Joint().fit(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
@@ -154,11 +154,11 @@ def attacked(target: Any, joint: Joint, inside: torch.Tensor, seed: int) -> dict
     found: dict[str, dict[str, float]] = {"resistance": {}, "passed": {}}
     threshold = conformal_threshold(inside.numpy(), 0.05)
     for name, attack in ATTACKS.items():
-        _, images = fresh_inversions(target, attack, ATTACK_IMAGES, generator(seed, f"attack/{name}"))
+        _, images = fresh_inversions(target, attack, ATTACK_IMAGES, seeded_rng(seed, f"attack/{name}"))
         if images is None:
             continue
         seen = collect(target, images, keep_maps=False)
-        fooled = counterfeits(seen.logits, target.classes)
+        fooled = fools_network(seen.logits, target.classes)
         found["resistance"][name] = 1 - float(fooled.double().mean())
         found["passed"][name] = float((fooled & (joint.score(seen) <= threshold)).double().mean())
     return found
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args()
     rows = read_json(options.out)["rows"] if options.out.is_file() else []
-    with threads(options.threads):
+    with limit_threads(options.threads):
         for seed in options.seeds:
             for id_set in options.ids:
                 for candidate in options.candidates:

@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from invaudit.data import generator, load
+from invaudit.data import load, seeded_rng
 from invaudit.runtime.environment import describe_environment
 from invaudit.similarity import Metric, make_metric, nearest
 
@@ -57,7 +57,7 @@ def images(n: int, channels: int, side: int, split: str) -> Tensor:
     if os.environ.get(DATA):
         found = load(f"{'mnist' if channels == 1 else 'cifar10'}:{split}@0:{n}").floats()
     else:
-        rng = generator(0, f"similarity/{split}", channels)
+        rng = seeded_rng(0, f"similarity/{split}", channels)
         coarse = torch.rand(n, channels, 4, 4, generator=rng)
         found = torch.nn.functional.interpolate(coarse, (28, 28) if channels == 1 else (32, 32), mode="bilinear")
         found = (found + 0.1 * torch.randn(found.shape, generator=rng)).clamp(0, 1)
@@ -174,7 +174,7 @@ def stream(n: int, channels: int, side: int) -> Iterator[Tensor]:
             yield data.floats(torch.arange(start, min(start + 500, n)) % len(data))
     else:
         for number, start in enumerate(range(0, n, 500)):
-            rng = generator(0, "similarity/stream", number)
+            rng = seeded_rng(0, "similarity/stream", number)
             yield torch.rand(min(500, n - start), channels, side, side, generator=rng)
 
 

@@ -29,8 +29,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from invaudit.data import ImageSet, load
-from invaudit.models import threads
-from invaudit.runtime import child, describe_environment, read_json, write_json, write_text
+from invaudit.models import limit_threads
+from invaudit.runtime import child_seed, describe_environment, read_json, write_json, write_text
 from invaudit.runtime.errors import InputError, RunFolderError
 from invaudit.similarity import make_metric, nearest, pairwise
 from invaudit.stats import (
@@ -138,7 +138,7 @@ def null(runs: int, pools: int, draws: int, **_: Any) -> Iterator[Row]:
         for kind in ("diverse", "blurred", "collapsed"):
             p, counting = [], 0
             for number in range(pools):
-                rng = np.random.default_rng(child(0, f"null/{name}/{kind}", number))
+                rng = np.random.default_rng(child_seed(0, f"null/{name}/{kind}", number))
                 pool, pair = new_pool(name, N, rng)
                 lists = search(unrelated(kind, name, N, rng), pool)
                 for _ in range(runs // pools):
@@ -166,7 +166,7 @@ def shift(runs: int, dimensions: int, shifted: int, shifts: list[float], draws: 
         rejected: Counter[str] = Counter()
         verdicts: Counter[tuple[str, str]] = Counter()
         for number in range(runs):
-            rng = np.random.default_rng(child(0, f"shift/{size}", number))
+            rng = np.random.default_rng(child_seed(0, f"shift/{size}", number))
             pool = rng.standard_normal((2 * N, dimensions)) + member[:, None] * offset
             made = rng.standard_normal((N, dimensions)) + offset
             squares = (made**2).sum(1)[:, None] + (pool**2).sum(1) - 2 * made @ pool.T
@@ -199,7 +199,7 @@ def power(runs: int, pools: int, copies: int, draws: int, **how: Any) -> Iterato
     for name in sets():
         p = []
         for number in range(pools):
-            rng = np.random.default_rng(child(0, f"power/{name}", number))
+            rng = np.random.default_rng(child_seed(0, f"power/{name}", number))
             pool, pair = new_pool(name, N, rng)
             index, values = search(unrelated("blurred", name, N, rng), pool)
             for _ in range(runs // pools):
@@ -224,7 +224,7 @@ def limits(
         for family in families:
             called, audits, numbers = 0, 0, []
             for number in range(pools):
-                rng = np.random.default_rng(child(0, f"limit/{name}", number))
+                rng = np.random.default_rng(child_seed(0, f"limit/{name}", number))
                 pool, pair = new_pool(name, pairs, rng)
                 made = [unrelated("blurred", name, reconstructions, rng), degraded(pool, how, rng)]
                 gallery = torch.from_numpy(pool)
@@ -251,8 +251,8 @@ def member_mean(runs: int, pools: int, reconstructions: int, noise: float, draws
         found: Counter[str] = Counter()
         rejected = 0
         for number in range(runs):
-            rng = np.random.default_rng(child(0, f"member-mean/{name}", number))
-            pool, pair = new_pool(name, N, np.random.default_rng(child(0, f"pool/{name}", number % pools)))
+            rng = np.random.default_rng(child_seed(0, f"member-mean/{name}", number))
+            pool, pair = new_pool(name, N, np.random.default_rng(child_seed(0, f"pool/{name}", number % pools)))
             design = coins(pair, rng)
             mean = np.repeat(pool[design.member].mean(axis=0, keepdims=True), reconstructions, axis=0)
             test = verdict_test(
@@ -320,7 +320,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     chosen = parser.parse_args()
     try:
-        with threads(chosen.threads):
+        with limit_threads(chosen.threads):
             rows = run(chosen.part, chosen.out)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -30,9 +30,9 @@ from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.jobs import ALPHA, fresh_inversions, job_name, new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import ATTACK, CALIBRATE, OURS
-from invaudit.data import ImageSet, Splits, generator
-from invaudit.data.images import eight_bits
-from invaudit.models import TrainingSettings, accuracy, collect, threads
+from invaudit.data import ImageSet, Splits, seeded_rng
+from invaudit.data.image_set import eight_bits
+from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
 from invaudit.ood import Recipe, confidence, logit_scores, new_target, predictions, train_network
 from invaudit.report.drawing import mosaic, write_figure
 from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json
@@ -95,7 +95,7 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         sets, choices = load_sets(settings, seed), settings.networks[OURS[0]]
         target = new_network(settings, seed, choices, sets)
         train_new(settings, seed, choices, sets, target, run / "work" / f"{name}.pt")
-        rng = generator(seed, f"attack/{attack}")
+        rng = seeded_rng(seed, f"attack/{attack}")
         _, made = fresh_inversions(target, settings.attacks[attack], settings.attack_images, rng)
         if made is None:
             raise SettingError(f"{name}: {attack} diverged, so that there are no images")
@@ -125,7 +125,7 @@ def judged(splits: Splits, images: Tensor) -> tuple[Tensor, Tensor, dict[str, fl
     data, test = splits.train, splits.test
     found, sure, right = [], [], {}
     for arch, epochs in JUDGES.items():
-        rng = generator(SEED, f"worst/{arch}")
+        rng = seeded_rng(SEED, f"worst/{arch}")
         target = new_target(arch, data, data.classes, rng, garbage=False)
         train_network(target, data, Recipe(training=TrainingSettings(epochs=epochs)), rng, held_out=splits.fit)
         right[arch] = accuracy(predictions(collect(target, test, keep_maps=False).logits), test.labels)
@@ -150,7 +150,7 @@ def main() -> None:
     sets = load_sets(settings, settings.seeds[0])
     if options.images not in (known := {**sets.ood, **settings.attacks}):
         sys.exit(f"the run has no images of {options.images!r}; it has {', '.join(known)}")
-    with threads(options.threads):
+    with limit_threads(options.threads):
         if options.images in sets.ood:
             found = of_set(options.run, settings, sets.ood[options.images], options.images)
         else:

@@ -1,3 +1,47 @@
-"""Audit an image classifier: OOD detection and training-data leakage by network inversion."""
+"""Audit an image classifier: does it know what it does not know, and does it give away its training data?
 
-__version__ = "0.1.0"
+>>> import invaudit
+>>> images = invaudit.load("digits@0:200")
+>>> len(images), images.classes
+(200, 10)
+
+``invaudit.fit`` makes a classifier that rejects what it was not trained for, ``invaudit.invert`` shows what a network
+takes for each class, ``invaudit.reconstruct`` makes images that resemble its training images, and ``invaudit.nearest``
+finds the most similar of any images. Each has an example of its own: ``help(invaudit.fit)``.
+"""
+
+from typing import TYPE_CHECKING
+
+from invaudit.runtime.lazy import attach
+from invaudit.runtime.version import __version__
+
+if TYPE_CHECKING:
+    from invaudit import audit, benchmarks, data, inversion, leakage, models, ood, report, similarity, stats
+    from invaudit.data import load
+    from invaudit.inversion import invert
+    from invaudit.leakage import reconstruct
+    from invaudit.models import load_model
+    from invaudit.ood import GuardedClassifier, fit
+    from invaudit.similarity import nearest
+
+__all__ = [
+    "GuardedClassifier",
+    "__version__",
+    "audit",
+    "benchmarks",
+    "data",
+    "fit",
+    "inversion",
+    "invert",
+    "leakage",
+    "load",
+    "load_model",
+    "models",
+    "nearest",
+    "ood",
+    "reconstruct",
+    "report",
+    "similarity",
+    "stats",
+]
+__getattr__, __dir__ = attach(__name__)

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.audit.given import ScoreSettings, score
+    from invaudit.audit.reconstructions import ScoreSettings, score
 
-__getattr__, __all__ = attach(__name__, {"ScoreSettings": "given", "score": "given"})
+__all__ = [
+    "ScoreSettings",
+    "score",
+]
+__getattr__, __dir__ = attach(__name__)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cyclopts import App
 
-from invaudit import __version__
 from invaudit.cli import benchmark, invert, leakage, ood
 from invaudit.runtime.errors import ControlError, InputError
+from invaudit.runtime.version import __version__
 
 REPEATABLE = ("--set", "--detector", "--metric")
 

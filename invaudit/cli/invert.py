@@ -28,8 +28,8 @@ def invert(
         raise ConfigError(f"--images {images}: expected at least 1")
     import torch
 
-    from invaudit.data import generator
-    from invaudit.data.images import eight_bits
+    from invaudit.data import seeded_rng
+    from invaudit.data.image_set import eight_bits
     from invaudit.inversion import InversionSettings, diagnose
     from invaudit.inversion import invert as run_inversion
     from invaudit.models import resolve_device
@@ -40,11 +40,11 @@ def invert(
     target = target.to(resolve_device(common.device or "auto"))
     inputs = (target.hash, str(common.seed()))
     with RunFolder.open(common.folder("invert"), settings, resume=common.resume, inputs=inputs) as folder:
-        rng = generator(common.seed(), "invert")
+        rng = seeded_rng(common.seed(), "invert")
         inversion = run_inversion(target, settings, rng, checkpoint=folder.path / "work.pt")
-        found = diagnose(inversion, target, generator(common.seed(), "invert/diagnosis"))
+        found = diagnose(inversion, target, seeded_rng(common.seed(), "invert/diagnosis"))
         labels = torch.arange(target.classes).repeat_interleave(images)
-        made = inversion.sample(labels, generator(common.seed(), "invert/gallery"))
+        made = inversion.sample(labels, seeded_rng(common.seed(), "invert/gallery"))
         pictures = eight_bits(made.cpu()).view(target.classes, images, *target.spec.shape).numpy()
         titles = [f"{label}: {share:.0%}" for label, share in enumerate(found.accuracy_per_class)]
         write_figure(gallery(pictures, titles), folder.path / "figures" / "gallery.png")

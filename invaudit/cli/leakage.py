@@ -34,8 +34,8 @@ def reconstruct(
     if target is None:
         raise ConfigError("--model is missing: the network to reconstruct from")
 
-    from invaudit.data import generator, load
-    from invaudit.data.images import eight_bits
+    from invaudit.data import load, seeded_rng
+    from invaudit.data.image_set import eight_bits
     from invaudit.leakage import METHODS
     from invaudit.leakage import reconstruct as run_method
     from invaudit.models import resolve_device
@@ -57,7 +57,7 @@ def reconstruct(
             target,
             method,
             settings,
-            generator(common.seed(), f"reconstruct/{method}"),
+            seeded_rng(common.seed(), f"reconstruct/{method}"),
             reference=images.floats() if images else None,
             checkpoint=folder.path / "work" / "search.pt",
         )

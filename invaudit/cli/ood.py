@@ -33,9 +33,9 @@ def fit(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
     """
     common.start("workers", *(("precision",) if as_it_is else ()))
-    from invaudit.data import generator, load
+    from invaudit.data import load, seeded_rng
     from invaudit.models import resolve_device
-    from invaudit.ood import FitSettings, check
+    from invaudit.ood import FitSettings, check_training_images
     from invaudit.ood import fit as fit_guard
     from invaudit.runtime import RunFolder, load_config
 
@@ -52,13 +52,13 @@ def fit(
     device = resolve_device(settings.device)
     images = load(data, download=download)
     start = model.load()
-    check(images, start, as_it_is=as_it_is)
+    check_training_images(images, start, as_it_is=as_it_is)
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(common.folder("guard"), settings, resume=common.resume, inputs=inputs, data=data) as folder:
         guarded = fit_guard(
             images,
             settings.recipe,
-            generator(settings.seed, "ood/fit"),
+            seeded_rng(settings.seed, "ood/fit"),
             start=start,
             arch=settings.arch,
             as_it_is=as_it_is,

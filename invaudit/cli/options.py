@@ -91,9 +91,9 @@ class Model:
             if self.input or self.mean or self.std:
                 raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
             return None
-        from invaudit.models import load_target
+        from invaudit.models import load_model
 
-        return load_target(self.model, arch=self.arch, spec=self.spec())
+        return load_model(self.model, arch=self.arch, spec=self.spec())
 
     def spec(self) -> "InputSpec | None":
         """Return the input spec that the options give, if any."""

@@ -8,38 +8,35 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.data.digits import Benchmark, benchmark
+    from invaudit.data.digits import Benchmark, digits_benchmark
     from invaudit.data.families import FAMILIES, synthetic_outliers
-    from invaudit.data.images import ImageSet
+    from invaudit.data.image_set import ImageSet
     from invaudit.data.outliers import DERIVED, NOISES, derived, noise
     from invaudit.data.pixels import STATISTICS
-    from invaudit.data.random import generator
+    from invaudit.data.random import seeded_rng
     from invaudit.data.sources import SOURCES, load
     from invaudit.data.splits import Splits, refuse_duplicates, split
-    from invaudit.data.transform import Transform, transform_of
-    from invaudit.data.vision import torchvision
+    from invaudit.data.transform import Transform
+    from invaudit.data.vision import import_torchvision
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "Benchmark": "digits",
-        "DERIVED": "outliers",
-        "FAMILIES": "families",
-        "ImageSet": "images",
-        "NOISES": "outliers",
-        "SOURCES": "sources",
-        "STATISTICS": "pixels",
-        "Splits": "splits",
-        "Transform": "transform",
-        "benchmark": "digits",
-        "derived": "outliers",
-        "generator": "random",
-        "load": "sources",
-        "noise": "outliers",
-        "refuse_duplicates": "splits",
-        "split": "splits",
-        "synthetic_outliers": "families",
-        "torchvision": "vision",
-        "transform_of": "transform",
-    },
-)
+__all__ = [
+    "DERIVED",
+    "FAMILIES",
+    "NOISES",
+    "SOURCES",
+    "STATISTICS",
+    "Benchmark",
+    "ImageSet",
+    "Splits",
+    "Transform",
+    "derived",
+    "digits_benchmark",
+    "import_torchvision",
+    "load",
+    "noise",
+    "refuse_duplicates",
+    "seeded_rng",
+    "split",
+    "synthetic_outliers",
+]
+__getattr__, __dir__ = attach(__name__)

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.runtime.errors import DataError, MissingDataError
 
 LIMIT_BYTES = 8 * 2**30

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.data.outliers import NOISES
 from invaudit.data.pixels import variance
-from invaudit.data.random import generator
+from invaudit.data.random import seeded_rng
 from invaudit.data.splits import Splits, split
-from invaudit.data.transform import Transform
+from invaudit.data.transform import Transform, quantise
 
-TRANSFORM = Transform(side=8, channels=1, levels=17)
+LEVELS = 17
+"""Grey levels of scikit-learn's digits."""
+
+TRANSFORM = Transform(side=8, channels=1, levels=LEVELS)
 """What all images of the benchmark go through."""
 
 SIZES = {"train": 0.55, "fit": 0.12, "calibrate": 0.12, "test": 0.21}
@@ -75,11 +78,11 @@ def digits() -> ImageSet:
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
-    images = TRANSFORM.quantise(torch.from_numpy(bunch.images)[:, None] / 16)
+    images = quantise(torch.from_numpy(bunch.images)[:, None] / 16, LEVELS)
     return ImageSet("digits", images, torch.from_numpy(bunch.target).long())
 
 
-def benchmark(seed: int) -> Benchmark:
+def digits_benchmark(seed: int) -> Benchmark:
     """Return the embedded benchmark of one seed.
 
     Args:
@@ -89,7 +92,7 @@ def benchmark(seed: int) -> Benchmark:
         Splits and OOD sets; ``held-out-digits`` and ``letters`` are near, ``photos`` is far, ``gaussian`` and
         ``uniform`` are seen.
     """
-    whole = TRANSFORM(digits())
+    whole = digits().transformed(TRANSFORM)
     held_out = tuple(sorted((3 * seed + i) % 10 for i in range(3)))
     kept = [digit for digit in range(10) if digit not in held_out]
     is_kept = torch.isin(whole.labels, torch.tensor(kept))
@@ -97,19 +100,23 @@ def benchmark(seed: int) -> Benchmark:
     known = replace(known, labels=torch.searchsorted(torch.tensor(kept), known.labels))
     ood = {
         "held-out-digits": whole.subset(~is_kept).images,
-        "letters": letters(_COUNT, generator(seed, "data/letters")),
-        "photos": photos(_COUNT, generator(seed, "data/photos")),
+        "letters": letters(_COUNT, seeded_rng(seed, "data/letters")),
+        "photos": photos(_COUNT, seeded_rng(seed, "data/photos")),
     }
     for name in ("gaussian", "uniform"):
-        noise = NOISES[name]((_COUNT, 1, 8, 8), generator(seed, f"data/{name}"))
-        ood[name] = TRANSFORM.quantise(noise)
+        noise = NOISES[name]((_COUNT, 1, 8, 8), seeded_rng(seed, f"data/{name}"))
+        ood[name] = quantise(noise, LEVELS)
     return Benchmark(
-        splits=split(known, SIZES, generator(seed, "data/splits")),
-        ood={name: TRANSFORM(ImageSet(name, images, torch.full((len(images),), -1))) for name, images in ood.items()},
+        splits=split(known, SIZES, seeded_rng(seed, "data/splits")),
+        ood={name: _outliers(name, images) for name, images in ood.items()},
         groups=dict(GROUPS),
         held_out=held_out,
         transform=TRANSFORM,
     )
+
+
+def _outliers(name: str, images: Tensor) -> ImageSet:
+    return ImageSet(name, images, torch.full((len(images),), -1)).transformed(TRANSFORM)
 
 
 def letters(n: int, rng: torch.Generator) -> Tensor:
@@ -125,7 +132,7 @@ def letters(n: int, rng: torch.Generator) -> Tensor:
     fonts = torch.randint(len(FONTS), (n,), generator=rng).tolist()
     boxes = torch.rand((n, 5), generator=rng).tolist()
     cells = np.stack([_letter(LETTERS[i % len(LETTERS)], FONTS[fonts[i]], boxes[i]) for i in range(n)])
-    return TRANSFORM.quantise(torch.from_numpy(cells)[:, None])
+    return quantise(torch.from_numpy(cells)[:, None], LEVELS)
 
 
 def photos(n: int, rng: torch.Generator) -> Tensor:

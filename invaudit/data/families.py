@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.data.drawing import between, paint, partners, plane, rand, sources
-from invaudit.data.images import ImageSet
-from invaudit.data.random import generator
-from invaudit.data.transform import transform_of
+from invaudit.data.image_set import ImageSet
+from invaudit.data.random import seeded_rng
+from invaudit.data.shapes import between, paint, partners, plane, rand, sources
 
 Family = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 
@@ -170,13 +169,13 @@ def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Image
     Returns:
         Name of a family -> its images, of the shape and the grey levels of the held-out ones.
     """
-    images, labels, quantise = held_out.floats(), held_out.labels, transform_of(held_out).quantise
+    images, labels, quantise = held_out.floats(), held_out.labels, held_out.quantise
     nothing = torch.full((n,), -1)
     return {
         name: replace(
             held_out,
             name=name,
-            images=quantise(family(images, labels, n, generator(seed, f"synthetic/{name}"))),
+            images=quantise(family(images, labels, n, seeded_rng(seed, f"synthetic/{name}"))),
             labels=nothing,
         )
         for name, family in FAMILIES.items()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from invaudit.data.arrays import LIMIT_BYTES
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.runtime.errors import DataError, MissingDataError
 
 T = TypeVar("T")

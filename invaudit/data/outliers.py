@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.data.drawing import partners, plane, rand, sources
+from invaudit.data.shapes import partners, plane, rand, sources
 from invaudit.runtime.errors import SettingError
 
 Shape = tuple[int, ...]

@@ -2,10 +2,10 @@
 
 import torch
 
-from invaudit.runtime.seeds import child
+from invaudit.runtime.seeds import child_seed
 
 
-def generator(seed: int, stage: str, index: int = 0) -> torch.Generator:
+def seeded_rng(seed: int, stage: str, index: int = 0) -> torch.Generator:
     """Return the CPU generator of one stage.
 
     Args:
@@ -16,4 +16,4 @@ def generator(seed: int, stage: str, index: int = 0) -> torch.Generator:
     Returns:
         A fresh generator; the same arguments always give the same draws.
     """
-    return torch.Generator().manual_seed(child(seed, stage, index))
+    return torch.Generator().manual_seed(child_seed(seed, stage, index))

@@ -18,7 +18,7 @@ from invaudit.data import vision
 from invaudit.data.arrays import choose_split, read_npz
 from invaudit.data.digits import digits
 from invaudit.data.folders import read_folder
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.runtime.errors import DataError, MissingDataError
 
 BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.runtime.errors import DataError, SettingError
 
 

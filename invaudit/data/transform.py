@@ -1,14 +1,13 @@
 """The one transform of a benchmark, applied to ID and OOD images alike."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.data.drawing import LUMINANCE
-from invaudit.data.images import ImageSet
-from invaudit.runtime.errors import DataError, SettingError
+from invaudit.data.shapes import LUMINANCE
+from invaudit.runtime.errors import SettingError
 
 _BATCH = 2048
 
@@ -46,37 +45,10 @@ class Transform:
             if not good:
                 raise SettingError(f"{name} of the transform is {getattr(self, name)}, expected {expected}")
 
-    def __call__(self, images: ImageSet) -> ImageSet:
-        """Return the transformed set; a set that already went through an equal transform comes back as it is.
-
-        Args:
-            images: Images of any size, uint8.
-
-        Returns:
-            The set with images (N, channels, side, side) uint8 and this transform recorded.
-
-        Raises:
-            DataError: The set already went through another transform.
-        """
-        if images.transform == self:
-            return images
-        if images.transform is not None:
-            got = f"{images.name} already went through {images.transform}"
-            raise DataError(f"{got}, expected untransformed images for {self}; start from the original images")
-        batches = [self.quantise(self._resized(batch.float().div_(255))) for batch in images.images.split(_BATCH)]
-        return replace(images, images=torch.cat(batches), transform=self)
-
-    def quantise(self, images: Tensor) -> Tensor:
-        """Round images to the grey levels.
-
-        Args:
-            images: (..., H, W) float in [0, 1].
-
-        Returns:
-            The same shape as uint8, level k of K as round(255 k / (K - 1)).
-        """
-        steps = self.levels - 1
-        return images.clamp(0, 1).mul(steps).round_().mul_(255 / steps).round_().to(torch.uint8)
+    def apply(self, images: Tensor) -> Tensor:
+        """Return images (N, C, H, W) uint8 of any size as (N, channels, side, side) uint8."""
+        batches = [quantise(self._resized(batch.float().div_(255)), self.levels) for batch in images.split(_BATCH)]
+        return torch.cat(batches)
 
     def _resized(self, images: Tensor) -> Tensor:
         if self.channels == 1 and images.shape[1] == 3:
@@ -89,17 +61,28 @@ class Transform:
         return images.expand(-1, self.channels, -1, -1)
 
 
-def transform_of(images: ImageSet) -> Transform:
-    """Return the transform that a set went through, or one that rounds to its grey levels if it went through none.
+def quantise(images: Tensor, levels: int) -> Tensor:
+    """Round images to evenly spaced grey levels from black to white.
 
-    These are the fewest evenly spaced levels, 0 and 255 among them, that its values belong to: 256 for photographs.
+    Args:
+        images: (..., H, W) float in [0, 1].
+        levels: Number of grey levels K, from 2 to 256.
+
+    Returns:
+        The same shape as uint8, level k as round(255 k / (K - 1)).
     """
-    if images.transform:
-        return images.transform
-    used = torch.bincount(images.images.flatten(), minlength=256).bool()
+    steps = levels - 1
+    return images.clamp(0, 1).mul(steps).round_().mul_(255 / steps).round_().to(torch.uint8)
+
+
+def levels_used(images: Tensor) -> int:
+    """Return the fewest evenly spaced grey levels, black and white among them, that uint8 images keep to.
+
+    256 for photographs.
+    """
+    used = torch.bincount(images.flatten(), minlength=256).bool()
     for levels in range(2, 256):
-        found = Transform(images.images.shape[2], images.images.shape[1], levels=levels)
-        grey = found.quantise(torch.linspace(0, 1, levels)).long()
+        grey = quantise(torch.linspace(0, 1, levels), levels).long()
         if int(used[grey].sum()) == int(used.sum()):
-            return found
-    return Transform(images.images.shape[2], images.images.shape[1])
+            return levels
+    return 256

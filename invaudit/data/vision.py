@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from invaudit.data.arrays import choose_split, image_tensor, label_tensor
-from invaudit.data.images import ImageSet
+from invaudit.data.image_set import ImageSet
 from invaudit.runtime.errors import DataError, InputError, MissingDataError
 
 _BY_TRAIN: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
@@ -29,7 +29,7 @@ NAMES: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
 """Name in small letters without dashes -> torchvision's class, and its arguments for each split."""
 
 
-def torchvision() -> Any:
+def import_torchvision() -> Any:
     """Import torchvision.
 
     Returns:
@@ -70,7 +70,7 @@ def read_torchvision(name: str, split: str | None, root: Path, *, download: bool
     """
     kind, splits = NAMES[_key(name)]
     split = choose_split(set(splits), split, f"torchvision's {kind}")
-    maker = getattr(torchvision().datasets, kind)
+    maker = getattr(import_torchvision().datasets, kind)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             found = maker(str(root), download=download, **splits[split])

@@ -16,24 +16,22 @@ if TYPE_CHECKING:
     from invaudit.inversion.results import Evaluation, Inversion
     from invaudit.inversion.settings import InversionSettings
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "Condition": "conditions",
-        "Diagnosis": "diagnostics",
-        "Evaluation": "results",
-        "GENERATORS": "generators",
-        "Generator": "generators",
-        "Inversion": "results",
-        "InversionSettings": "settings",
-        "Inverter": "engine",
-        "MODES": "conditions",
-        "OBJECTIVES": "objectives",
-        "Step": "objectives",
-        "build_generator": "generators",
-        "condition_from": "conditions",
-        "diagnose": "diagnostics",
-        "invert": "engine",
-        "sample_condition": "conditions",
-    },
-)
+__all__ = [
+    "GENERATORS",
+    "MODES",
+    "OBJECTIVES",
+    "Condition",
+    "Diagnosis",
+    "Evaluation",
+    "Generator",
+    "Inversion",
+    "InversionSettings",
+    "Inverter",
+    "Step",
+    "build_generator",
+    "condition_from",
+    "diagnose",
+    "invert",
+    "sample_condition",
+]
+__getattr__, __dir__ = attach(__name__)

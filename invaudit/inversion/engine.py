@@ -17,7 +17,7 @@ from invaudit.inversion.objectives import OBJECTIVES
 from invaudit.inversion.observing import observed, unserved
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, Outcome, draw, draw_condition
 from invaudit.inversion.settings import InversionSettings
-from invaudit.models import Target, autocast, borrowed, resolve_precision, seeded
+from invaudit.models import Target, autocast, frozen_eval, resolve_precision, seed_torch
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import RunFolderError, SettingError
 from invaudit.runtime.files import content_hash, write_bytes
@@ -62,7 +62,7 @@ class Inverter:
         centre: Tensor | None = None,
     ) -> None:
         self.settings, self.classes, self.rng = settings, target.classes, rng
-        with seeded(rng):
+        with seed_torch(rng):
             self.generator = build_generator(
                 settings.generator,
                 target.spec.shape,
@@ -108,7 +108,7 @@ class Inverter:
         identity = self._identity(target, steps) if checkpoint else ""
         run = self._resumed(checkpoint, identity) if checkpoint else _Run()
         parts = range(run.done, steps, self.settings.eval_every)
-        with borrowed(target):
+        with frozen_eval(target):
             for start in progress(parts, total=len(parts), label="inverting") if watch else parts:
                 if run.problem:
                     break
@@ -150,7 +150,7 @@ class Inverter:
             target, self.weights, perturbation=self.settings.perturbation, precision=precision, centre=self.centre
         )
         rows = []
-        with seeded(self.rng), observing as observe:
+        with seed_torch(self.rng), observing as observe:
             for _ in range(steps):
                 noise, condition = self._batch(target.device)
                 with autocast(target.device, precision):

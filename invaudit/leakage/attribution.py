@@ -20,7 +20,7 @@ TOLERANCE = 1e-9
 def attribute(target: Target, images: Tensor, labels: Tensor, *, initial: Mapping[str, Tensor] | None = None) -> Tensor:
     """Return for each image of a pool how much of the target's weights it explains; higher = more likely a member.
 
-    The weights theta are fitted by sum_i l_i grad s(x_i, y_i), l_i >= 0, with s the margin of ``gradients.margin`` and
+    The weights theta are fitted by sum_i l_i grad s(x_i, y_i), l_i >= 0, with s ``gradients.log_odds`` and
     every layer weighted by its fan-in. The score is the multiplier l_i where it is positive. Elsewhere it is minus the
     multiplier's distance from becoming so, the derivative of the fit by l_i over the squared length of the gradient.
 

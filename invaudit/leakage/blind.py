@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data import STATISTICS
-from invaudit.data.images import eight_bits
+from invaudit.data.image_set import eight_bits
 from invaudit.runtime.errors import ShapeError
 from invaudit.stats import Design, Pairs, auroc
 
@@ -19,7 +19,7 @@ AT_ONCE = 250
 
 
 @dataclass(frozen=True, eq=False)
-class Blind:
+class BlindBaseline:
     """What a classifier that never saw the target makes of a pool.
 
     Attributes:
@@ -33,7 +33,7 @@ class Blind:
     score: NDArray[np.float64]
 
 
-def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, draws: int = 999) -> Blind:
+def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, draws: int = 999) -> BlindBaseline:
     """Measure how well a linear classifier tells members from controls by their pixels, without the target.
 
     Ridge regression of membership on pixels (pooled to at most 8 x 8) and on pixel statistics (brightness, contrast,
@@ -64,7 +64,7 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
         labels = design.relabellings(rng, min(AT_ONCE, draws - start))
         scores = _cross_fitted(features, folds, labels, design)
         reached += sum(auroc(one[~label], one[label]) >= observed for one, label in zip(scores, labels, strict=True))
-    return Blind(observed, (1 + reached) / (1 + draws), score)
+    return BlindBaseline(observed, (1 + reached) / (1 + draws), score)
 
 
 def _features(images: Tensor) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from invaudit.inversion.diagnostics import spread
 from invaudit.inversion.observing import observed, unserved
 from invaudit.inversion.settings import weighable
 from invaudit.leakage.reconstruction import Outcome, Reconstructions, balanced_labels, centre_of
-from invaudit.models import Target, borrowed, collect, seeded
+from invaudit.models import Target, collect, frozen_eval, seed_torch
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import content_hash, write_bytes
@@ -92,7 +92,7 @@ def deepinversion(
     """
     labels, centre = balanced_labels(target.classes, settings.images), centre_of(reference, target.spec.shape)
     searches: list[_Search] = []
-    with borrowed(target):
+    with frozen_eval(target):
         for number, part in enumerate(labels.tensor_split(math.ceil(len(labels) / settings.batch_size))):
             search = _Search(target, settings, part, rng, centre)
             search.run(checkpoint and checkpoint.with_name(f"{checkpoint.name}.{number}"))
@@ -147,7 +147,7 @@ class _Search:
         reach = [round(self.settings.jitter * side) for side in self.target.spec.shape[1:]]
         observing = observed(self.target, self.weights, perturbation=self.settings.perturbation, centre=self.centre)
         rows = []
-        with seeded(self.rng), observing as observe:
+        with seed_torch(self.rng), observing as observe:
             for _ in range(steps):
                 shift = [int(torch.randint(-most, most + 1, (), generator=self.rng)) for most in reach]
                 step = observe(self.images.roll(shift, (2, 3)), self.condition)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invaudit.models import Target, borrowed
+from invaudit.models import Target, frozen_eval
 from invaudit.runtime.errors import ModelError, SettingError, ShapeError
 
 Layer = nn.Linear | nn.Conv2d
@@ -40,7 +40,7 @@ class Products:
     total: float
 
 
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     """Return s = f_y - logsumexp of the other logits, (B,); y f for two classes.
 
     The cross-entropy is log(1 + exp(-s)): its gradient has the direction of this one, which does not vanish.
@@ -120,7 +120,7 @@ def products(
 
 
 def signals(
-    targets: Sequence[Target], name: str, images: Tensor, labels: Tensor, score: Score = margin
+    targets: Sequence[Target], name: str, images: Tensor, labels: Tensor, score: Score = log_odds
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield A (B, L, inputs + 1) and D (B, L, outputs), float64, of one layer for each batch of images.
 
@@ -135,7 +135,7 @@ def signals(
         )
 
 
-def squared_lengths(target: Target, images: Tensor, labels: Tensor, score: Score = margin) -> dict[str, Tensor]:
+def squared_lengths(target: Target, images: Tensor, labels: Tensor, score: Score = log_odds) -> dict[str, Tensor]:
     """Return for each layer the squared length of the gradient of the score at each image, (N,) float64."""
     found = {}
     for name, layer in layers(target).items():
@@ -162,7 +162,7 @@ def _calls(target: Target, name: str, images: Tensor, labels: Tensor, score: Sco
 
     handle = layer.register_forward_hook(hook)
     try:
-        with borrowed(target), torch.enable_grad():
+        with frozen_eval(target), torch.enable_grad():
             inputs = images.to(target.device, target.head.weight.dtype).requires_grad_()
             scores = score(target(inputs), labels.to(target.device))
             if not seen:

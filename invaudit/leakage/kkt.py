@@ -14,9 +14,9 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from invaudit.leakage.gradients import fan_in, layers, margin, squared_lengths
+from invaudit.leakage.gradients import fan_in, layers, log_odds, squared_lengths
 from invaudit.leakage.reconstruction import Outcome, Reconstructions, balanced_labels
-from invaudit.models import Target, borrowed
+from invaudit.models import Target, frozen_eval
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import ModelError, RunFolderError, ShapeError
 from invaudit.runtime.files import content_hash, write_bytes
@@ -77,7 +77,7 @@ def kkt(
 
         sum over layers of w |theta - sum_i l_i grad s(x_i, y_i)|^2 / sum over layers of w |theta|^2
 
-    where s is the margin of ``gradients.margin`` and w the fan-in of the layer. The derivative of ReLU is smoothed in
+    where s is ``gradients.log_odds`` and w the fan-in of the layer. The derivative of ReLU is smoothed in
     the backward pass: sigmoid(k z / size), size the rms of the unit over the batch. With reference images (mean m,
     covariance S) a prior keeps the images plausible: 0.01 mean_i (x_i - m)' S^-1 (x_i - m) / pixels.
 
@@ -103,7 +103,7 @@ def kkt(
         RunFolderError: The checkpoint belongs to another search.
 
     Source: Haim et al. (arXiv 2206.07758, Eq. 5 to 8) for two classes, Buzaglo et al. (arXiv 2307.01827, section 4)
-    for more. Ours are the logsumexp in the margin (theirs takes the largest other logit), the weights of the layers,
+    for more. Ours are the logsumexp in the log-odds (theirs takes the largest other logit), the weights of the layers,
     the smoothing relative to the size of a unit and its schedule, the prior, the start of the multipliers, and Adam.
     """
     start = time.perf_counter()
@@ -111,7 +111,7 @@ def kkt(
     identity = content_hash(
         settings.model_dump_json(), target.hash, rng.get_state().numpy().tobytes(), _bytes(reference)
     )
-    with borrowed(target):
+    with frozen_eval(target):
         search = _Search(target, settings, rng, reference)
         if checkpoint and checkpoint.is_file():
             search.resume(checkpoint, identity)
@@ -246,7 +246,7 @@ class _Equations:
         """Return the share of the weights that the images leave unexplained."""
         with _SmoothReLU(sharpness):
             logits = functional_call(self.target, self.parameters, (images,))
-        objective = (roots.square() * margin(logits, self.labels)).sum()
+        objective = (roots.square() * log_odds(logits, self.labels)).sum()
         gradients = torch.autograd.grad(objective, self.read, create_graph=True)
         return self._square([old.detach() - new for old, new in zip(self.read, gradients, strict=True)]) / self.total
 

@@ -28,7 +28,7 @@ def loss(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     return -functional.softplus(others.logsumexp(1) - wanted[:, 0])
 
 
-def margin(target: Target, images: Tensor, labels: Tensor) -> Tensor:
+def logit_margin(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     """Return the logit of the class minus the largest other, (N,) float64; arguments and errors as for ``loss``."""
     wanted, others = _logits(target, images, labels)
     return (wanted - others).amin(1)
@@ -48,7 +48,7 @@ def gradient_norm(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     return -torch.stack(list(squared_lengths(target, images, labels, _cross_entropy).values())).sum(0).sqrt()
 
 
-SIGNALS = {"loss": loss, "margin": margin, "gradient-norm": gradient_norm}
+SIGNALS = {"loss": loss, "margin": logit_margin, "gradient-norm": gradient_norm}
 """Scores of a pool by name."""
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from invaudit.leakage.deepinversion import DeepInversionSettings, deepinversion
-from invaudit.leakage.inverted import GeneratorSettings, TldrSettings, from_generator
+from invaudit.leakage.generator_attack import GeneratorSettings, TldrSettings, from_generator
 from invaudit.leakage.kkt import KKTSettings, kkt
 from invaudit.leakage.reconstruction import Reconstructions
 from invaudit.models import Target

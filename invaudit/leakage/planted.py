@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from invaudit.data import torchvision
+from invaudit.data import import_torchvision
 from invaudit.runtime.errors import SettingError
 
 
@@ -27,7 +27,7 @@ def degraded_copies(images: Tensor, rng: torch.Generator, *, blur: float, noise:
     if blur:
         # The kernel reaches three standard deviations, or as far as reflection at the border allows.
         reach = min(math.ceil(3 * blur), min(images.shape[2:]) - 1)
-        images = torchvision().transforms.functional.gaussian_blur(images, [2 * reach + 1] * 2, [blur, blur])
+        images = import_torchvision().transforms.functional.gaussian_blur(images, [2 * reach + 1] * 2, [blur, blur])
     return (images + noise * torch.randn(images.shape, generator=rng)).clamp(0, 1)
 
 

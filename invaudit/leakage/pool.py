@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from invaudit.data import ImageSet
 from invaudit.data.splits import image_hashes
-from invaudit.leakage.blind import Blind, blind_baseline
+from invaudit.leakage.blind import BlindBaseline, blind_baseline
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
 from invaudit.stats import Design, Observational, Pairs, strata
 
@@ -124,7 +124,9 @@ def make_pool(
     return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped, labelled)
 
 
-def stratified(pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int | None = None) -> tuple[Pool, Blind]:
+def stratified(
+    pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int | None = None
+) -> tuple[Pool, BlindBaseline]:
     """Return the part of a pool that is tested, and the blind baseline on it.
 
     Under ``observational``: as many members as controls of each class, at random, and strata of class and blind score.

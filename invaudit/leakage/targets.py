@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invaudit.models import InputSpec, Target, accuracy, borrowed, build, seeded
+from invaudit.models import InputSpec, Target, accuracy, build, frozen_eval, seed_torch
 from invaudit.models.training import shifted
 from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.runtime.settings import Settings
@@ -111,7 +111,7 @@ def new_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.G
     Raises:
         ModelError: Unknown architecture.
     """
-    with seeded(rng):
+    with seed_torch(rng):
         module = build(recipe.arch, spec, classes)
     if recipe.dropout:
         module.pool = nn.Sequential(module.pool, nn.Dropout(recipe.dropout))
@@ -155,14 +155,14 @@ def train_target(
     optimizer = _optimizer(recipe, target)
     images, labels = images.to(device), labels.to(device)
     target.train()
-    with seeded(rng):
+    with seed_torch(rng):
         for _ in range(recipe.steps):
             shown = shifted(images.cpu(), recipe.shift, rng).to(device) if recipe.shift else images
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(target(shown), labels).backward()
             optimizer.step()
     target.eval()
-    with borrowed(target), torch.no_grad():
+    with frozen_eval(target), torch.no_grad():
         logits = target(images)
     fit = accuracy(logits.argmax(1), labels)
     if not logits.isfinite().all() or fit < recipe.least_accuracy:

@@ -8,36 +8,37 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
+    from invaudit.models.activations import Activations, moments
     from invaudit.models.architectures import ARCHITECTURES, Classifier, build
-    from invaudit.models.devices import autocast, resolve_device, resolve_precision, seeded, threads
-    from invaudit.models.loading import load_target, save_target
-    from invaudit.models.target import Activations, InputSpec, Target, borrowed, collect, moments, passes
+    from invaudit.models.devices import autocast, limit_threads, resolve_device, resolve_precision, seed_torch
+    from invaudit.models.loading import load_model, save_target
+    from invaudit.models.reading import collect, passes
+    from invaudit.models.spec import InputSpec
+    from invaudit.models.target import Target, frozen_eval
     from invaudit.models.training import History, Outliers, TrainingSettings, accuracy, train
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "ARCHITECTURES": "architectures",
-        "Activations": "target",
-        "Classifier": "architectures",
-        "History": "training",
-        "InputSpec": "target",
-        "Outliers": "training",
-        "Target": "target",
-        "TrainingSettings": "training",
-        "accuracy": "training",
-        "autocast": "devices",
-        "borrowed": "target",
-        "build": "architectures",
-        "collect": "target",
-        "load_target": "loading",
-        "moments": "target",
-        "passes": "target",
-        "resolve_device": "devices",
-        "resolve_precision": "devices",
-        "save_target": "loading",
-        "seeded": "devices",
-        "threads": "devices",
-        "train": "training",
-    },
-)
+__all__ = [
+    "ARCHITECTURES",
+    "Activations",
+    "Classifier",
+    "History",
+    "InputSpec",
+    "Outliers",
+    "Target",
+    "TrainingSettings",
+    "accuracy",
+    "autocast",
+    "build",
+    "collect",
+    "frozen_eval",
+    "limit_threads",
+    "load_model",
+    "moments",
+    "passes",
+    "resolve_device",
+    "resolve_precision",
+    "save_target",
+    "seed_torch",
+    "train",
+]
+__getattr__, __dir__ = attach(__name__)

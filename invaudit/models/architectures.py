@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from invaudit.models.spec import InputSpec
 from invaudit.runtime.errors import ModelError
-
-if TYPE_CHECKING:
-    from invaudit.models.target import InputSpec
 
 
 class Classifier(nn.Module):
@@ -33,7 +30,7 @@ class Classifier(nn.Module):
 
 
 def cnn(
-    spec: "InputSpec",
+    spec: InputSpec,
     outputs: int,
     *,
     widths: tuple[int, int, int] = (64, 128, 256),
@@ -56,12 +53,12 @@ def cnn(
     return Classifier(blocks, pool, nn.Linear(hidden, outputs))
 
 
-def small_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+def small_cnn(spec: InputSpec, outputs: int) -> Classifier:
     """Build the papers' classifier in a size for images of 8 x 8."""
     return cnn(spec, outputs, widths=(32, 64, 64), hidden=64)
 
 
-def plain_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+def plain_cnn(spec: InputSpec, outputs: int) -> Classifier:
     """Build two strided convolutions and two linear layers with ReLU, without normalisation."""
     blocks: list[nn.Module] = [
         nn.Sequential(nn.Conv2d(spec.channels, 16, 4, 2, 1), nn.ReLU()),
@@ -71,7 +68,7 @@ def plain_cnn(spec: "InputSpec", outputs: int) -> Classifier:
     return Classifier(blocks, pool, nn.Linear(100, outputs))
 
 
-def tiny_cnn(spec: "InputSpec", outputs: int) -> Classifier:
+def tiny_cnn(spec: InputSpec, outputs: int) -> Classifier:
     """Build two strided convolutions and one linear layer with ReLU, without normalisation."""
     blocks: list[nn.Module] = [
         nn.Sequential(nn.Conv2d(spec.channels, 16, 3, 2, 1), nn.ReLU()),
@@ -80,7 +77,7 @@ def tiny_cnn(spec: "InputSpec", outputs: int) -> Classifier:
     return Classifier(blocks, nn.Flatten(), nn.Linear(_width(blocks, spec), outputs))
 
 
-def mlp(spec: "InputSpec", outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
+def mlp(spec: InputSpec, outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
     """Build a fully connected network with ReLU; ``mlp-300-100`` names one with these hidden widths."""
     widths = (spec.channels * spec.height * spec.width, *hidden)
     blocks: list[nn.Module] = [
@@ -120,7 +117,7 @@ class _GlobalPool(nn.Module):
         return maps.mean((2, 3))
 
 
-def _resnet(spec: "InputSpec", outputs: int, widths: tuple[int, ...], depth: int, *, projected: bool) -> Classifier:
+def _resnet(spec: InputSpec, outputs: int, widths: tuple[int, ...], depth: int, *, projected: bool) -> Classifier:
     stem = nn.Sequential(nn.Conv2d(spec.channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     blocks: list[nn.Module] = [stem]
     for index, width in enumerate(widths):
@@ -134,12 +131,12 @@ def _resnet(spec: "InputSpec", outputs: int, widths: tuple[int, ...], depth: int
     return Classifier(blocks, _GlobalPool(), nn.Linear(widths[-1], outputs))
 
 
-def resnet18(spec: "InputSpec", outputs: int) -> Classifier:
+def resnet18(spec: InputSpec, outputs: int) -> Classifier:
     """Build ResNet-18 for small images: 3 x 3 stem, no max-pool (He et al. 2016, the usual CIFAR form)."""
     return _resnet(spec, outputs, (64, 128, 256, 512), 2, projected=True)
 
 
-def resnet20(spec: "InputSpec", outputs: int) -> Classifier:
+def resnet20(spec: InputSpec, outputs: int) -> Classifier:
     """Build CIFAR ResNet-20 with parameter-free shortcuts (He et al. 2016, section 4.2, option A)."""
     return _resnet(spec, outputs, (16, 32, 64), 3, projected=False)
 
@@ -155,7 +152,7 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
 }
 
 
-def build(name: str, spec: "InputSpec", outputs: int) -> Classifier:
+def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
     """Build an architecture by name.
 
     Args:
@@ -173,7 +170,7 @@ def build(name: str, spec: "InputSpec", outputs: int) -> Classifier:
     return ARCHITECTURES[family](spec, outputs, **options)
 
 
-def _width(blocks: list[nn.Module], spec: "InputSpec") -> int:
+def _width(blocks: list[nn.Module], spec: InputSpec) -> int:
     network = nn.Sequential(*blocks).eval()
     with torch.no_grad():
         width = network(torch.zeros(1, *spec.shape)).numel()

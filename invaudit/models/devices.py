@@ -56,7 +56,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> Any:
 
 
 @contextmanager
-def seeded(rng: torch.Generator) -> Iterator[None]:
+def seed_torch(rng: torch.Generator) -> Iterator[None]:
     """Seed torch's own generators from ``rng`` inside, for layers that take no generator, and restore them after."""
     seed = int(torch.randint(2**62, (), generator=rng))
     devices = list(range(torch.cuda.device_count()))
@@ -66,7 +66,7 @@ def seeded(rng: torch.Generator) -> Iterator[None]:
 
 
 @contextmanager
-def threads(n: int) -> Iterator[None]:
+def limit_threads(n: int) -> Iterator[None]:
     """Compute with ``n`` threads inside, and restore the number after."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from invaudit.models.architectures import build
-from invaudit.models.target import InputSpec, Target
+from invaudit.models.spec import InputSpec
+from invaudit.models.target import Target
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 from invaudit.runtime.files import write_bytes
 from invaudit.runtime.named import import_named
@@ -37,7 +38,7 @@ def save_target(target: Target, path: Path) -> None:
     """
     if target.arch is None:
         raise ModelError(
-            "a wrapped module has no architecture name and cannot be saved; build it with load_target and --arch"
+            "a wrapped module has no architecture name and cannot be saved; build it with load_model and --arch"
         )
     about = {
         "schema": SCHEMA,
@@ -51,7 +52,7 @@ def save_target(target: Target, path: Path) -> None:
     write_bytes(path, save(weights, {"invaudit": json.dumps(about, sort_keys=True)}))
 
 
-def load_target(
+def load_model(
     path: str | Path, *, arch: str | None = None, spec: InputSpec | None = None, classes: int | None = None
 ) -> Target:
     """Load a trained classifier.
@@ -209,9 +210,9 @@ def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
 
 
 def _torchvision(name: str, outputs: int) -> nn.Module:
-    from invaudit.data import torchvision
+    from invaudit.data import import_torchvision
 
-    models = torchvision().models
+    models = import_torchvision().models
     if name not in models.list_models():
         raise ModelError(f"torchvision has no model {name!r}")
     return models.get_model(name, weights=None, num_classes=outputs)

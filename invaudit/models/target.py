@@ -1,90 +1,18 @@
-"""The target: a classifier with its input spec, and what is read from it in one forward pass."""
+"""The target: a classifier with its input spec, and the layers of it that are read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from invaudit.data import ImageSet
+from invaudit.models.activations import Activations, moments
 from invaudit.models.architectures import Classifier
 from invaudit.models.layers import Layers, find_layers
+from invaudit.models.spec import InputSpec
 from invaudit.runtime.errors import ModelError, ShapeError
 from invaudit.runtime.files import content_hash
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a target takes: images of this shape in [0, 1], normalised inside with this mean and std per channel."""
-
-    channels: int
-    height: int
-    width: int
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
-        return self.channels, self.height, self.width
-
-
-@dataclass(frozen=True)
-class Activations:
-    """What one forward pass gives for N images.
-
-    Attributes:
-        images: (N, C, H, W) float32 in [0, 1]; (0, C, H, W) where they were left out.
-        logits: (N, K).
-        features: (N, D), the input of the last linear layer.
-        maps: One (N, C_l, H_l, W_l) for each block; empty where there are none, or where they were left out.
-        moments: One (N, 2 C_l) for each block: mean and std over positions (hidden activations where a block has none).
-    """
-
-    images: Tensor
-    logits: Tensor
-    features: Tensor
-    maps: tuple[Tensor, ...]
-    moments: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.logits)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Activations":
-        """Return the same with every tensor changed."""
-        return Activations(
-            change(self.images),
-            change(self.logits),
-            change(self.features),
-            tuple(change(value) for value in self.maps),
-            tuple(change(value) for value in self.moments),
-        )
-
-    def select(self, index: Tensor | slice) -> "Activations":
-        """Return the activations of some of the images."""
-        return self.map(lambda value: value[index] if len(value) else value)
-
-    def classes_only(self, n: int) -> "Activations":
-        """Return the same with the first n logits alone (without the garbage class)."""
-        return replace(self, logits=self.logits[:, :n])
-
-    def vectors_only(self) -> "Activations":
-        """Return the same without images and maps, which are by far the largest parts."""
-        return replace(self, images=self.images[:0], maps=())
-
-    @staticmethod
-    def cat(parts: "Sequence[Activations]") -> "Activations":
-        """Join the activations of several batches."""
-        return Activations(
-            torch.cat([part.images for part in parts]),
-            torch.cat([part.logits for part in parts]),
-            torch.cat([part.features for part in parts]),
-            tuple(torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)),
-            tuple(torch.cat(moments) for moments in zip(*(part.moments for part in parts), strict=True)),
-        )
 
 
 class Target(nn.Module):
@@ -95,7 +23,7 @@ class Target(nn.Module):
         spec: What it takes.
         classes: Number of ID classes; a module with one output more has a garbage class, the last.
         layers: Names of the linear head and of the blocks; found by one forward pass where not given.
-        arch: Name by which ``load_target`` can build the module again.
+        arch: Name by which ``load_model`` can build the module again.
 
     Raises:
         ModelError: The last layer is not linear, or the number of outputs does not fit.
@@ -189,23 +117,14 @@ class Target(nn.Module):
     def _find_layers(self) -> Layers:
         if isinstance(self.module, Classifier):
             return Layers("head", tuple(f"blocks.{i}" for i in range(len(self.module.blocks))))
-        with borrowed(self), torch.no_grad():
+        with frozen_eval(self), torch.no_grad():
             size = 2 * self.spec.channels * self.spec.height * self.spec.width
             images = torch.linspace(0, 1, size, device=self.mean.device)
             return find_layers(self.module, self.normalise(images.view(2, *self.spec.shape)))
 
 
-def moments(block: Tensor) -> Tensor:
-    """Return mean and std over positions of every channel, (N, 2C), of a map (N, C, H, W); (N, D) stays as it is."""
-    if block.ndim != 4:
-        return block.flatten(1)
-    flat = block.flatten(2)
-    mean = flat.mean(2)
-    return torch.cat([mean, (flat - mean[:, :, None]).square().mean(2).clamp_min(1e-12).sqrt()], 1)
-
-
 @contextmanager
-def borrowed(module: nn.Module) -> Iterator[None]:
+def frozen_eval(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode with frozen parameters and give it back as it was."""
     modes = [(part, part.training) for part in module.modules()]
     grads = [(value, value.requires_grad) for value in module.parameters()]
@@ -217,63 +136,3 @@ def borrowed(module: nn.Module) -> Iterator[None]:
             part.training = training
         for value, grad in grads:
             value.requires_grad_(grad)
-
-
-def passes(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128) -> Iterator[Activations]:
-    """Pass every image through the target once, in eval mode, and give the activations batch by batch.
-
-    Nothing is kept: whoever only scores images needs no room for their maps.
-
-    Args:
-        target: The target.
-        images: An image set, or (N, C, H, W) float32 in [0, 1].
-        batch_size: Images per forward pass.
-
-    Yields:
-        Activations on the CPU; the images are as they were given.
-
-    Raises:
-        ShapeError: There are no images, or they have another shape than the target takes.
-        ModelError: A logit is not finite.
-    """
-    if not len(images):
-        raise ShapeError("got no images, expected at least one")
-    for start in range(0, len(images), batch_size):
-        index = slice(start, start + batch_size)
-        batch = images.floats(index) if isinstance(images, ImageSet) else images[index]
-        with borrowed(target), torch.no_grad():
-            part = replace(target.activations(batch.to(target.device)).map(Tensor.cpu), images=batch)
-        if not part.logits.isfinite().all():
-            raise ModelError("the model gives logits that are not finite; check its weights and the input spec")
-        yield part
-
-
-def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128, keep_maps: bool = True) -> Activations:
-    """Pass every image through the target once and keep what it gives, on the CPU.
-
-    Args:
-        target: The target.
-        images: An image set, or (N, C, H, W) float32 in [0, 1].
-        batch_size: Images per forward pass.
-        keep_maps: Keep the images and the maps of all blocks (large).
-
-    Raises:
-        ShapeError: There are no images, or they have another shape than the target takes.
-        ModelError: A logit is not finite.
-    """
-    found: Activations | None = None
-    start = 0
-    for part in passes(target, images, batch_size=batch_size):
-        kept = part if keep_maps else part.vectors_only()
-        # Room for all images at once: joining the maps of many batches afterwards would take twice the memory.
-        if found is None:
-            found = kept.map(lambda value: value.new_empty(len(images) if len(value) else 0, *value.shape[1:]))
-        for whole, value in zip(_tensors(found), _tensors(kept), strict=True):
-            whole[start : start + len(part)] = value
-        start += len(part)
-    assert found is not None  # noqa: S101
-    return found
-
-
-def _tensors(part: Activations) -> list[Tensor]:
-    return [part.images, part.logits, part.features, *part.maps, *part.moments]

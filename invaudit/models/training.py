@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.data import ImageSet
-from invaudit.models.devices import autocast, seeded
+from invaudit.models.devices import autocast, seed_torch
 from invaudit.models.target import Target
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import RunFolderError, SettingError
@@ -134,7 +134,7 @@ def train(
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         start = time.perf_counter()
         target.train()
-        with seeded(rng):
+        with seed_torch(rng):
             losses = []
             for images, labels in _batches(data, settings, rng, target.device):
                 found = _step(target, images, labels, settings, precision, outliers, loss)

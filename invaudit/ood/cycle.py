@@ -10,9 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invaudit.data import ImageSet, transform_of
+from invaudit.data import ImageSet
 from invaudit.inversion import Inverter
-from invaudit.models import InputSpec, Outliers, Target, borrowed, build, collect, resolve_precision, seeded, train
+from invaudit.models import (
+    InputSpec,
+    Outliers,
+    Target,
+    build,
+    collect,
+    frozen_eval,
+    resolve_precision,
+    seed_torch,
+    train,
+)
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
@@ -41,7 +51,7 @@ class Snapshots:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A trained network and what it cost.
 
     Attributes:
@@ -113,7 +123,7 @@ class Cycle:
     def _uncertain(self, images: Tensor) -> Tensor:
         classes = self.target.classes
         threshold = uncertainty(collect(self.target, self.held_out, keep_maps=False).logits, classes).quantile(0.95)
-        with borrowed(self.target), torch.no_grad():
+        with frozen_eval(self.target), torch.no_grad():
             return uncertainty(self.target(images.to(self.target.device)).cpu(), classes) > threshold
 
     def _new(self) -> Inverter:
@@ -151,7 +161,7 @@ def new_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *,
     pixels = data.images.double().div(255).transpose(0, 1).flatten(1)
     mean, std = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
     spec = InputSpec(*data.images.shape[1:], mean=tuple(mean), std=tuple(std))
-    with seeded(rng):
+    with seed_torch(rng):
         module = build(arch, spec, classes + garbage)
     return Target(module, spec, classes, arch=f"invaudit:{arch}")
 
@@ -180,7 +190,7 @@ def train_network(
     held_out: ImageSet,
     real: ImageSet | None = None,
     checkpoint: Path | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train a network in place by a recipe: plainly, with the garbage cycle, or with a loss of its own.
 
     Args:
@@ -208,8 +218,7 @@ def train_network(
     precision = resolve_precision(recipe.training.precision, target.device)
     own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
-        quantise = transform_of(data).quantise
-        garbage = Garbage(recipe.garbage, target.spec.shape, own, quantise, real.images if real else None)
+        garbage = Garbage(recipe.garbage, target.spec.shape, own, data.quantise, real.images if real else None)
         draw = _drawing(target, garbage, recipe.garbage, precision)
         outliers = Outliers(draw, recipe.garbage.slots, recipe.garbage.weight)
         steps = recipe.training.steps_per_epoch(len(data))
@@ -228,8 +237,8 @@ def train_network(
         identity=content_hash(recipe.model_dump_json(), held_out.hash, real.hash if real else ""),
     )
     if cycle is None:
-        return Trained(target, history.steps, 0, 0, history.seconds, Snapshots())
-    return Trained(target, history.steps, cycle.steps, cycle.excluded, history.seconds, cycle.snapshots)
+        return TrainingResult(target, history.steps, 0, 0, history.seconds, Snapshots())
+    return TrainingResult(target, history.steps, cycle.steps, cycle.excluded, history.seconds, cycle.snapshots)
 
 
 def _drawing(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data import derived, noise
-from invaudit.models import Target, autocast, borrowed
+from invaudit.models import Target, autocast, frozen_eval
 from invaudit.ood.recipes import GarbageSettings
 
 
@@ -26,7 +26,7 @@ def sharpened(target: Target, images: Tensor, steps: int, size: float, precision
     Source: projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
     1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
     """
-    with borrowed(target), torch.enable_grad(), autocast(target.device, precision):
+    with frozen_eval(target), torch.enable_grad(), autocast(target.device, precision):
         wanted = target(images)[:, : target.classes].argmax(1)
         for _ in range(steps):
             images = images.detach().requires_grad_()

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from invaudit.data import ImageSet, Splits, split
-from invaudit.models import Activations, Target, accuracy, collect, load_target, save_target
+from invaudit.models import Activations, Target, accuracy, collect, load_model, save_target
 from invaudit.models.training import chance_limit
 from invaudit.ood.cycle import new_target, train_network, with_garbage
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
@@ -112,7 +112,7 @@ class GuardedClassifier:
             raise damaged
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
-        target = load_target(folder / "network.safetensors", arch=arch)
+        target = load_model(folder / "network.safetensors", arch=arch)
         if about.get("target_hash") != target.hash:
             raise ModelError(
                 f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"
@@ -192,7 +192,7 @@ def fit(
         DataError: Labels that are no classes, or too few images for the splits.
         ModelError: ``start`` does not classify the images: wrong preprocessing or other classes.
     """
-    splits = split(check(train, start, as_it_is=as_it_is), SIZES, rng)
+    splits = split(check_training_images(train, start, as_it_is=as_it_is), SIZES, rng)
     if start is None:
         target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.has_garbage_class)
     else:
@@ -209,7 +209,7 @@ def fit(
     return guard(target.eval(), splits, about)
 
 
-def check(train: ImageSet, start: Target | None, *, as_it_is: bool) -> ImageSet:
+def check_training_images(train: ImageSet, start: Target | None, *, as_it_is: bool) -> ImageSet:
     """Return the images if a guarded classifier can be made of them; what ``fit`` checks before long work.
 
     Raises:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from invaudit.data import torchvision
+from invaudit.data import import_torchvision
 from invaudit.models import Target, collect
 
 
@@ -20,7 +20,7 @@ def as_pytorch_ood(detector: Any, target: Target) -> Any:
     Returns:
         An object that ``OODMetrics`` and ``Benchmark.evaluate`` of pytorch-ood take as they are.
     """
-    torchvision()
+    import_torchvision()
     from pytorch_ood.api import Detector
 
     class Adapted(Detector):

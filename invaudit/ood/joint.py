@@ -14,7 +14,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.parts import PARTS, State
-from invaudit.ood.scores import Info, finite
+from invaudit.ood.scores import Info, require_finite
 from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.stats import auroc
 
@@ -202,7 +202,7 @@ class Joint:
 
 
 def _scores(name: str, state: State, activations: Activations) -> Tensor:
-    return finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
+    return require_finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
 
 
 def _interpolated_rank(values: Tensor, reference: Tensor) -> Tensor:

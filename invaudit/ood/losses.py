@@ -11,7 +11,7 @@ import torch
 from pytorch_ood.loss import EnergyRegularizedLoss, LogitNorm, OutlierExposureLoss, VirtualOutlierSynthesizingRegLoss
 from torch import Tensor, nn
 
-from invaudit.models import Target, seeded
+from invaudit.models import Target, seed_torch
 
 TEMPERATURE = 0.04
 """Of LogitNorm: its authors' value for CIFAR-10. At the library's default of 1 a network can never be sure."""
@@ -68,5 +68,5 @@ LOSSES: Mapping[str, Callable[[Target], nn.Module]] = MappingProxyType(
 
 def loss_of(name: str, target: Target, rng: torch.Generator) -> nn.Module:
     """Return the loss for a target, its own parameters drawn from the generator."""
-    with seeded(rng):
+    with seed_torch(rng):
         return LOSSES[name](target)

@@ -80,10 +80,10 @@ class LogitScore:
             raise SettingError(
                 f"{self.function.__name__} needs a garbage class: got {found} logits, expected {self.classes + 1}"
             )
-        return finite(self.function(activations.logits, self.classes), self.function.__name__)
+        return require_finite(self.function(activations.logits, self.classes), self.function.__name__)
 
 
-def finite(scores: Tensor, name: str) -> Tensor:
+def require_finite(scores: Tensor, name: str) -> Tensor:
     """Return scores as float64, refusing NaN and infinity.
 
     Raises:
@@ -117,6 +117,6 @@ def confidence(logits: Tensor) -> Tensor:
     return logits.double().softmax(1).max(1).values
 
 
-def counterfeits(logits: Tensor, classes: int) -> Tensor:
+def fools_network(logits: Tensor, classes: int) -> Tensor:
     """Return which images are called an ID class with probability above 0.5, (N,) bool, from logits (N, outputs)."""
     return torch.gt(logits.double().softmax(1)[:, :classes].max(1).values, 0.5)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invaudit import __version__
 from invaudit.report.drawing import DPI
 from invaudit.report.records import as_rows, flatten
 from invaudit.runtime.files import write_bytes, write_text
+from invaudit.runtime.version import __version__
 
 RATES = (
     "auroc", "auroc_sd", "aupr_in", "aupr_out", "fpr95", "fpr95_id", "difference", "difference_low", "difference_high",
@@ -22,7 +22,7 @@ RATES = (
 )  # fmt: skip
 
 
-class Drawn(NamedTuple):
+class PageFigure(NamedTuple):
     """A figure of a page."""
 
     name: str
@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
     caption: str
 
 
-def write_page(folder: Path, template: str, context: dict[str, Any], drawn: Iterable[Drawn]) -> Path:
+def write_page(folder: Path, template: str, context: dict[str, Any], drawn: Iterable[PageFigure]) -> Path:
     """Write ``figures/*.png`` and ``report.html`` into a run folder; equal input gives equal bytes.
 
     Args:
@@ -76,7 +76,7 @@ def provenance(seeds: list[int], config: str | None, environment: dict[str, Any]
     }
 
 
-def _embed(figure: Drawn) -> dict[str, Any]:
+def _embed(figure: PageFigure) -> dict[str, Any]:
     # Bytes 16 to 19 of a PNG are its width in pixels.
     width = round(int.from_bytes(figure.png[16:20], "big") * 96 / DPI)
     source = f"data:image/png;base64,{base64.b64encode(figure.png).decode()}"

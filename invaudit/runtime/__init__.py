@@ -17,40 +17,42 @@ if TYPE_CHECKING:
         InvauditError,
         MissingDataError,
         MissingExtraError,
+        MissingWeightsError,
         ModelError,
+        NotApplicableError,
         RunFolderError,
         SettingError,
         ShapeError,
     )
     from invaudit.runtime.files import content_hash, read_json, write_bytes, write_json, write_text
     from invaudit.runtime.runs import RunFolder
-    from invaudit.runtime.seeds import child
+    from invaudit.runtime.seeds import child_seed
     from invaudit.runtime.settings import Settings, dump_config, load_config
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "ConfigError": "errors",
-        "ControlError": "errors",
-        "DataError": "errors",
-        "InputError": "errors",
-        "InvauditError": "errors",
-        "MissingDataError": "errors",
-        "MissingExtraError": "errors",
-        "ModelError": "errors",
-        "RunFolder": "runs",
-        "RunFolderError": "errors",
-        "SettingError": "errors",
-        "Settings": "settings",
-        "ShapeError": "errors",
-        "child": "seeds",
-        "content_hash": "files",
-        "describe_environment": "environment",
-        "dump_config": "settings",
-        "load_config": "settings",
-        "read_json": "files",
-        "write_bytes": "files",
-        "write_json": "files",
-        "write_text": "files",
-    },
-)
+__all__ = [
+    "ConfigError",
+    "ControlError",
+    "DataError",
+    "InputError",
+    "InvauditError",
+    "MissingDataError",
+    "MissingExtraError",
+    "MissingWeightsError",
+    "ModelError",
+    "NotApplicableError",
+    "RunFolder",
+    "RunFolderError",
+    "SettingError",
+    "Settings",
+    "ShapeError",
+    "child_seed",
+    "content_hash",
+    "describe_environment",
+    "dump_config",
+    "load_config",
+    "read_json",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+__getattr__, __dir__ = attach(__name__)

@@ -5,11 +5,13 @@
     │   ├── ConfigError       a config file or an option
     │   ├── DataError         images or labels
     │   │   └── MissingDataError   a data set or model file that is not there (a benchmark skips its row)
+    │   │       └── MissingWeightsError   the trunk weights of LPIPS
     │   ├── ModelError        a model file or an architecture
     │   ├── ShapeError        an array of the wrong shape
     │   ├── SettingError      a value outside its range
     │   ├── MissingExtraError an optional package that is not installed
     │   └── RunFolderError    the output folder
+    ├── NotApplicableError    a detector has nothing to work on in a network: its row says what it would need
     └── ControlError          a control of a benchmark failed: its numbers cannot be trusted
 
 A message says what was got, what was expected and what to do.
@@ -21,7 +23,7 @@ class InvauditError(Exception):
 
 
 class InputError(InvauditError):
-    """Bad input: the caller can mend it."""
+    """Bad input: the caller can fix it."""
 
 
 class ConfigError(InputError):
@@ -34,6 +36,10 @@ class DataError(InputError):
 
 class MissingDataError(DataError):
     """A data set or a model file is not where it was looked for."""
+
+
+class MissingWeightsError(MissingDataError):
+    """The trunk weights of LPIPS are not where they were looked for."""
 
 
 class ModelError(InputError):
@@ -54,6 +60,10 @@ class MissingExtraError(InputError):
 
 class RunFolderError(InputError):
     """The output folder cannot be used."""
+
+
+class NotApplicableError(InvauditError):
+    """A detector has nothing to work on in a network; the message says what it would need."""
 
 
 class ControlError(InvauditError):

@@ -3,7 +3,7 @@
 import hashlib
 
 
-def child(seed: int, stage: str, index: int = 0) -> int:
+def child_seed(seed: int, stage: str, index: int = 0) -> int:
     """Return the 63-bit seed of one stage.
 
     Args:

@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.similarity.images import flat_images
-    from invaudit.similarity.metrics import METRICS, Metric, make_metric
+    from invaudit.similarity.checks import flat_images
+    from invaudit.similarity.registry import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
     from invaudit.similarity.structural import paired_ssim
-    from invaudit.similarity.weights import MissingWeightsError
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "METRICS": "metrics",
-        "Metric": "metrics",
-        "MissingWeightsError": "weights",
-        "Neighbours": "search",
-        "flat_images": "images",
-        "make_metric": "metrics",
-        "nearest": "search",
-        "paired_ssim": "structural",
-        "pairwise": "search",
-    },
-)
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Neighbours",
+    "flat_images",
+    "make_metric",
+    "nearest",
+    "paired_ssim",
+    "pairwise",
+]
+__getattr__, __dir__ = attach(__name__)

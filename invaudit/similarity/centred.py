@@ -5,8 +5,8 @@ from torch import Tensor
 
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
-from invaudit.similarity.images import checked_images, same_shape
-from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.checks import checked_images, same_shape
+from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
 
 
 class Cosine:

@@ -8,11 +8,11 @@ import torch
 from lpips import pretrained_networks
 from torch import Tensor, nn
 
-from invaudit.data import generator
+from invaudit.data import seeded_rng
 from invaudit.runtime.errors import ModelError
 from invaudit.runtime.files import content_hash
-from invaudit.similarity.images import checked_images
-from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.checks import checked_images
+from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
 from invaudit.similarity.weights import trunk_weights
 
 NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}
@@ -67,7 +67,7 @@ class Lpips:
         Which operations a place gets depends on shapes alone, so one image in all places shows whether they differ.
         """
         if shape not in self._batch_sizes:
-            probe = torch.rand(shape, generator=generator(0, "similarity/probe")).to(self.device)
+            probe = torch.rand(shape, generator=seeded_rng(0, "similarity/probe")).to(self.device)
             size = max(SMALLEST_BATCH, min(LARGEST_BATCH, BATCH_PIXELS // (shape[1] * shape[2])))
             vectors = self._vectors(probe.expand(size, -1, -1, -1), size)
             self._batch_sizes[shape] = size if (vectors == vectors[0]).all() else 1

@@ -11,9 +11,9 @@ from torch import Tensor
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import DataError, RunFolderError, SettingError
 from invaudit.runtime.files import content_hash
-from invaudit.similarity.images import same_shape
-from invaudit.similarity.metric import Metric, full_precision
-from invaudit.similarity.records import Record, State
+from invaudit.similarity.checks import same_shape
+from invaudit.similarity.protocol import Metric, full_precision
+from invaudit.similarity.search_state import Record, State
 
 LARGEST_CHUNK = 2048
 CHUNK_NUMBERS = 2**25

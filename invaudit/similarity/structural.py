@@ -7,8 +7,8 @@ from torch import Tensor
 
 from invaudit.models import resolve_precision
 from invaudit.runtime.files import content_hash
-from invaudit.similarity.images import checked_images
-from invaudit.similarity.metric import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.checks import checked_images
+from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
 
 C1, C2 = 0.01**2, 0.03**2
 SIGMA = 1.5

@@ -11,17 +11,13 @@ from torch import Tensor
 
 from invaudit.models.loading import WEIGHTS_FOLDER
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import InputError, ModelError
+from invaudit.runtime.errors import MissingWeightsError, ModelError
 
 PUBLISHED = {
     "alex": ("alexnet", torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
     "squeeze": ("squeezenet1_1", torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
 }
 """Network of LPIPS -> torchvision's name of its trunk, and the published weights."""
-
-
-class MissingWeightsError(InputError):
-    """The trunk weights of LPIPS are not where they were looked for."""
 
 
 def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str, Tensor]:

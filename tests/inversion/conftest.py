@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from invaudit.data import ImageSet, generator
+from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.digits import digits
-from invaudit.models import InputSpec, Target, TrainingSettings, build, seeded, threads, train
+from invaudit.models import InputSpec, Target, TrainingSettings, build, limit_threads, seed_torch, train
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Compute with one thread: several test processes share the cores."""
-    with threads(1):
+    with limit_threads(1):
         yield
 
 
@@ -26,9 +26,9 @@ def digit_images() -> ImageSet:
 @pytest.fixture(scope="session")
 def trained(digit_images: ImageSet) -> Target:
     """Return a classifier of the digits; borrow it, never train it."""
-    with threads(1):
+    with limit_threads(1):
         target = _new_target("small-cnn")
-        train(target, digit_images, TrainingSettings(epochs=3), generator(0, "tests/training"))
+        train(target, digit_images, TrainingSettings(epochs=3), seeded_rng(0, "tests/training"))
     return target
 
 
@@ -42,7 +42,7 @@ def _new_target(
     arch: str, *, classes: int = 10, garbage: bool = False, shape: tuple[int, int, int] = (1, 8, 8)
 ) -> Target:
     spec = InputSpec(*shape, mean=(0.3,), std=(0.4,))
-    with seeded(generator(0, "tests/weights")):
+    with seed_torch(seeded_rng(0, "tests/weights")):
         module = build(arch, spec, classes + garbage)
     return Target(module, spec, classes, arch=f"invaudit:{arch}").eval()
 
@@ -50,4 +50,4 @@ def _new_target(
 @pytest.fixture
 def rng() -> torch.Generator:
     """Return a fresh generator."""
-    return generator(0, "tests")
+    return seeded_rng(0, "tests")

@@ -5,21 +5,21 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from invaudit.data import generator
-from invaudit.models import InputSpec, Target, build, seeded, threads
+from invaudit.data import seeded_rng
+from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Compute with one thread."""
-    with threads(1):
+    with limit_threads(1):
         yield
 
 
 @pytest.fixture
 def rng() -> torch.Generator:
     """Return a fresh generator."""
-    return generator(0, "tests")
+    return seeded_rng(0, "tests")
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def make() -> Callable[..., Target]:
     ) -> Target:
         mean, std = tuple(0.1 * (i + 1) for i in range(channels)), tuple(0.3 + 0.1 * i for i in range(channels))
         spec = InputSpec(channels, side, side, mean, std)
-        with seeded(generator(seed, "tests/weights")):
+        with seed_torch(seeded_rng(seed, "tests/weights")):
             module = build(arch, spec, classes + garbage)
             for part in module.modules():
                 if isinstance(part, torch.nn.BatchNorm2d):

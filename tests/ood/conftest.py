@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from invaudit.data import ImageSet, generator
+from invaudit.data import ImageSet, seeded_rng
 from invaudit.models import Activations, InputSpec, Target, TrainingSettings, build, collect, train
-from invaudit.ood.baselines import Fitting
+from invaudit.ood.baselines import FitInputs
 
 CLASSES = 3
 SPEC = InputSpec(1, 8, 8, (0.3,), (0.3,))
@@ -14,7 +14,7 @@ SPEC = InputSpec(1, 8, 8, (0.3,), (0.3,))
 
 def patterns(n, stage):
     """Bars across, bars down and a diagonal, each at a random place, with noise."""
-    rng = generator(0, stage)
+    rng = seeded_rng(0, stage)
     labels = torch.arange(n) % CLASSES
     images = 0.15 * torch.rand(n, 1, 8, 8, generator=rng)
     for i, label in enumerate(labels.tolist()):
@@ -32,7 +32,7 @@ def blends(n):
     """One of each class at a time, averaged, with more noise."""
     whole = patterns(CLASSES * n, "toy/blends").floats()
     images = whole.view(n, CLASSES, 1, 8, 8).mean(1)
-    images = images + 0.2 * torch.rand(images.shape, generator=generator(0, "toy/blends/noise"))
+    images = images + 0.2 * torch.rand(images.shape, generator=seeded_rng(0, "toy/blends/noise"))
     return ImageSet("blends", (images.clamp(0, 1) * 255).round().byte(), torch.full((n,), -1))
 
 
@@ -42,7 +42,7 @@ class Toy:
 
     target: Target
     data: ImageSet
-    fitting: Fitting
+    fitting: FitInputs
     inside: Activations
     outside: Activations
 
@@ -76,10 +76,10 @@ def toys():
                 target = Target(MODULES[name](), SPEC, CLASSES)
             data, held_out = patterns(300, "toy/train"), patterns(90, "toy/fit")
             settings = TrainingSettings(epochs=4, batch_size=32, precision="float32")
-            train(target, data, settings, generator(0, "toy/training"))
+            train(target, data, settings, seeded_rng(0, "toy/training"))
             target.zero_grad()
             first = data.subset(slice(240))
-            fitting = Fitting(
+            fitting = FitInputs(
                 target=target,
                 train=collect(target, data, keep_maps=False),
                 train_labels=data.labels,
@@ -87,7 +87,7 @@ def toys():
                 maps_labels=first.labels,
                 fit=collect(target, held_out),
                 fit_labels=held_out.labels,
-                rng=generator(0, "toy/draws"),
+                rng=seeded_rng(0, "toy/draws"),
             )
             inside, outside = collect(target, patterns(120, "toy/test")), collect(target, blends(120))
             made[name] = Toy(target, data, fitting, inside, outside)

@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models import alexnet, squeezenet1_1
 
-from invaudit.data import generator
-from invaudit.models import threads
+from invaudit.data import seeded_rng
+from invaudit.models import limit_threads
 from invaudit.similarity import Metric, make_metric
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Compute with one thread: several test processes share the cores."""
-    with threads(1):
+    with limit_threads(1):
         yield
 
 
@@ -26,7 +26,7 @@ def random_trunk(build: Callable) -> dict[str, Tensor]:
     """Return random weights, scaled so that features neither vanish nor explode."""
     with torch.device("meta"):
         shapes = build().features.state_dict()
-    rng = generator(0, "tests/trunk")
+    rng = seeded_rng(0, "tests/trunk")
     return {
         f"features.{name}": torch.randn(value.shape, generator=rng) * (2 / max(1, value[0].numel())) ** 0.5
         for name, value in shapes.items()
@@ -58,7 +58,7 @@ def make(trunks: Path) -> Callable[..., Metric]:
         if name.startswith("lpips"):
             options = {"weights": trunks, "resize": 31 if name == "lpips-alex" else 17, **options}
         if name == "cosine":
-            options = {"reference": torch.rand(20, 3, 12, 12, generator=generator(0, "tests/reference")), **options}
+            options = {"reference": torch.rand(20, 3, 12, 12, generator=seeded_rng(0, "tests/reference")), **options}
         return make_metric(name, **options)
 
     return made

@@ -11,4 +11,8 @@ if TYPE_CHECKING:
     from invaudit.benchmarks.leakage.runner import run
     from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 
-__getattr__, __all__ = attach(__name__, {"LeakageBenchmark": "settings", "run": "runner"})
+__all__ = [
+    "LeakageBenchmark",
+    "run",
+]
+__getattr__, __dir__ = attach(__name__)

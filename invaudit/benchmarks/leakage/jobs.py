@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from invaudit.benchmarks.leakage.pools import DrawnPool, draw_pool, load_data, released_pool
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, POOL, LeakageBenchmark, ReleasedTarget, TargetChoice
-from invaudit.data import ImageSet, generator
-from invaudit.data.images import eight_bits
+from invaudit.data import ImageSet, seeded_rng
+from invaudit.data.image_set import eight_bits
 from invaudit.leakage import (
     METHODS,
     Audit,
-    Blind,
+    BlindBaseline,
     Row,
     describe_pool,
     make_metrics,
@@ -18,7 +18,7 @@ from invaudit.leakage import (
     reconstruct,
     train_target,
 )
-from invaudit.models import InputSpec, Target, accuracy, collect, load_target, resolve_device, threads
+from invaudit.models import InputSpec, Target, accuracy, collect, limit_threads, load_model, resolve_device
 from invaudit.models.training import chance_limit
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError, SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes
@@ -72,7 +72,7 @@ def pool_jobs(settings: LeakageBenchmark) -> list[Job]:
 
 def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
     """Do one job and write its scores, then its record."""
-    with threads(1):
+    with limit_threads(1):
         if job.target in settings.released:
             _released(settings, job, folder)
             return
@@ -89,7 +89,7 @@ def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
 
 def _trained(settings: LeakageBenchmark, job: Job, pool: DrawnPool, members: ImageSet, folder: Path) -> Row:
     """Train a target and audit it; one that does not fit its members is no test of an attack, and its rows say so."""
-    choice, rng = settings.choice(job.target), generator(job.seed, f"target/{job.target}")
+    choice, rng = settings.choice(job.target), seeded_rng(job.seed, f"target/{job.target}")
     device = resolve_device(settings.device)
     try:
         target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
@@ -132,7 +132,7 @@ def _sizes(pool: DrawnPool) -> Row:
 
 def _load(settings: LeakageBenchmark, choice: ReleasedTarget, pool: DrawnPool) -> Target:
     spec = InputSpec(*pool.images.shape[1:], mean=choice.mean, std=choice.std)
-    target = load_target(choice.model, arch=choice.arch, spec=spec).to(resolve_device(settings.device))
+    target = load_model(choice.model, arch=choice.arch, spec=spec).to(resolve_device(settings.device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
     member = pool.member
@@ -154,7 +154,7 @@ def _audit(
     audit.signals(target, attribution=settings.attribution)
     for name, method in settings.methods.items():
         checkpoint = folder / "work" / f"{job.name}-{name}.pt"
-        rng = generator(job.seed, f"method/{job.target}/{name}")
+        rng = seeded_rng(job.seed, f"method/{job.target}/{name}")
         given = (target, method.kind, METHODS[method.kind].settings(**method.settings), rng)
         more = {"reference": pool.reference, "checkpoint": checkpoint}
         audit.method(name, lambda given=given, more=more: reconstruct(*given, **more))
@@ -203,7 +203,7 @@ def _metrics(settings: LeakageBenchmark, pool: DrawnPool) -> dict[str, Metric | 
 
 
 def _describe_pool(
-    settings: LeakageBenchmark, job: Job, pool: DrawnPool, audits: list[Row], blind: Blind | None = None
+    settings: LeakageBenchmark, job: Job, pool: DrawnPool, audits: list[Row], blind: BlindBaseline | None = None
 ) -> Row:
     return describe_pool(
         pool.images,

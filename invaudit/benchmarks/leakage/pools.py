@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark, ReleasedTarget
-from invaudit.data import ImageSet, generator, load, refuse_duplicates
-from invaudit.leakage import Blind, draw_pairs, make_pool, stratified
+from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
+from invaudit.leakage import BlindBaseline, draw_pairs, make_pool, stratified
 from invaudit.runtime.errors import DataError, SettingError
-from invaudit.runtime.seeds import child
+from invaudit.runtime.seeds import child_seed
 from invaudit.stats import Design, Pairs
 
 
@@ -60,7 +60,7 @@ def draw_pool(settings: LeakageBenchmark, data: ImageSet, seed: int, target: str
     stage = ATTACK_CONTROL if target == ATTACK_CONTROL else f"pool/{choice.members}"
     if settings.odd_even:
         data = replace(data, labels=data.labels % 2)
-    drawn = draw_pairs(data.labels, choice.members, generator(seed, stage))
+    drawn = draw_pairs(data.labels, choice.members, seeded_rng(seed, stage))
     pool = DrawnPool(
         images=data.floats(drawn.index),
         labels=data.labels[drawn.index],
@@ -76,7 +76,7 @@ def draw_pool(settings: LeakageBenchmark, data: ImageSet, seed: int, target: str
     return pool, data.subset(members)
 
 
-def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, Blind]:
+def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, BlindBaseline]:
     """Draw the pool of a released target, and measure the blind baseline on it, whose score makes the strata.
 
     Raises:
@@ -84,7 +84,7 @@ def released_pool(choice: ReleasedTarget, seed: int) -> tuple[DrawnPool, Blind]:
     """
     members, controls, reference = _labelled(choice.members), _labelled(choice.controls), load(choice.reference)
     refuse_duplicates({"members": members, "controls": controls, "reference": reference})
-    rng = np.random.default_rng(child(seed, f"pool/{choice.members}"))
+    rng = np.random.default_rng(child_seed(seed, f"pool/{choice.members}"))
     tested, blind = stratified(make_pool(members, controls), rng, most=choice.most)
     classes = int(members.labels.max()) + 1
     return DrawnPool(tested.images.floats(), tested.images.labels, tested.design, classes, reference.floats()), blind

@@ -9,9 +9,9 @@ from typing import Any
 from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
-from invaudit.benchmarks.leakage.tables import Stored, make_tables
+from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.benchmarks.running import computed_with, run_jobs
-from invaudit.data import generator, load
+from invaudit.data import load, seeded_rng
 from invaudit.leakage.targets import new_target
 from invaudit.models import InputSpec
 from invaudit.models.loading import model_file
@@ -46,7 +46,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             pool, _ = draw_pool(settings, data, job.seed, job.target)
             channels, height, width = pool.images.shape[1:]
             spec = InputSpec(channels, height, width)
-            new_target(settings.choice(job.target).recipe, spec, pool.classes, generator(0, "check"))
+            new_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:
@@ -54,7 +54,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
-        for name, table in make_tables(Stored(folder.path, settings)).items():
+        for name, table in make_tables(StoredRun(folder.path, settings)).items():
             write_csv(folder.path / f"{name}.csv", table)
         notice("making the report")
         leakage_page(folder.path)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
-from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, adjusted, judged
-from invaudit.leakage.judging import COUNTS, as_table
+from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, holm_by_test, judge_rows
+from invaudit.leakage.rows import COUNTS, as_table
 from invaudit.runtime.files import read_json
 from invaudit.stats import Verdict, decide, holm
 from invaudit.stats.verdicts import Word
@@ -26,7 +26,7 @@ CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", 
 Record = dict[str, Any]
 
 
-class Stored:
+class StoredRun:
     """The records of a run."""
 
     def __init__(self, folder: Path, settings: LeakageBenchmark) -> None:
@@ -46,7 +46,7 @@ class Stored:
         return next((job, record) for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
 
 
-def make_tables(stored: Stored) -> dict[str, pd.DataFrame]:
+def make_tables(stored: StoredRun) -> dict[str, pd.DataFrame]:
     """Return ``table``, ``membership``, ``summary`` (over seeds), ``targets``, ``controls`` and ``papers_count``."""
     attack = _attack_verdicts(stored)
     called = {
@@ -106,14 +106,14 @@ def _over_seeds(rows: list[Record], target: str, score: str, scores: list[Record
     return about
 
 
-def _negative(stored: Stored, job: Job) -> bool:
+def _negative(stored: StoredRun, job: Job) -> bool:
     return job.target in stored.settings.targets and stored.settings.targets[job.target].negative
 
 
-def _attack_verdicts(stored: Stored) -> dict[tuple[str, str], Verdict]:
+def _attack_verdicts(stored: StoredRun) -> dict[tuple[str, str], Verdict]:
     """Return by method and metric whether the leak that is known to be there is found, by the rule of all targets."""
     settings, tests = stored.settings, stored.attack[1]["tests"]
-    found = adjusted(tests, list(settings.methods), list(settings.metrics))
+    found = holm_by_test(tests, list(settings.methods), list(settings.metrics))
     rule = {"design": "pairs", "alpha": settings.alpha, "family": settings.family, "attack_control_called": True}
     return {
         (method, metric): decide(p, tests[method][metric]["attainable_p"], **rule)
@@ -121,7 +121,7 @@ def _attack_verdicts(stored: Stored) -> dict[tuple[str, str], Verdict]:
     }
 
 
-def _negative_p(stored: Stored) -> dict[tuple[str, str], float]:
+def _negative_p(stored: StoredRun) -> dict[tuple[str, str], float]:
     """Return the smallest p-value of the negative controls by method and metric, adjusted for all of them."""
     keys, values = [], []
     for job, record in stored.audited.items():
@@ -138,10 +138,10 @@ def _negative_p(stored: Stored) -> dict[tuple[str, str], float]:
 
 
 def _target_rows(
-    stored: Stored, job: Job, record: Record, called: dict[str, bool], negatives: dict[tuple[str, str], float]
+    stored: StoredRun, job: Job, record: Record, called: dict[str, bool], negatives: dict[tuple[str, str], float]
 ) -> list[Record]:
     settings = stored.settings
-    rows = judged(
+    rows = judge_rows(
         record,
         stored.pools[job.pool_name],
         list(settings.methods),
@@ -161,7 +161,7 @@ def _who(job: Job, record: Record) -> Record:
     }
 
 
-def _membership_rows(stored: Stored) -> list[Record]:
+def _membership_rows(stored: StoredRun) -> list[Record]:
     return [
         {**row, **_who(job, record), "score": score}
         for job, record in stored.audited.items()
@@ -169,7 +169,7 @@ def _membership_rows(stored: Stored) -> list[Record]:
     ]
 
 
-def _counting_rows(stored: Stored) -> list[Record]:
+def _counting_rows(stored: StoredRun) -> list[Record]:
     return [
         {**_who(job, record), **row, "method": method}
         for job, record in stored.audited.items()
@@ -177,11 +177,11 @@ def _counting_rows(stored: Stored) -> list[Record]:
     ]
 
 
-def _describing_rows(stored: Stored) -> list[Record]:
+def _describing_rows(stored: StoredRun) -> list[Record]:
     return [{**record["target"], "target": job.target, "seed": job.seed} for job, record in stored.targets.items()]
 
 
-def _control_rows(stored: Stored, verdicts: dict[tuple[str, str], Verdict], rows: list[Record]) -> list[Record]:
+def _control_rows(stored: StoredRun, verdicts: dict[tuple[str, str], Verdict], rows: list[Record]) -> list[Record]:
     job, record = stored.attack
     no_verdict = (None, None)
     attack = [

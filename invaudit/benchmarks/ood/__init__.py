@@ -11,4 +11,8 @@ if TYPE_CHECKING:
     from invaudit.benchmarks.ood.runner import run
     from invaudit.benchmarks.ood.settings import OODBenchmark
 
-__getattr__, __all__ = attach(__name__, {"OODBenchmark": "settings", "run": "runner"})
+__all__ = [
+    "OODBenchmark",
+    "run",
+]
+__getattr__, __dir__ = attach(__name__)

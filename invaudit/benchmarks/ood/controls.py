@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from invaudit.benchmarks.ood.jobs import CONTROL_SAME, ID_TEST
-from invaudit.benchmarks.ood.tables import CONTROL_SPLIT, Stored, pick
+from invaudit.benchmarks.ood.tables import CONTROL_SPLIT, StoredJob, pick
 from invaudit.runtime.errors import ControlError
 from invaudit.stats import control_half_width
 
 
-def check_controls(jobs: list[Stored], table: pd.DataFrame) -> list[str]:
+def check_controls(jobs: list[StoredJob], table: pd.DataFrame) -> list[str]:
     """Check control-same and control-split on every row of a run.
 
     Returns:
@@ -21,7 +21,7 @@ def check_controls(jobs: list[Stored], table: pd.DataFrame) -> list[str]:
     return [_same(jobs), _split(table)]
 
 
-def _same(jobs: list[Stored]) -> str:
+def _same(jobs: list[StoredJob]) -> str:
     checked = 0
     for job in jobs:
         for name in job.record["detectors"]:

@@ -24,29 +24,28 @@ from invaudit.benchmarks.ood.settings import (
     Network,
     OODBenchmark,
 )
-from invaudit.data import STATISTICS, ImageSet, generator, load, torchvision
-from invaudit.data.images import eight_bits
+from invaudit.data import STATISTICS, ImageSet, import_torchvision, load, seeded_rng
+from invaudit.data.image_set import eight_bits
 from invaudit.inversion import InversionSettings, Inverter
-from invaudit.models import Activations, Target, collect, passes, resolve_device, threads
+from invaudit.models import Activations, Target, collect, limit_threads, passes, resolve_device
 from invaudit.ood import (
     BASELINES,
     TUNABLE,
-    Fitting,
+    FitInputs,
     Joint,
-    NotApplicable,
     Recipe,
-    Trained,
+    TrainingResult,
     confidence,
-    counterfeits,
-    finite,
+    fools_network,
     logit_scores,
     new_target,
     predictions,
+    require_finite,
     synthetic_activations,
     train_network,
     tuned,
 )
-from invaudit.runtime.errors import InputError, SettingError, ShapeError
+from invaudit.runtime.errors import InputError, NotApplicableError, SettingError, ShapeError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.named import import_named
 from invaudit.runtime.runs import RunFolder
@@ -66,7 +65,7 @@ def job_name(seed: int, network: str) -> str:
 
 def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path) -> None:
     """Do one job and write its scores, then its record; network ``none`` stands for the pixel statistics."""
-    with threads(1):
+    with limit_threads(1):
         sets = load_sets(settings, seed)
         try:
             job = _pixels(sets) if network == PIXELS else _network(settings, seed, network, sets, folder)
@@ -94,7 +93,7 @@ class Job:
         start = time.perf_counter()
         try:
             yield
-        except NotApplicable as error:
+        except NotApplicableError as error:
             about |= {"status": "not-applicable", "reason": str(error)}
         except Exception as error:
             about |= {"status": "failed", "reason": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
@@ -139,7 +138,7 @@ class Job:
                                 raise ShapeError(
                                     f"{row} gives scores of shape {tuple(scores.shape)}, expected ({len(given)},)"
                                 )
-                            found[name][f"{row}::{where}"].append(finite(scores, row))
+                            found[name][f"{row}::{where}"].append(require_finite(scores, row))
             logits[where] = torch.cat(parts)
         for name in filter(self.works, scorers):
             self.arrays |= {key: torch.cat(scores).numpy() for key, scores in found[name].items()}
@@ -188,7 +187,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
     job.record["detectors"] |= {f"joint/{part}": job.record["detectors"]["joint"] for part in joint.state}
     _describe(job, target, sets, logits[ID_TEST], seed)
     for name in attacks:
-        job.arrays[f"fooled::{name}"] = counterfeits(logits[name], target.classes).numpy()
+        job.arrays[f"fooled::{name}"] = fools_network(logits[name], target.classes).numpy()
     if made:
         steps = made.steps + made.inversion_steps
         job.record["cost"] = {"steps": steps, "seconds": made.seconds, "inversions": made.inversions}
@@ -202,7 +201,7 @@ def _network(settings: OODBenchmark, seed: int, network: str, sets: Sets, folder
 def new_network(settings: OODBenchmark, seed: int, choices: Network, sets: Sets) -> Target:
     """Return an untrained network of a benchmark."""
     # The same draws for every network of a seed: initial weights of all layers but the head.
-    data, rng = sets.splits.train, generator(seed, "network/weights")
+    data, rng = sets.splits.train, seeded_rng(seed, "network/weights")
     target = new_target(settings.arch, data, data.classes, rng, garbage=_recipe(settings, choices).has_garbage_class)
     return target.to(resolve_device(settings.device)).eval()
 
@@ -214,11 +213,11 @@ def _recipe(settings: OODBenchmark, choices: Network) -> Recipe:
 
 def train_new(
     settings: OODBenchmark, seed: int, choices: Network, sets: Sets, target: Target, work: Path | None = None
-) -> Trained:
+) -> TrainingResult:
     """Train a new network of a benchmark in place, with checkpoints in ``work`` if given."""
     # The same draws for every network of a seed: ID batches, shifts, dropout.
-    recipe, rng = _recipe(settings, choices), generator(seed, "network/training")
-    real = sets.transform(load(choices.real)) if choices.real else None
+    recipe, rng = _recipe(settings, choices), seeded_rng(seed, "network/training")
+    real = load(choices.real).transformed(sets.transform) if choices.real else None
     return train_network(target, sets.splits.train, recipe, rng, held_out=sets.splits.fit, real=real, checkpoint=work)
 
 
@@ -233,7 +232,7 @@ class _Train:
 
 def _shuffled(data: ImageSet, seed: int) -> ImageSet:
     # The first images feed detectors that fit on maps; in the data's own order they might be of one class.
-    return data.subset(torch.randperm(len(data), generator=generator(seed, "train/order")))
+    return data.subset(torch.randperm(len(data), generator=seeded_rng(seed, "train/order")))
 
 
 def _collect_train(target: Target, data: ImageSet, map_images: int) -> _Train:
@@ -278,7 +277,7 @@ def _baselines(
 ) -> dict[str, Scorer]:
     """Fit every detector of the comparison and return what gives its scores; those that cannot be fitted are noted."""
     classes = target.classes
-    base = Fitting(
+    base = FitInputs(
         target=target.first_outputs(classes),
         train=train.all.classes_only(classes),
         train_labels=train.labels,
@@ -289,7 +288,7 @@ def _baselines(
         rng=torch.Generator(),
     )
     names = choices.baselines if isinstance(choices.baselines, tuple) else BASELINES
-    makers: dict[str, Callable[[Fitting], Any]] = {name: BASELINES[name].detector for name in names}
+    makers: dict[str, Callable[[FitInputs], Any]] = {name: BASELINES[name].detector for name in names}
     if choices.tuned:
         against = collect(target, synthetic(sets, seed, settings.synthetic_images)).classes_only(classes)
         tunable = [name for name in names if name in TUNABLE]
@@ -298,12 +297,12 @@ def _baselines(
     scorers: dict[str, Scorer] = {}
     for name, make in makers.items():
         with job.detector(name):
-            score = make(replace(base, rng=generator(seed, f"baseline/{name}"))).score
+            score = make(replace(base, rng=seeded_rng(seed, f"baseline/{name}"))).score
             scorers[name] = _named(name, lambda found, score=score: score(found.classes_only(classes)))
     return scorers
 
 
-def _own_detector(path: str) -> Callable[[Fitting], Any]:
+def _own_detector(path: str) -> Callable[[FitInputs], Any]:
     module, found, name = path.partition(":")
     if not found:
         raise SettingError(f"--detector {path!r}: expected package.module:Class")
@@ -327,7 +326,7 @@ def _describe(job: Job, target: Target, sets: Sets, logits: Tensor, seed: int) -
     job.record["calibration"] = {"ece": expected_calibration_error(sure, found == labels), "alpha": ALPHA}
     if f"joint::{ID_TEST}" in job.arrays:
         calibration, test = (job.arrays[f"joint::{where}"] for where in (CALIBRATE, ID_TEST))
-        job.record["calibration"] |= _false_alarms(calibration, test, generator(seed, "calibration/halves"))
+        job.record["calibration"] |= _false_alarms(calibration, test, seeded_rng(seed, "calibration/halves"))
 
 
 def _false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator) -> dict[str, float]:
@@ -351,7 +350,7 @@ def _attack(job: Job, settings: OODBenchmark, seed: int, target: Target) -> dict
     made: dict[str, Tensor] = {}
     job.record["attacks"] = {}
     for name, attack in settings.attacks.items():
-        rng = generator(seed, f"attack/{name}")
+        rng = seeded_rng(seed, f"attack/{name}")
         job.record["attacks"][name], images = fresh_inversions(target, attack, settings.attack_images, rng)
         if images is not None:
             made[ATTACK + name] = images
@@ -390,7 +389,7 @@ def checked_inputs(settings: OODBenchmark) -> list[str]:
     """
     resolve_device(settings.device)
     if any(network.baselines for network in settings.networks.values()):
-        torchvision()
+        import_torchvision()
     for path in settings.detectors:
         _own_detector(path)
     sets = load_sets(settings, settings.seeds[0])
@@ -398,5 +397,5 @@ def checked_inputs(settings: OODBenchmark) -> list[str]:
     target = new_network(settings, settings.seeds[0], settings.networks[OURS[0]], sets)
     own = [network.inversion for network in settings.networks.values() if network.inversion]
     for inversion in (settings.inversion, *own, *settings.attacks.values()):
-        Inverter(inversion, target, generator(0, "check"))
+        Inverter(inversion, target, seeded_rng(0, "check"))
     return [images.hash for images in (*sets.splits.sets().values(), *sets.ood.values(), *real)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import ImageSet, Splits, Transform, benchmark, generator, load, split, synthetic_outliers
+from invaudit.data import ImageSet, Splits, Transform, digits_benchmark, load, seeded_rng, split, synthetic_outliers
 from invaudit.runtime.errors import DataError, MissingDataError
 
 
@@ -43,7 +43,7 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
         DataError: A set went through another transform, or an image is in two splits.
     """
     if settings.id == "digits":
-        embedded = benchmark(seed)
+        embedded = digits_benchmark(seed)
         sets = Sets(embedded.splits, embedded.ood, embedded.groups, {}, embedded.transform)
     else:
         sets = _from_data(settings, seed)
@@ -56,15 +56,15 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
 def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     transform = Transform(settings.side, settings.channels)
     base, found, limits = settings.id.partition("@")
-    train = transform(load(f"{base}:train{found}{limits}"))
-    test = transform(load(f"{base}:test"))
+    train = load(f"{base}:train{found}{limits}").transformed(transform)
+    test = load(f"{base}:test").transformed(transform)
     if settings.test is not None:
         if settings.test > len(test):
             raise DataError(
                 f"test is {settings.test}, and {base}:test has {len(test)} images; give fewer, or leave it out"
             )
         # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
-        test = test.subset(torch.randperm(len(test), generator=generator(0, "data/test"))[: settings.test])
+        test = test.subset(torch.randperm(len(test), generator=seeded_rng(0, "data/test"))[: settings.test])
     sizes = {
         "train": len(train) - settings.fit - settings.calibrate,
         "fit": settings.fit,
@@ -82,9 +82,9 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
             if absent := [name for name, label in one.without.items() if label not in images.labels]:
                 raise DataError(f"{one.data} has no image of {', '.join(absent)}, which {one.name} leaves out by label")
             kept = ~torch.isin(images.labels, left_out)
-            images = transform(images.subset(kept))
+            images = images.subset(kept).transformed(transform)
             ood[one.name] = replace(images, name=one.name, labels=torch.full_like(images.labels, -1))
-    splits = split(train, sizes, generator(seed, "data/splits"), test=test)
+    splits = split(train, sizes, seeded_rng(seed, "data/splits"), test=test)
     return Sets(splits, ood, {one.name: one.group for one in settings.ood}, missing, transform)
 
 
@@ -97,5 +97,5 @@ def synthetic(sets: Sets, seed: int, n: int) -> ImageSet:
 def halves(n: int, seed: int) -> Tensor:
     """Return which of n ID test images play OOD in the control-split, (n,) bool: a random half."""
     mask = torch.zeros(n, dtype=torch.bool)
-    mask[torch.randperm(n, generator=generator(seed, "control/split"))[: n // 2]] = True
+    mask[torch.randperm(n, generator=seeded_rng(seed, "control/split"))[: n // 2]] = True
     return mask

@@ -28,7 +28,7 @@ from invaudit.report import is_baseline
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
-from invaudit.runtime.seeds import child
+from invaudit.runtime.seeds import child_seed
 from invaudit.stats import (
     SeedDraws,
     auroc_interval,
@@ -57,7 +57,7 @@ METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredJob:
     """Scores and record of one job."""
 
     seed: int
@@ -82,7 +82,7 @@ class Stored:
         return half[evenly(len(half), n)]
 
 
-def read_jobs(folder: Path, settings: OODBenchmark) -> list[Stored]:
+def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
     """Read the scores and records of all jobs of a run.
 
     Raises:
@@ -99,11 +99,11 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[Stored]:
                 f"{folder}: {job_name(seed, network)} was made by another version, with other images; choose another "
                 "--out"
             )
-        jobs.append(Stored(seed, network, record, arrays))
+        jobs.append(StoredJob(seed, network, record, arrays))
     return jobs
 
 
-def make_table(jobs: list[Stored], id_set: str) -> pd.DataFrame:
+def make_table(jobs: list[StoredJob], id_set: str) -> pd.DataFrame:
     """Return one row for each seed, network, detector and OOD set; columns ``TABLE``."""
     trivial = {(job.seed, name): _is_trivial(job, name) for job in jobs if job.network == PIXELS for name in _sets(job)}
     rows = [
@@ -115,11 +115,11 @@ def make_table(jobs: list[Stored], id_set: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TABLE)).astype({"n_id": "Int64", "n_ood": "Int64"})
 
 
-def _sets(job: Stored) -> dict[str, str]:
+def _sets(job: StoredJob) -> dict[str, str]:
     return {**job.record["sets"]["groups"], CONTROL_SAME: "control", CONTROL_SPLIT: "control"}
 
 
-def _row(job: Stored, detector: str, ood_set: str, group: str) -> dict[str, Any]:
+def _row(job: StoredJob, detector: str, ood_set: str, group: str) -> dict[str, Any]:
     about = job.record["detectors"][detector]
     row = {"seed": job.seed, "network": job.network, "detector": detector, "ood_set": ood_set, "group": group}
     missing = job.record["sets"]["missing"].get(ood_set)
@@ -144,15 +144,15 @@ def _row(job: Stored, detector: str, ood_set: str, group: str) -> dict[str, Any]
     }
 
 
-def _is_trivial(job: Stored, ood_set: str) -> bool:
+def _is_trivial(job: StoredJob, ood_set: str) -> bool:
     pairs = [job.pair(detector, ood_set) for detector in job.record["detectors"]]
     values = [ranking(*pair).auroc for pair in pairs if pair is not None]
     return any(max(value, 1 - value) >= TRIVIAL for value in values)
 
 
-def make_summary(jobs: list[Stored], table: pd.DataFrame, settings: OODBenchmark) -> pd.DataFrame:
+def make_summary(jobs: list[StoredJob], table: pd.DataFrame, settings: OODBenchmark) -> pd.DataFrame:
     """Return one row for each network, detector and OOD set or aggregate over the seeds; columns ``SUMMARY``."""
-    paired = Paired(jobs, settings)
+    paired = PairedDifferences(jobs, settings)
     paired.resample(table)
     rows = []
     table = table.assign(order=pd.factorize(table["network"] + "\0" + table["detector"])[0])
@@ -164,7 +164,7 @@ def make_summary(jobs: list[Stored], table: pd.DataFrame, settings: OODBenchmark
     return summary.drop(columns="p")
 
 
-def _summary_row(paired: "Paired", rows: pd.DataFrame) -> dict[str, Any]:
+def _summary_row(paired: "PairedDifferences", rows: pd.DataFrame) -> dict[str, Any]:
     first = rows.iloc[0]
     row = {name: first[name] for name in ("id_set", "network", "detector", "ood_set", "group")}
     row |= {"trivial": bool(rows["trivial"].any()), "n_sets": 1}
@@ -179,7 +179,7 @@ def _summary_row(paired: "Paired", rows: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
-def _aggregate_row(paired: "Paired", own: pd.DataFrame, name: str) -> dict[str, Any] | None:
+def _aggregate_row(paired: "PairedDifferences", own: pd.DataFrame, name: str) -> dict[str, Any] | None:
     how, groups = AGGREGATES[name]
     rows = pick(own, own["group"].isin(groups) & (own["status"] != "skipped"))
     if rows.empty:
@@ -217,14 +217,14 @@ def _over(values: Any, how: str, *, rising: bool) -> pd.Series:
     return values.min() if rising else values.max()
 
 
-class Paired:
+class PairedDifferences:
     """Differences to ours, over the same resamples of images for all detectors.
 
     ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
     them do not become more by being scored by more networks. Sets that share only some images count as different ones.
     """
 
-    def __init__(self, jobs: list[Stored], settings: OODBenchmark) -> None:
+    def __init__(self, jobs: list[StoredJob], settings: OODBenchmark) -> None:
         self.jobs = {(job.seed, job.network): job for job in jobs}
         self.seeds = settings.seeds
         drawn: dict[str, np.ndarray] = {}
@@ -234,10 +234,10 @@ class Paired:
             for name, about in {ID_TEST: sets["splits"]["test"], **sets["ood"]}.items():
                 images = about["hash"]
                 if images not in drawn:
-                    rng = np.random.default_rng(child(0, f"bootstrap/{images}"))
+                    rng = np.random.default_rng(child_seed(0, f"bootstrap/{images}"))
                     drawn[images] = resample_images(about["count"], rng, n_draws=settings.draws)
                 self.counts[seed, name] = drawn[images]
-        rng = np.random.default_rng(child(settings.seeds[0], "bootstrap/seeds"))
+        rng = np.random.default_rng(child_seed(settings.seeds[0], "bootstrap/seeds"))
         self.seed_draws: SeedDraws = resample_seeds(len(settings.seeds), rng, n_draws=settings.draws)
         self.cache: dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray] | None] = {}
 
@@ -314,7 +314,7 @@ def _adjusted(summary: pd.DataFrame) -> pd.Series:
     return adjusted
 
 
-def _attacked(job: Stored, attack: str, fooled: np.ndarray) -> Iterator[dict[str, Any]]:
+def _attacked(job: StoredJob, attack: str, fooled: np.ndarray) -> Iterator[dict[str, Any]]:
     """Give for each detector the share of attack images that it accepts (``passed``: that fool the network too)."""
     for detector, about in job.record["detectors"].items():
         calibration, own, found = (
@@ -339,7 +339,7 @@ HELD_OUT = ("false_alarms_held_out", "band_low", "band_high")
 """False alarms on held-out ID images of the training file, and the band that they should lie in."""
 
 
-def make_side_tables(jobs: list[Stored], id_set: str) -> dict[str, pd.DataFrame]:
+def make_side_tables(jobs: list[StoredJob], id_set: str) -> dict[str, pd.DataFrame]:
     """Return ``cost``, ``calibration``, ``weights``, ``decisions``, ``resistance`` and ``attacks``."""
     columns = {
         "cost": ["steps", "seconds", "inversions"],

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.ood.baselines.base import Baseline, Detector, Fitting, NotApplicable
+    from invaudit.ood.baselines.base import Baseline, Detector, FitInputs
     from invaudit.ood.baselines.table import BASELINES, TUNABLE, unlisted
     from invaudit.ood.baselines.tuning import tuned
 
-__getattr__, __all__ = attach(
-    __name__,
-    {
-        "BASELINES": "table",
-        "Baseline": "base",
-        "Detector": "base",
-        "Fitting": "base",
-        "NotApplicable": "base",
-        "TUNABLE": "table",
-        "tuned": "tuning",
-        "unlisted": "table",
-    },
-)
+__all__ = [
+    "BASELINES",
+    "TUNABLE",
+    "Baseline",
+    "Detector",
+    "FitInputs",
+    "tuned",
+    "unlisted",
+]
+__getattr__, __dir__ = attach(__name__)

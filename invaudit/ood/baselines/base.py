@@ -9,22 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invaudit.data import torchvision
+from invaudit.data import import_torchvision
 from invaudit.models import Activations, Target
-from invaudit.ood.scores import Info, finite
+from invaudit.ood.scores import Info, require_finite
 from invaudit.runtime.errors import DataError, SettingError
 
 Score = Callable[[Activations], Tensor]
-Knobs = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 _CHECKED = 64
 
 
-class NotApplicable(Exception):  # noqa: N818
-    """A detector has nothing to work on in this network; the message says what it would need."""
-
-
 @dataclass(frozen=True)
-class Fitting:
+class FitInputs:
     """What the detectors of one network are fitted with.
 
     Attributes:
@@ -74,7 +70,7 @@ class Fitting:
 
 
 @dataclass(frozen=True)
-class Fed:
+class ScoreFunction:
     """How one detector gets its input: its score function, and in words what it reads."""
 
     score: Score
@@ -110,7 +106,7 @@ class Detector:
         checked = "features" if self.consumes == "maps" else self.consumes
         if not getattr(activations, checked).isfinite().all():
             raise SettingError(f"{self.name} got {checked} that are not finite; check the images and the network")
-        return finite(self.function(activations), self.name)
+        return require_finite(self.function(activations), self.name)
 
 
 @dataclass(frozen=True)
@@ -128,10 +124,10 @@ class Baseline:
 
     name: str
     consumes: str
-    build: "Callable[[Baseline, Fitting, Knobs], Fed]"
+    build: "Callable[[Baseline, FitInputs, Hyperparameters], ScoreFunction]"
     fits_on: str = "train"
-    defaults: Callable[[Fitting], Knobs] = lambda _: {}
-    grid: Callable[[Fitting], list[Knobs]] | None = None
+    defaults: Callable[[FitInputs], Hyperparameters] = lambda _: {}
+    grid: Callable[[FitInputs], list[Hyperparameters]] | None = None
 
     @property
     def class_name(self) -> str:
@@ -154,7 +150,7 @@ class Baseline:
         paper = self.kind.info.paper
         return Info(f"{paper.title}, {paper.venue} {paper.year}, {paper.url}" if paper else "no paper")
 
-    def detector(self, fitting: Fitting, **knobs: Any) -> Detector:
+    def detector(self, fitting: FitInputs, **knobs: Any) -> Detector:
         """Return the fitted detector.
 
         Args:
@@ -162,7 +158,7 @@ class Baseline:
             knobs: Arguments of the class, in place of its defaults.
 
         Raises:
-            NotApplicable: The network lacks what the method needs.
+            NotApplicableError: The network lacks what the method needs.
             SettingError: Scores of held-out ID images are not finite, or all the same.
         """
         with torch.no_grad():
@@ -180,7 +176,7 @@ def library() -> Any:
     Raises:
         InputError: torchvision, which it needs, does not fit torch.
     """
-    torchvision()
+    import_torchvision()
     return import_module("pytorch_ood.detector")
 
 

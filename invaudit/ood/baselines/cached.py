@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.models import Activations, seeded
-from invaudit.ood.baselines.base import Baseline, Fed, Fitting, Knobs, NotApplicable, batched, plain
+from invaudit.models import Activations, seed_torch
+from invaudit.ood.baselines.base import (
+    Baseline,
+    FitInputs,
+    Hyperparameters,
+    ScoreFunction,
+    batched,
+    plain,
+)
 from invaudit.ood.baselines.fast import OpenMax, gram_sums, shaped_maps, without_rank_one
-from invaudit.runtime.errors import SettingError
+from invaudit.runtime.errors import NotApplicableError, SettingError
 
 MAPS = "maps of the last block"
 POOLED = "features, as maps of one position"
@@ -32,58 +39,62 @@ class Input:
     form: str
 
 
-def fed(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def feed_default(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed a detector of logits, features or the last maps through the library's own entry points."""
     detector, given = _fitted(row, fitting, knobs)
     predict = getattr(detector, f"predict_{_ENTRY[row.consumes]}")
-    return Fed(batched(lambda found: predict(given.read(found)), _BATCH), given.form)
+    return ScoreFunction(batched(lambda found: predict(given.read(found)), _BATCH), given.form)
 
 
-def knn(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def knn(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed KNN, with one job: the library asks scikit-learn for as many as there are cores."""
     detector, given = _fitted(row, fitting, knobs)
     detector.knn.set_params(n_jobs=1)
-    return Fed(lambda found: detector.predict_features(given.read(found)), given.form)
+    return ScoreFunction(lambda found: detector.predict_features(given.read(found)), given.form)
 
 
-def gaussian(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def gaussian(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed Mahalanobis or RMD, fitted by the library, scored in float64.
 
     Scatter matrices of features are close to singular: rounding in float32 would differ with the size of the batch.
     """
     detector, given = _fitted(row, fitting, knobs)
     in_double(detector)
-    return Fed(batched(lambda found: detector.predict_features(given.read(found).double()), _BATCH), given.form)
+    return ScoreFunction(
+        batched(lambda found: detector.predict_features(given.read(found).double()), _BATCH), given.form
+    )
 
 
-def dice(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def dice(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed DICE, as a linear layer with the library's masked weights: it would multiply out (N, K, D)."""
     detector, given = _fitted(row, fitting, knobs)
     energy, weight, bias = detector.detector, detector.masked_w, detector.bias
-    return Fed(lambda found: energy(functional.linear(given.read(found), weight, bias)), given.form)
+    return ScoreFunction(lambda found: energy(functional.linear(given.read(found), weight, bias)), given.form)
 
 
-def openmax(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def openmax(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed OpenMax, in a form that does not depend on the batch."""
     given = _input(row, fitting)
     model = OpenMax.fit(given.read(given.source), given.labels, **knobs)
-    return Fed(lambda found: model.score(given.read(found)), given.form)
+    return ScoreFunction(lambda found: model.score(given.read(found)), given.form)
 
 
-def rankfeat(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def rankfeat(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed RankFeat, with the top eigenvector of a Gram matrix in place of a whole singular value decomposition.
 
     Raises:
-        NotApplicable: There are no maps, or nothing remains of them without the first singular triplet.
+        NotApplicableError: There are no maps, or nothing remains of them without the first singular triplet.
     """
     given = last_maps(fitting)
     if given.form != MAPS or min(given.source.maps[-1].flatten(2).shape[1:]) < 2:
-        raise NotApplicable("needs maps with several channels and positions before the last layers")
+        raise NotApplicableError("needs maps with several channels and positions before the last layers")
     energy = row.kind(None, given.rest, **knobs).detector
-    return Fed(batched(lambda found: energy(given.rest(without_rank_one(given.read(found)))), _SMALL_BATCH), given.form)
+    return ScoreFunction(
+        batched(lambda found: energy(given.rest(without_rank_one(given.read(found)))), _SMALL_BATCH), given.form
+    )
 
 
-def shaped(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def shaped(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed ASH or SCALE, which scale by a ratio of sums and so assume activations of at least 0.
 
     Where the last maps have negative values (leaky ReLU) and the features have none, the features are shaped.
@@ -99,10 +110,10 @@ def shaped(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
         maps = shaped_maps(given.read(found), detector.percentile, pruned=pruned)
         return detector.detector(given.rest(maps))
 
-    return Fed(batched(score, _SMALL_BATCH), given.form)
+    return ScoreFunction(batched(score, _SMALL_BATCH), given.form)
 
 
-def gram(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def gram(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed Gram with the maps of all blocks, seeded, with row sums of Gram matrices that need no Gram matrix."""
     has_maps = bool(fitting.maps.maps)
 
@@ -115,13 +126,13 @@ def gram(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
     detector._gram_vector = gram_sums
     # The library fits through modules alone; its images are numbers of images here, whose maps are at hand.
     detector._create_feature_list = lambda index: (source.logits[index], [block[index] for block in blocks])
-    with seeded(fitting.rng):
+    with seed_torch(fitting.rng):
         detector.fit([(index, labels[index]) for index in torch.arange(len(labels)).split(_BATCH)])
     score = batched(lambda found: detector.predict_structured(plain(found.logits), read(found)), _CACHED)
-    return Fed(score, "maps of all blocks" if has_maps else "hidden activations")
+    return ScoreFunction(score, "maps of all blocks" if has_maps else "hidden activations")
 
 
-def multi_mahalanobis(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
+def multi_mahalanobis(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
     """Feed MultiMahalanobis with the spatial means of all blocks, few images at once: it makes N x N matrices."""
     has_maps = bool(fitting.maps.maps)
 
@@ -133,13 +144,21 @@ def multi_mahalanobis(row: Baseline, fitting: Fitting, knobs: Knobs) -> Fed:
     detector = row.kind([None] * len(blocks), **knobs).fit_structured(blocks, fitting.train_labels)
     in_double(detector)
     score = batched(lambda found: detector.predict_structured([z.double() for z in read(found)]), _SMALL_BATCH)
-    return Fed(score, "spatial means of all blocks" if has_maps else "hidden activations")
+    return ScoreFunction(score, "spatial means of all blocks" if has_maps else "hidden activations")
 
 
-def last_layer(row: Baseline, fitting: Fitting, knobs: Knobs, *, score: Callable[..., Tensor]) -> Fed:  # noqa: ARG001
+def last_layer(
+    row: Baseline,  # noqa: ARG001
+    fitting: FitInputs,
+    knobs: Hyperparameters,
+    *,
+    score: Callable[..., Tensor],
+) -> ScoreFunction:
     """Feed a gradient detector, restricted to the last layer, in closed form."""
     bias = fitting.target.head.bias is not None
-    return Fed(lambda found: score(plain(found.logits), plain(found.features), bias=bias, **knobs), "logits, features")
+    return ScoreFunction(
+        lambda found: score(plain(found.logits), plain(found.features), bias=bias, **knobs), "logits, features"
+    )
 
 
 def in_double(detector: Any) -> None:
@@ -162,7 +181,7 @@ def kept_maps(found: Activations) -> tuple[Tensor, ...]:
     return found.maps
 
 
-def last_maps(fitting: Fitting) -> Input:
+def last_maps(fitting: FitInputs) -> Input:
     """Return how maps of the last block are read; features in their place where the rest cannot be called apart."""
     target = deepcopy(fitting.target).cpu().eval().requires_grad_(False)
     if target.tail is None or not fitting.maps.maps:
@@ -170,7 +189,7 @@ def last_maps(fitting: Fitting) -> Input:
     return Input(lambda found: plain(kept_maps(found)[-1]), target.tail, fitting.maps, fitting.maps_labels, MAPS)
 
 
-def pooled(fitting: Fitting) -> Input:
+def pooled(fitting: FitInputs) -> Input:
     """Return how features are read as maps of one position, the form of the methods for pooled features."""
     head = fitting.head
     return Input(
@@ -182,7 +201,7 @@ def pooled(fitting: Fitting) -> Input:
     )
 
 
-def _input(row: Baseline, fitting: Fitting) -> Input:
+def _input(row: Baseline, fitting: FitInputs) -> Input:
     if row.consumes == "maps":
         return last_maps(fitting)
     held_out = row.fits_on == "fit"
@@ -193,7 +212,7 @@ def _input(row: Baseline, fitting: Fitting) -> Input:
     return Input(lambda found: plain(found.features), fitting.head, source, labels, row.consumes)
 
 
-def _fitted(row: Baseline, fitting: Fitting, knobs: Knobs) -> tuple[Any, Input]:
+def _fitted(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> tuple[Any, Input]:
     given = _input(row, fitting)
     detector = _make(row.kind, given.rest, fitting, knobs)
     if row.requires_fit:
@@ -201,7 +220,7 @@ def _fitted(row: Baseline, fitting: Fitting, knobs: Knobs) -> tuple[Any, Input]:
     return detector, given
 
 
-def _make(kind: Any, rest: Callable[[Tensor], Tensor], fitting: Fitting, knobs: Knobs) -> Any:
+def _make(kind: Any, rest: Callable[[Tensor], Tensor], fitting: FitInputs, knobs: Hyperparameters) -> Any:
     """Construct a detector without a network, with those of the usual arguments that its class asks for."""
     head = fitting.head
     bias = torch.zeros(head.out_features) if head.bias is None else head.bias

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
 
-from invaudit.ood.baselines.base import Baseline, Fed, Fitting, Knobs, NotApplicable, library
+from invaudit.ood.baselines.base import Baseline, FitInputs, Hyperparameters, ScoreFunction, library
 from invaudit.ood.baselines.cached import (
     dice,
-    fed,
+    feed_default,
     gaussian,
     gram,
     knn,
@@ -18,9 +18,10 @@ from invaudit.ood.baselines.cached import (
     shaped,
 )
 from invaudit.ood.baselines.fast import last_layer_gradient, last_layer_uncertainty
-from invaudit.ood.baselines.images import dropout, gradient, mahalanobis_odin, nac, odin
+from invaudit.ood.baselines.image_detectors import dropout, gradient, mahalanobis_odin, nac, odin
+from invaudit.runtime.errors import NotApplicableError
 
-Grid = Callable[[Fitting], list[Knobs]]
+Grid = Callable[[FitInputs], list[Hyperparameters]]
 
 
 def unlisted() -> set[str]:
@@ -30,8 +31,8 @@ def unlisted() -> set[str]:
     return classes - {row.class_name for row in BASELINES.values()}
 
 
-def _lacking(row: Baseline, fitting: Fitting, knobs: Knobs, *, needs: str) -> Fed:  # noqa: ARG001
-    raise NotApplicable(f"needs {needs}")
+def _lacking(row: Baseline, fitting: FitInputs, knobs: Hyperparameters, *, needs: str) -> ScoreFunction:  # noqa: ARG001
+    raise NotApplicableError(f"needs {needs}")
 
 
 def _over(**values: Iterable[float]) -> Grid:
@@ -39,28 +40,28 @@ def _over(**values: Iterable[float]) -> Grid:
     return lambda _: list(settings)
 
 
-def _neighbours(fitting: Fitting) -> list[Knobs]:
+def _neighbours(fitting: FitInputs) -> list[Hyperparameters]:
     return [{"k": k} for k in (1, 5, 10, 50, 100, 200, 500, 1000) if 2 * k <= len(fitting.train)]
 
 
-def _at_most(k: int) -> Callable[[Fitting], Knobs]:
+def _at_most(k: int) -> Callable[[FitInputs], Hyperparameters]:
     return lambda fitting: {"k": min(k, len(fitting.train))}
 
 
-def _principal(fitting: Fitting) -> Knobs:
+def _principal(fitting: FitInputs) -> Hyperparameters:
     # The choice of ViM's authors for wide layers; of narrow ones they say nothing.
     width = fitting.train.features.shape[1]
     return {"d": 1000 if width >= 2048 else 512 if width >= 768 else width // 2}
 
 
-def _dimensions(fitting: Fitting) -> list[Knobs]:
+def _dimensions(fitting: FitInputs) -> list[Hyperparameters]:
     # At the full width nothing is left over to score, and the library gives NaN.
     width = fitting.train.features.shape[1]
     found = {16, 32, 64, 128, 256, 512, width // 4, width // 2, 3 * width // 4}
     return [{"d": d} for d in sorted(found) if 0 < d < width]
 
 
-def _clips(_: Fitting) -> list[Knobs]:
+def _clips(_: FitInputs) -> list[Hyperparameters]:
     pairs = ((0.15, 0.85), (0.1, 0.9), (0.05, 0.95), (0.01, 0.99))
     return [{"lower_percentile": lower, "upper_percentile": upper} for lower, upper in pairs]
 
@@ -71,13 +72,13 @@ _PERCENTILES = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 BASELINES: dict[str, Baseline] = {
     row.name: row
     for row in (
-        Baseline("MaxSoftmax", "logits", fed, grid=_over(t=_TEMPERATURES)),
-        Baseline("MaxLogit", "logits", fed),
-        Baseline("EnergyBased", "logits", fed, grid=_over(t=_TEMPERATURES)),
-        Baseline("Entropy", "logits", fed),
-        Baseline("GEN", "logits", fed, grid=_over(gamma=(0.01, 0.1, 0.5, 1, 2, 5, 10))),
-        Baseline("KLMatching", "logits", fed, fits_on="fit"),
-        Baseline("TemperatureScaling", "logits", fed, fits_on="fit"),
+        Baseline("MaxSoftmax", "logits", feed_default, grid=_over(t=_TEMPERATURES)),
+        Baseline("MaxLogit", "logits", feed_default),
+        Baseline("EnergyBased", "logits", feed_default, grid=_over(t=_TEMPERATURES)),
+        Baseline("Entropy", "logits", feed_default),
+        Baseline("GEN", "logits", feed_default, grid=_over(gamma=(0.01, 0.1, 0.5, 1, 2, 5, 10))),
+        Baseline("KLMatching", "logits", feed_default, fits_on="fit"),
+        Baseline("TemperatureScaling", "logits", feed_default, fits_on="fit"),
         Baseline("OpenMax", "logits", openmax, grid=_over(tailsize=(10, 25, 50), alpha=(1, 3, 10))),
         Baseline(
             "WeightedEBO",
@@ -86,19 +87,19 @@ BASELINES: dict[str, Baseline] = {
         ),
         # DICE has no default; 0.9 is that of OpenOOD.
         Baseline("DICE", "features", dice, defaults=lambda _: {"p": 0.9}, grid=_over(p=(0.1, 0.3, 0.5, 0.7, 0.9))),
-        Baseline("fDBD", "features", fed),
-        Baseline("GMM", "features", fed, grid=_over(reg=(1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1))),
+        Baseline("fDBD", "features", feed_default),
+        Baseline("GMM", "features", feed_default, grid=_over(reg=(1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1))),
         Baseline("KNN", "features", knn, defaults=_at_most(50), grid=_neighbours),
         Baseline("KNN@k=5", "features", knn, defaults=_at_most(5)),
-        Baseline("LTS", "features", fed, grid=_over(p=(0.01, 0.05, 0.1, 0.2, 0.35, 0.5))),
+        Baseline("LTS", "features", feed_default, grid=_over(p=(0.01, 0.05, 0.1, 0.2, 0.35, 0.5))),
         Baseline("Mahalanobis", "features", gaussian),
         Baseline("RMD", "features", gaussian),
         Baseline("MCM", "features", partial(_lacking, needs="text embeddings of the classes")),
-        Baseline("NCI", "features", fed, grid=_over(alpha=(0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1))),
-        Baseline("NNGuide", "features", fed, defaults=_at_most(10), grid=_neighbours),
-        Baseline("PNML", "features", fed),
-        Baseline("SHE", "features", fed),
-        Baseline("ViM", "features", fed, defaults=_principal, grid=_dimensions),
+        Baseline("NCI", "features", feed_default, grid=_over(alpha=(0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1))),
+        Baseline("NNGuide", "features", feed_default, defaults=_at_most(10), grid=_neighbours),
+        Baseline("PNML", "features", feed_default),
+        Baseline("SHE", "features", feed_default),
+        Baseline("ViM", "features", feed_default, defaults=_principal, grid=_dimensions),
         Baseline(
             "GradNorm@last-layer",
             "features",
@@ -108,8 +109,8 @@ BASELINES: dict[str, Baseline] = {
         Baseline("GradUncertainty@last-layer", "features", partial(last_layer, score=last_layer_uncertainty)),
         Baseline("ASH", "maps", shaped, grid=_over(percentile=_PERCENTILES)),
         Baseline("SCALE", "maps", shaped, grid=_over(percentile=_PERCENTILES)),
-        Baseline("ReAct", "maps", fed, grid=_over(percentile=(0.85, 0.9, 0.95, 0.99))),
-        Baseline("VRA", "maps", fed, grid=_clips),
+        Baseline("ReAct", "maps", feed_default, grid=_over(percentile=(0.85, 0.9, 0.95, 0.99))),
+        Baseline("VRA", "maps", feed_default, grid=_clips),
         Baseline("RankFeat", "maps", rankfeat),
         Baseline("Gram", "maps", gram),
         Baseline("MultiMahalanobis", "maps", multi_mahalanobis),

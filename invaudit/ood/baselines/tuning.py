@@ -3,13 +3,13 @@
 from typing import Any
 
 from invaudit.models import Activations
-from invaudit.ood.baselines.base import Detector, Fitting
+from invaudit.ood.baselines.base import Detector, FitInputs
 from invaudit.ood.baselines.table import BASELINES, TUNABLE
 from invaudit.runtime.errors import SettingError
 from invaudit.stats import auroc
 
 
-def tuned(name: str, fitting: Fitting, synthetic: Activations) -> tuple[Detector, dict[str, Any]]:
+def tuned(name: str, fitting: FitInputs, synthetic: Activations) -> tuple[Detector, dict[str, Any]]:
     """Return the detector with the best AUROC of held-out ID images against synthetic outliers.
 
     Args:
@@ -22,7 +22,7 @@ def tuned(name: str, fitting: Fitting, synthetic: Activations) -> tuple[Detector
 
     Raises:
         SettingError: The row has nothing to tune, or no setting gives finite scores.
-        NotApplicable: The network lacks what the method needs.
+        NotApplicableError: The network lacks what the method needs.
     """
     row = BASELINES.get(name)
     if row is None or row.grid is None:

@@ -37,10 +37,10 @@ from invaudit.report.leakage.tables import (
     over_seeds,
     why_without,
 )
-from invaudit.report.page import Drawn, grid, provenance, write_page
+from invaudit.report.page import PageFigure, grid, provenance, write_page
 from invaudit.report.printing import DASH, p_text
 from invaudit.report.records import Row
-from invaudit.runtime.seeds import child
+from invaudit.runtime.seeds import child_seed
 from invaudit.stats.verdicts import BLIND_LIMIT
 
 KEYS = ("target", "method", "metric")
@@ -67,7 +67,7 @@ def leakage_page(run: Path) -> Path:
     return write_page(run, "leakage.html", _context(record, drawn), drawn)
 
 
-def _figures(run: LeakageRun) -> Iterator[Drawn]:
+def _figures(run: LeakageRun) -> Iterator[PageFigure]:
     """Yield each figure that the run can give."""
     yield from _quantiles(run)
     measured = [row | {"target": run.label(row["target"])} for row in run.membership if row["auroc"] is not None]
@@ -76,12 +76,12 @@ def _figures(run: LeakageRun) -> Iterator[Drawn]:
             "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
             "METHOD:METRIC scores an image by its most similar reconstruction of the same class."
         )
-        yield Drawn("membership", png(figures.membership(measured)), caption)
+        yield PageFigure("membership", png(figures.membership(measured)), caption)
     if run.shows_images:
         yield from _triplets(run)
 
 
-def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
+def _quantiles(run: LeakageRun) -> Iterator[PageFigure]:
     metric = run.primary_metric
     panels: dict[str, dict[str, figures.Similarities]] = {}
     n_unlisted = 0
@@ -103,7 +103,7 @@ def _quantiles(run: LeakageRun) -> Iterator[Drawn]:
             caption += (
                 f" {n_unlisted} values are upper bounds: the list of nearest images ends before one of that kind."
             )
-        yield Drawn("quantiles", png(figures.quantiles(panels, metric, distance=is_distance(metric))), caption)
+        yield PageFigure("quantiles", png(figures.quantiles(panels, metric, distance=is_distance(metric))), caption)
 
 
 def _places(run: LeakageRun) -> list[tuple[int, str, str]]:
@@ -112,7 +112,7 @@ def _places(run: LeakageRun) -> list[tuple[int, str, str]]:
     return [(seed, *pair) for seed in run.seeds[:1] for pair in pairs]
 
 
-def _triplets(run: LeakageRun) -> Iterator[Drawn]:
+def _triplets(run: LeakageRun) -> Iterator[PageFigure]:
     metric = run.primary_metric
     for number, (seed, target, method) in enumerate(_places(run)):
         arrays, pool = run.arrays(seed, target, method), run.arrays(seed, target, "pool")
@@ -120,7 +120,7 @@ def _triplets(run: LeakageRun) -> Iterator[Drawn]:
         if not {"images", f"{metric}-index"} <= arrays.keys() or "images" not in pictures or "member" not in pool:
             continue
         index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
-        by_margin, at_random = chosen_rows(index, value, np.random.default_rng(child(seed, "report/rows", number)))
+        by_margin, at_random = chosen_rows(index, value, np.random.default_rng(child_seed(seed, "report/rows", number)))
         rows = np.concatenate([by_margin, at_random])
         near = [nearest_of(index[rows], value[rows], kind) for kind in (pool["member"], ~pool["member"])]
         how = ["margin"] * len(by_margin) + ["random"] * len(at_random)
@@ -130,10 +130,10 @@ def _triplets(run: LeakageRun) -> Iterator[Drawn]:
             f"{method} on {target} (seed {seed}), {metric} below each image"
             f"{', smaller is more similar' if is_distance(str(metric)) else ''}."
         )
-        yield Drawn(f"images-{number:02}", png(figures.triplets(shown)), caption)
+        yield PageFigure(f"images-{number:02}", png(figures.triplets(shown)), caption)
 
 
-def _context(run: LeakageRun, drawn: list[Drawn]) -> dict[str, Any]:
+def _context(run: LeakageRun, drawn: list[PageFigure]) -> dict[str, Any]:
     found = findings(run)
     verdicts = dict.fromkeys(item.verdict for item in found if not item.negative)
     reasons = dict.fromkeys(name for item in found for name in item.reasons)

@@ -28,7 +28,7 @@ from invaudit.report.ood.tables import (
     over_seeds,
     short_table,
 )
-from invaudit.report.page import Drawn, grid, provenance, write_page
+from invaudit.report.page import PageFigure, grid, provenance, write_page
 from invaudit.report.records import Row, as_rows
 
 SHOWN = (*GROUPS, "shift", "seen")
@@ -53,14 +53,14 @@ def ood_page(run: Path) -> Path:
     return write_page(run, "ood.html", _context(record, drawn), drawn)
 
 
-def _figures(run: OodRun) -> Iterator[Drawn]:
+def _figures(run: OodRun) -> Iterator[PageFigure]:
     """Yield each figure that the run can give."""
     if compare(run):
         caption = (
             "Each line is an OOD set, shaded lines are means. Left: further right is better; the weakest baselines "
             "may lie off the axis. Right: left of the vertical line is worse than ours."
         )
-        yield Drawn("headline", png(figures.headline(run.summary)), caption)
+        yield PageFigure("headline", png(figures.headline(run.summary)), caption)
     for seed in run.seeds[:1]:
         yield from _histograms(run, seed)
         networks = run.inversions(seed)
@@ -69,23 +69,23 @@ def _figures(run: OodRun) -> Iterator[Drawn]:
                 f"Inversions of network {network} (seed {seed}): images that it takes for each class, "
                 "one row per epoch."
             )
-            yield Drawn(f"inversions-{network}", png(figures.inversions(*networks[network])), caption)
+            yield PageFigure(f"inversions-{network}", png(figures.inversions(*networks[network])), caption)
         if made := run.attack_images(seed, OURS[0]):
             caption = (
                 f"What fresh generators, trained against the finished network {OURS[0]} (seed {seed}), make for each "
                 "class, one row per attack; below each image whether ours accepts it at the false-alarm rate of the "
                 "calibration table."
             )
-            yield Drawn("attacks", png(figures.attack_images(made)), caption)
+            yield PageFigure("attacks", png(figures.attack_images(made)), caption)
     if run.resistance is not None and len(run.resistance):
         caption = (
             "Share of fresh inversions, by generators unseen in training, that the network takes for no class. "
             "Bar: mean over seeds; dots: seeds."
         )
-        yield Drawn("resistance", png(figures.resistance(run.resistance)), caption)
+        yield PageFigure("resistance", png(figures.resistance(run.resistance)), caption)
 
 
-def _histograms(run: OodRun, seed: int) -> Iterator[Drawn]:
+def _histograms(run: OodRun, seed: int) -> Iterator[PageFigure]:
     scores = run.scores(seed, *OURS)
     groups = {row["ood_set"]: row["group"] for row in run.rows}
     panels = {f"{name} ({group})": scores[name] for group in SHOWN for name in scores if groups.get(name) == group}
@@ -94,10 +94,10 @@ def _histograms(run: OodRun, seed: int) -> Iterator[Drawn]:
             f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted (FPR95). "
             "The outermost bars hold everything beyond."
         )
-        yield Drawn("histograms", png(figures.histograms(scores["id-test"], panels)), caption)
+        yield PageFigure("histograms", png(figures.histograms(scores["id-test"], panels)), caption)
 
 
-def _context(run: OodRun, drawn: list[Drawn]) -> dict[str, Any]:
+def _context(run: OodRun, drawn: list[PageFigure]) -> dict[str, Any]:
     short, checked = short_table(run.summary), controls(run)
     text = format_table(short)
     return provenance(run.seeds, run.config, run.environment) | {

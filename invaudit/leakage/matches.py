@@ -1,0 +1,127 @@
+"""What reconstructions have in common with a pool: nearest images, the test on them, and membership by similarity."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from invaudit.similarity import Metric, nearest, paired_ssim
+from invaudit.stats import Design, VerdictTest, verdict_test
+
+LIST = 64
+"""Nearest units of the pool kept of each reconstruction: enough for any relabelling of a balanced pool to find both
+labels among them, but for a probability of 2 ** -63."""
+
+PAPERS_WINDOW, PAPERS_LIMIT = 3, 0.4
+AT_ONCE = 500
+
+
+@dataclass(frozen=True, eq=False)
+class PoolMatches:
+    """The nearest pool images of R reconstructions by one metric.
+
+    Attributes:
+        index: (R, k) int64 positions in the pool, most similar first.
+        value: (R, k) float64 in the metric's own units.
+        sign: 1.0 if a higher value is more similar, else -1.0; similarity = sign * value.
+    """
+
+    index: NDArray[np.int64]
+    value: NDArray[np.float64]
+    sign: float
+
+    def test(self, design: Design, rng: np.random.Generator, *, draws: int) -> VerdictTest:
+        """Return the verdict test of these reconstructions, see ``invaudit.stats.verdict_test``."""
+        return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws)
+
+
+def score_reconstructions(
+    images: Tensor, pool: Tensor, metric: Metric, *, together: int = 1, records: Path | None = None
+) -> PoolMatches:
+    """Search the nearest pool images of every reconstruction, blind to membership and labels.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1].
+        pool: (N, C, H, W) members and controls together, in [0, 1].
+        metric: From ``invaudit.similarity.make_metric``.
+        together: Largest number of pool images whose labels move together: all of them may come first in a list.
+        records: Folder for the state of the search, so that it can be resumed.
+
+    Returns:
+        For each reconstruction its nearest pool images, nearest first, and how similar they are.
+    """
+    found = nearest(images, pool, metric, min(LIST * together, len(pool)), records=records)
+    return PoolMatches(found.index.numpy(), found.value.numpy(), sign_of(metric))
+
+
+def sign_of(metric: Metric) -> float:
+    """Return 1.0 for a metric whose higher values are more similar, else -1.0."""
+    return 1.0 if metric.better == "higher" else -1.0
+
+
+def best_similarity(
+    images: Tensor, labels: Tensor, restart: Tensor, pool: Tensor, pool_labels: Tensor, metric: Metric
+) -> Tensor:
+    """Return a membership score of every pool image: its similarity to the nearest reconstruction of its class.
+
+    The mean over restarts. Every restart must hold reconstructions of every class of the pool; reconstructions whose
+    label is not known (-1) count for every class.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1].
+        labels: (R,) their classes, or -1.
+        restart: (R,) the restart each comes from.
+        pool: (N, C, H, W) in [0, 1].
+        pool_labels: (N,) classes.
+        metric: From ``invaudit.similarity.make_metric``.
+
+    Returns:
+        (N,) float64, higher = more similar.
+    """
+    scores = torch.zeros(len(pool), dtype=torch.float64)
+    restarts = restart.unique()
+    for label in pool_labels.unique():
+        mine = pool_labels == label
+        for turn in restarts:
+            chosen = (restart == turn) & ((labels == label) | (labels < 0))
+            scores[mine] += sign_of(metric) * nearest(pool[mine], images[chosen], metric, 1).value[:, 0]
+    return scores / len(restarts)
+
+
+def papers_count(images: Tensor, pool: Tensor) -> Tensor:
+    """Return (N,) bool, whether the KKT papers would count a pool image as reconstructed; no evidence of anything.
+
+    They pair every training image with the reconstruction of the largest normalised cross-correlation (each image
+    standardised per channel), stretch that one to [0, 1], and count the pair if its SSIM with a window of 3 (borders
+    reflected) is above 0.4. Other images of handwritten digits pass that nearly always, so the count on controls
+    belongs beside the one on members.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1], R >= 1, H and W >= 2.
+        pool: (N, C, H, W) in [0, 1].
+
+    Source: the published evaluation of Haim et al. (arXiv 2206.07758) and Buzaglo et al. (arXiv 2307.01827).
+    """
+    standard = _standardised(images)
+    best = torch.cat([(_standardised(part) @ standard.T).argmax(1) for part in pool.split(AT_ONCE)])
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    stretched = (images - low) / (high - low).clamp_min(1e-12)
+    alike = [
+        paired_ssim(_bordered(part), _bordered(stretched[found]), PAPERS_WINDOW)
+        for part, found in zip(pool.split(AT_ONCE), best.split(AT_ONCE), strict=True)
+    ]
+    return torch.cat(alike) > PAPERS_LIMIT
+
+
+def _bordered(images: Tensor) -> Tensor:
+    return functional.pad(images, (1, 1, 1, 1), mode="reflect")
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """Return (N, C H W) images with mean 0 and length 1 in each channel."""
+    centred = images.double() - images.double().mean((2, 3), keepdim=True)
+    return (centred / centred.flatten(2).norm(dim=2)[..., None, None].clamp_min(1e-12)).flatten(1)

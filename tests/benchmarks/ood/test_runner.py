@@ -1,0 +1,438 @@
+import json
+import shutil
+import stat
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from invaudit.benchmarks.ood import run
+from invaudit.benchmarks.ood.controls import check_controls
+from invaudit.benchmarks.ood.jobs import Job, _false_alarms
+from invaudit.benchmarks.ood.settings import AGGREGATES
+from invaudit.benchmarks.ood.tables import (
+    METRICS,
+    SUMMARY,
+    TABLE,
+    PairedDifferences,
+    StoredJob,
+    _adjusted,
+    make_side_tables,
+    make_summary,
+    make_table,
+    read_jobs,
+)
+from invaudit.data import ImageSet, seeded_rng
+from invaudit.models import InputSpec, Target, build
+from invaudit.ood import PARTS
+from invaudit.runtime import ControlError, ModelError, RunFolderError, load_config
+from invaudit.stats import auroc_interval
+
+pytestmark = pytest.mark.xdist_group("benchmark")
+SETS = ["held-out-digits", "letters", "photos", "gaussian", "uniform", "control-same", "control-split"]
+
+
+@pytest.fixture(scope="module")
+def table(finished):
+    return pd.read_csv(finished / "table.csv", keep_default_na=False, na_values=[""])
+
+
+@pytest.fixture(scope="module")
+def summary(finished):
+    return pd.read_csv(finished / "summary.csv", keep_default_na=False, na_values=[""])
+
+
+def pair(finished, row):
+    with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+        own = arrays[f"{row.detector}::id-test"]
+        if row.ood_set == "control-split":
+            # Slow detectors score evenly spaced images.
+            half = arrays["half"][np.linspace(0, len(arrays["half"]) - 1, len(own)).round().astype(int)]
+            return own[~half], own[half]
+        return own, arrays[f"{row.detector}::{row.ood_set}"]
+
+
+def fpr(kept, others):
+    """Share of others on the kept side of the first threshold that keeps 95 % of kept: by trying them all."""
+    thresholds = np.sort(kept)
+    threshold = next(t for t in thresholds if np.mean(kept <= t) >= 0.95)
+    return np.mean(others <= threshold)
+
+
+def test_folder_is_complete(finished):
+    names = {path.name for path in finished.iterdir()}
+    wanted = {
+        "config.yaml",
+        "environment.json",
+        "table.csv",
+        "summary.csv",
+        "cost.csv",
+        "calibration.csv",
+        "resistance.csv",
+    }
+    assert wanted | {"records", "scores", "figures", "report.html", "log.txt"} <= names
+    assert stat.S_IMODE(finished.stat().st_mode) == 0o700
+    environment = json.loads((finished / "environment.json").read_text(encoding="utf-8"))
+    assert environment["auto_precision"] in ("float32", "bfloat16")
+    assert load_config(type(settings_of(finished)), str(finished / "config.yaml")) == settings_of(finished)
+
+
+def settings_of(finished):
+    from invaudit.benchmarks.ood import OODBenchmark
+
+    return load_config(OODBenchmark, str(finished / "config.yaml"))
+
+
+def test_columns_are_those_of_the_design(table, summary):
+    assert list(table.columns) == list(TABLE)
+    assert list(summary.columns) == list(SUMMARY)
+
+
+def test_every_number_of_the_table_comes_from_the_scores(finished, table):
+    good = table[table["status"] == "ok"]
+    assert len(good) > 300
+    for row in good.itertuples():
+        own, other = pair(finished, row)
+        labels, scores = np.r_[np.zeros(len(own)), np.ones(len(other))], np.r_[own, other]
+        assert row.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert row.aupr_out == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+        assert row.aupr_in == pytest.approx(average_precision_score(1 - labels, -scores), abs=1e-12)
+        assert row.fpr95 == pytest.approx(fpr(own, other), abs=1e-12)
+        assert row.fpr95_id == pytest.approx(fpr(-other, -own), abs=1e-12)
+        assert (row.n_id, row.n_ood) == (len(own), len(other))
+        assert row.auroc_low <= row.auroc <= row.auroc_high
+        interval = auroc_interval(own, other)
+        assert (row.auroc_low, row.auroc_high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_id_accuracy_counts_garbage_as_an_error(finished, table):
+    for (seed, network), rows in table[table["network"] != "none"].groupby(["seed", "network"]):
+        with np.load(finished / "scores" / f"seed-{seed}" / f"{network}.npz") as arrays:
+            expected = np.mean(arrays["predictions"] == arrays["labels"])
+            if network == "full":
+                called = arrays["predictions"] == 7
+                np.testing.assert_array_equal(called, arrays["garbage-logit::id-test"] > 0)
+        np.testing.assert_allclose(rows.loc[rows["status"] == "ok", "id_accuracy"], expected)
+
+
+def test_summary_comes_from_the_table(table, summary):
+    table = table[table["status"] == "ok"]
+    for row in summary[summary["status"] == "ok"].itertuples():
+        own = table[(table["network"] == row.network) & (table["detector"] == row.detector)]
+        if row.ood_set in AGGREGATES:
+            how, groups = AGGREGATES[row.ood_set]
+            own = own[own["group"].isin(groups)]
+        else:
+            how, own = "mean", own[own["ood_set"] == row.ood_set]
+        for metric in METRICS:
+            worst = "max" if metric.startswith("fpr") else "min"
+            by_seed = own.groupby("seed")[metric].agg("mean" if how == "mean" else worst)
+            assert getattr(row, metric) == pytest.approx(by_seed.mean(), abs=1e-12)
+        by_seed = own.groupby("seed")["auroc"].agg("mean" if how == "mean" else "min")
+        assert row.auroc_sd == pytest.approx(np.std(by_seed, ddof=1), abs=1e-12)
+        assert row.seeds == 2
+
+
+def test_differences_are_row_minus_ours(summary):
+    ours = summary[(summary["network"] == "full") & (summary["detector"] == "joint")].set_index("ood_set")["auroc"]
+    rows = summary[summary["difference"].notna()]
+    assert set(rows["ood_set"]) == {*AGGREGATES, *SETS[:5]}
+    np.testing.assert_allclose(rows["difference"], rows["auroc"] - rows["ood_set"].map(ours), atol=1e-12)
+    assert (rows["difference_low"] <= rows["difference_high"]).all()
+    inside = (rows["difference_low"] - 1e-9 <= rows["difference"]) & (
+        rows["difference"] <= rows["difference_high"] + 1e-9
+    )
+    assert inside.mean() > 0.95
+    theirs = (rows["detector"] != rows["detector"].str.lower()) & (rows["network"] != "random")
+    assert "fDBD" in set(rows.loc[theirs, "detector"])
+    assert rows.loc[theirs, "p_adjusted"].between(0, 1).all()
+    assert rows.loc[~theirs, "p_adjusted"].isna().all()
+
+
+def test_a_copy_of_ours_differs_by_nothing(finished, settings):
+    jobs = read_jobs(finished, settings)
+    for job in jobs:
+        if job.network == "plain":
+            source = next(one for one in jobs if (one.seed, one.network) == (job.seed, "full"))
+            job.record["detectors"]["Copy"] = {"status": "ok", "reason": "", "seconds": 0.0}
+            joint = {name: scores for name, scores in source.arrays.items() if name.startswith("joint::")}
+            job.arrays.update({name.replace("joint", "Copy"): scores for name, scores in joint.items()})
+    found = make_summary(jobs, make_table(jobs, "digits"), settings)
+    copies = found[(found["detector"] == "Copy") & (found["group"] != "control")]
+    assert len(copies) == len(AGGREGATES) + 5
+    assert (copies[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+    assert (copies["p_adjusted"] == 1).all()
+
+
+def test_seeds_share_the_resamples_of_images_that_they_share(settings):
+    def stored(seed, test):
+        sets = {"splits": {"test": {"count": 9, "hash": test}}, "ood": {"letters": {"count": 12, "hash": "same"}}}
+        return StoredJob(seed, "full", {"sets": sets}, {})
+
+    counts = PairedDifferences([stored(0, "some"), stored(1, "others")], settings).counts
+    np.testing.assert_array_equal(counts[0, "letters"], counts[1, "letters"])
+    assert (counts[0, "id-test"] != counts[1, "id-test"]).any()
+    assert counts[0, "id-test"].shape == (9, settings.draws)
+
+
+def test_a_missing_set_is_a_row_with_its_reason_and_in_no_mean(finished, settings):
+    jobs = read_jobs(finished, settings)
+    for job in jobs:
+        sets = job.record["sets"]
+        del sets["ood"]["letters"]
+        sets["missing"]["letters"] = "letters: no such file"
+        for name in [name for name in job.arrays if name.endswith("::letters")]:
+            del job.arrays[name]
+    table = make_table(jobs, "digits")
+    rows = table[table["ood_set"] == "letters"]
+    assert len(rows)
+    assert (rows["status"] == "skipped").all()
+    assert (rows["reason"] == "letters: no such file").all()
+    found = make_summary(jobs, table, settings)
+    ours = found[(found["network"] == "full") & (found["detector"] == "joint")].set_index("ood_set")
+    assert (ours.loc["letters", "status"], ours.loc["mean-near", "n_sets"]) == ("skipped", 1)
+    assert ours.loc["mean-near", "auroc"] == ours.loc["held-out-digits", "auroc"]
+
+
+def test_a_family_for_holm_is_all_baselines_of_an_aggregate_or_of_the_sets_of_a_group():
+    rows = [
+        ("plain", "KNN", "mean-near", "near", 0.01),
+        ("noise", "KNN", "mean-near", "near", 0.04),
+        ("random", "KNN", "mean-near", "near", 0.001),
+        ("full", "garbage-logit", "mean-near", "near", 0.001),
+        ("plain", "KNN", "letters", "near", 0.02),
+        ("plain", "KNN", "held-out-digits", "near", 0.03),
+        ("noise", "KNN", "letters", "near", 0.01),
+        ("plain", "KNN", "photos", "far", 0.02),
+        ("noise", "KNN", "photos", "far", float("nan")),
+    ]
+    summary = pd.DataFrame(rows, columns=["network", "detector", "ood_set", "group", "p"])
+    nothing = float("nan")
+    # By hand: the smallest p times 2 or 3, the next times one less, and never below the one before.
+    expected = [0.02, 0.04, nothing, nothing, 0.04, 0.04, 0.03, 0.02, nothing]
+    np.testing.assert_allclose(_adjusted(summary), expected)
+
+
+def test_only_the_baselines_that_are_named_run_and_are_tuned(table):
+    rows = set(table.loc[table["network"] == "random", "detector"])
+    assert {name for name in rows if name != name.lower()} == {"MaxSoftmax", "MaxSoftmax@tuned", "KNN", "KNN@tuned"}
+    assert (table.loc[(table["network"] == "random") & (table["detector"] == "KNN@tuned"), "status"] == "ok").all()
+
+
+def test_the_halves_of_a_seed_are_the_same_for_networks_and_pixels(finished):
+    halves = [np.load(path)["half"] for path in sorted((finished / "scores" / "seed-0").glob("*.npz"))
+              if "-" not in path.stem]  # fmt: skip
+    assert len(halves) == 4
+    assert all((half == halves[0]).all() for half in halves)
+    # Not every other image: classes may take turns.
+    assert 0.3 < (halves[0] == np.arange(len(halves[0])) % 2).mean() < 0.7
+
+
+def test_every_network_detector_and_set_has_a_row(table, settings):
+    assert set(table["network"]) == {"none", *settings.networks}
+    assert set(table["ood_set"]) == set(SETS)
+    assert (table.groupby(["seed", "network", "detector"])["ood_set"].nunique() == len(SETS)).all()
+    bad = table[table["status"] != "ok"]
+    assert bad["reason"].str.len().min() > 10
+    assert bad[list(METRICS)].isna().all(axis=None)
+
+
+def test_every_pytorch_ood_detector_has_a_row_on_plain(table):
+    import pytorch_ood.detector
+
+    module = pytorch_ood.detector
+    classes = {name for name in module.__all__ if isinstance(getattr(module, name), type)}
+    rows = table[(table["network"] == "plain") & (table["ood_set"] == "letters")]
+    named = rows.assign(base=rows["detector"].str.partition("@")[0])
+    assert classes <= set(named["base"])
+    assert named[named["status"] == "ok"]["base"].isin(classes).sum() >= 28
+
+
+def test_controls_have_the_values_that_they_must(table):
+    good = table[table["status"] == "ok"]
+    np.testing.assert_array_equal(good.loc[good["ood_set"] == "control-same", "auroc"], 0.5)
+    assert set(good.loc[good["ood_set"].str.startswith("control"), "group"]) == {"control"}
+
+
+def test_a_detector_that_sees_the_set_fails_control_same(finished, settings):
+    jobs = read_jobs(finished, settings)
+    jobs[-1].arrays["joint::control-same"] = jobs[-1].arrays["joint::control-same"] + 1e-9
+    with pytest.raises(ControlError, match=r"control-same.*joint"):
+        check_controls(jobs, make_table(jobs, "digits"))
+
+
+def test_a_detector_that_knows_the_half_fails_control_split(finished, settings):
+    jobs = read_jobs(finished, settings)
+    half = jobs[-1].arrays["half"].astype(float)
+    jobs[-1].arrays["joint::id-test"] = jobs[-1].arrays["joint::control-same"] = half
+    with pytest.raises(ControlError, match=r"control-split.*joint"):
+        check_controls(jobs, make_table(jobs, "digits"))
+
+
+def test_side_tables_come_from_the_scores(finished):
+    resistance = pd.read_csv(finished / "resistance.csv")
+    assert set(resistance["network"]) == {"plain", "full"}
+    attacks = pd.read_csv(finished / "attacks.csv")
+    assert set(resistance["attack"]) == set(attacks["attack"]) == {"sure", "same"}
+    for row in resistance.itertuples():
+        with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+            fooled = arrays[f"fooled::attack-{row.attack}"]
+            assert (row.resistance, row.n) == (pytest.approx(1 - fooled.mean()), len(fooled))
+            threshold = np.quantile(arrays["joint::calibrate"], 0.95, method="higher")
+            accepted = arrays[f"joint::attack-{row.attack}"] <= threshold
+            assert row.accepted == pytest.approx(accepted.mean(), abs=1.1 / len(fooled))
+            assert row.passed == pytest.approx((fooled & accepted).mean(), abs=1.1 / len(fooled))
+    decisions = pd.read_csv(finished / "decisions.csv")
+    assert set(decisions["network"]) == {"full"}
+    for row in decisions.itertuples():
+        with np.load(finished / "scores" / f"seed-{row.seed}" / f"{row.network}.npz") as arrays:
+            assert row.garbage == pytest.approx(np.mean(arrays[f"garbage-logit::{row.ood_set}"] > 0))
+    weights = pd.read_csv(finished / "weights.csv")
+    for (seed, network), own in weights.groupby(["seed", "network"]):
+        with np.load(finished / "scores" / f"seed-{seed}" / f"{network}.npz") as arrays:
+            assert {f"joint/{part}::id-test" for part in own["part"]} <= set(arrays.files)
+        assert set(own["part"]) == {name for name in PARTS if network == "full" or name != "garbage"}
+        assert own["weight"].between(0.01, np.log(5_000)).all()
+    cost = pd.read_csv(finished / "cost.csv").groupby("network")["steps"].first()
+    assert cost["full"] > cost["plain"]
+
+
+def test_an_image_of_each_class_is_kept_of_every_attack_and_whether_ours_accepts_it(finished):
+    for seed, network in product((0, 1), ("plain", "full")):
+        folder = finished / "scores" / f"seed-{seed}"
+        with np.load(folder / f"{network}.npz") as arrays, np.load(folder / f"{network}-attacks.npz") as kept:
+            limit = np.quantile(arrays["joint::calibrate"], 0.95, method="higher")
+            for attack in ("attack-sure", "attack-same"):
+                assert kept[f"{attack}::images"].shape == (7, 1, 8, 8)
+                accepted = arrays[f"joint::{attack}"][:7] <= limit
+                assert kept[f"{attack}::accepted"].tolist() == accepted.tolist()
+
+
+def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished, settings):
+    spec = InputSpec(1, 8, 8, mean=(0.5,), std=(0.5,))
+    target = Target(build("mlp-20", spec, 4), spec, 4).eval()
+    job = Job()
+
+    def score(found):
+        if len(found) == 3:
+            raise ValueError("too few")
+        return {"Fussy": found.logits[:, 0]}
+
+    job.score(target, {"Fussy": score}, {"id-test": torch.rand(5, 1, 8, 8)}, None)
+    job.score(target, {"Fussy": score}, {"attack-sure": torch.rand(3, 1, 8, 8)}, None)
+    assert set(job.arrays) == {"Fussy::id-test"}
+    assert job.record["detectors"]["Fussy"]["reason"] == "ValueError: too few"
+    for name, shown in {"Wide": "(5, 1)", "Short": "(4,)", "One": "()"}.items():
+        taken = {"Wide": np.s_[:, :1], "Short": np.s_[:4, 0], "One": np.s_[0, 0]}[name]
+        job.score(target, {name: lambda found, name=name, taken=taken: {name: found.logits[taken]}},
+                  {"id-test": torch.rand(5, 1, 8, 8)}, None)  # fmt: skip
+        assert job.record["detectors"][name]["status"] == "failed"
+        assert f"scores of shape {shown}, expected (5,)" in job.record["detectors"][name]["reason"]
+        assert set(job.arrays) == {"Fussy::id-test"}
+
+    stored = read_jobs(finished, settings)
+    network = next(job for job in stored if job.network == "plain")
+    network.record["detectors"]["MaxSoftmax"] |= {"status": "failed", "reason": "too few"}
+    del network.arrays["MaxSoftmax::attack-sure"]
+    attacks = make_side_tables(stored, "digits")["attacks"]
+    failed = attacks[(attacks["network"] == "plain") & (attacks["detector"] == "MaxSoftmax") & (attacks["seed"] == 0)]
+    assert failed.set_index("attack")[["status", "reason"]].to_dict("index") == {
+        "sure": {"status": "failed", "reason": "too few"},
+        "same": {"status": "ok", "reason": ""},
+    }
+
+
+def test_networks_of_a_seed_share_splits_and_sets(finished, settings):
+    for seed in settings.seeds:
+        records = [json.loads(path.read_text()) for path in (finished / "records").glob(f"seed-{seed}-*.json")]
+        assert len(records) == 1 + len(settings.networks)
+        assert all(record["sets"] == records[0]["sets"] for record in records)
+
+
+class Distance:
+    """A detector as a user may write one."""
+
+    def fit(self, activations, labels):
+        self.means = torch.stack([activations.features[labels == label].mean(0) for label in labels.unique()])
+        return self
+
+    def score(self, activations):
+        return torch.cdist(activations.features, self.means).min(1).values
+
+
+def test_a_network_may_say_how_its_inversions_are_made(finished, settings, tmp_path):
+    full = settings.networks["full"]
+    own = {
+        name: full.model_copy(update={"inversion": settings.inversion.model_copy(update=change)})
+        for name, change in {"same": {}, "sure": {"hot": True}}.items()
+    }
+    own["same"] = own["same"].model_copy(update={"baselines": ("MaxSoftmax",)})
+    more = {"networks": {"full": full, **own}, "seeds": (0,), "detectors": (f"{__name__}:Distance",)}
+    folder = run(settings.model_copy(update=more), tmp_path / "own", workers=1) / "scores" / "seed-0"
+    stored = finished / "scores" / "seed-0" / "full.npz"
+    full, same, sure = (np.load(path)["joint::letters"] for path in (stored, folder / "same.npz", folder / "sure.npz"))
+    assert (same == full).all()
+    assert (sure != full).any()
+    # A detector of the user's own runs beside the named baselines.
+    table = pd.read_csv(tmp_path / "own" / "table.csv")
+    mine = table[(table["detector"] == f"{__name__}:Distance") & (table["ood_set"] == "letters")]
+    assert mine["network"].tolist() == ["same"]
+    assert (mine["status"] == "ok").all()
+
+
+def test_halves_of_the_calibration_images_are_drawn_at_random():
+    # In the order of the file the first half might be easier: here its scores are all lower.
+    scores, low, inside = np.arange(400.0), [], 0
+    for seed in range(200):
+        found = _false_alarms(scores, scores, seeded_rng(seed, "halves"))
+        inside += found["band_low"] <= found["false_alarms_held_out"] <= found["band_high"]
+        low.append(found["false_alarms_held_out"])
+    assert inside >= 198
+    assert abs(np.mean(low) - 10 / 201) < 0.01
+    assert set(_false_alarms(scores[:30], scores, seeded_rng(0, "halves"))) == {"false_alarms"}
+
+
+def test_a_job_that_fails_is_named(settings, tmp_path, monkeypatch):
+    def diverges(*_args, **_kinds):
+        raise ModelError("logits that are not finite")
+
+    monkeypatch.setattr("invaudit.benchmarks.ood.jobs.train_network", diverges)
+    with pytest.raises(ModelError, match=r"seed-\d-\w+: logits that are not finite"):
+        run(settings, tmp_path / "run", workers=1)
+
+
+def test_a_run_is_not_resumed_with_other_images(finished, settings, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr(ImageSet, "hash", "changed")
+    with pytest.raises(RunFolderError, match="other settings or inputs"):
+        run(settings, tmp_path / "run", workers=1, resume=True)
+
+
+def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_path, monkeypatch):
+    import invaudit.benchmarks.ood.runner as module
+
+    original, done = module.run_job, []
+
+    def interrupted(*args):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(args)
+        original(*args)
+
+    monkeypatch.setattr(module, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "again", workers=1)
+    with pytest.raises(RunFolderError, match="--resume"):
+        run(settings, tmp_path / "again", workers=1)
+    monkeypatch.setattr(module, "run_job", original)
+    again = run(settings, tmp_path / "again", workers=2, resume=True)
+    for name in ("table.csv", "summary.csv"):
+        before, after = (
+            pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (finished, again)
+        )
+        assert before.to_csv() == after.to_csv()
+    for path in sorted((finished / "scores").rglob("*.npz")):
+        assert (again / path.relative_to(finished)).read_bytes() == path.read_bytes()

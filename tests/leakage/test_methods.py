@@ -1,0 +1,316 @@
+"""The contract of every reconstruction method, and what inversion and DeepInversion promise beyond it."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from invaudit.data import seeded_rng
+from invaudit.data.digits import digits
+from invaudit.inversion import OBJECTIVES, engine
+from invaudit.leakage import METHODS, Reconstructions, deepinversion, inverted, kkt, reconstruct
+from invaudit.leakage.reconstruction import worst
+from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.runtime.errors import RunFolderError, SettingError, ShapeError
+
+SHORT = {"steps": 6, "eval_every": 2, "images": 20}
+INVERTED = SHORT | {"restarts": 2, "eval_images": 4, "batch_size": 20, "noise": 8}
+SETTINGS = {
+    "generator": INVERTED,
+    "tldr": INVERTED,
+    "deepinversion": SHORT | {"batch_size": 10},
+    "kkt": {"images": 20, "restarts": 2, "steps": 6, "record_every": 2},
+}
+CHECKPOINTS = {"generator": 2, "tldr": 2, "deepinversion": 2, "kkt": 1}
+OURS = ("generator", "tldr", "deepinversion")
+SPEC = InputSpec(1, 8, 8, mean=(0.3,), std=(0.4,))
+
+
+def new_target(arch: str, classes: int = 10) -> Target:
+    with seed_torch(seeded_rng(0, "tests/weights")):
+        return Target(build(arch, SPEC, classes), SPEC, classes).eval()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with limit_threads(1):
+        yield
+
+
+@pytest.fixture(scope="module")
+def reference() -> torch.Tensor:
+    return digits().floats(slice(1000, 1400))
+
+
+@pytest.fixture(scope="module")
+def target() -> Target:
+    """Return a perceptron that knows 40 digits by heart."""
+    target = new_target("mlp-100")
+    images, labels = digits().floats(slice(0, 40)), digits().labels[:40]
+    with limit_threads(1):
+        optimizer = torch.optim.SGD(target.parameters(), 0.5)
+        for _ in range(200):
+            optimizer.zero_grad()
+            functional.cross_entropy(target(images), labels).backward()
+            optimizer.step()
+    target.zero_grad(set_to_none=True)
+    return target
+
+
+def run(method: str, target: Target, *, seed: int = 0, settings: dict | None = None, **options) -> Reconstructions:
+    return reconstruct(target, method, SETTINGS[method] | (settings or {}), seeded_rng(seed, "tests"), **options)
+
+
+def same(first: Reconstructions, second: Reconstructions) -> bool:
+    tensors = all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("images", "labels", "restart"))
+    return tensors and (first.outcome, first.history, first.message) == (
+        second.outcome,
+        second.history,
+        second.message,
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_are_in_range_balanced_and_numbered_by_restart(method, target, reference):
+    state = torch.get_rng_state()
+    found = run(method, target, reference=reference)
+    restarts = SETTINGS[method].get("restarts", 1)
+    assert found.images.shape == (20 * restarts, 1, 8, 8)
+    assert found.images.dtype == torch.float32
+    assert 0 <= found.images.min() <= found.images.max() <= 1
+    assert torch.equal(found.labels.bincount(), torch.full((10,), 2 * restarts))
+    assert torch.equal(found.restart.bincount(), torch.full((restarts,), 20))
+    assert found.outcome in ("converged", "budget", "collapsed")
+    assert found.message
+    assert found.seconds > 0
+    assert all(len(values) for values in found.history.values())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_bytes(method, target, reference):
+    first, again, other = (run(method, target, seed=seed, reference=reference) for seed in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_target_is_given_back_as_it_was(method, target, reference):
+    given = deepcopy(target).train()
+    for index, value in enumerate(given.parameters()):
+        value.requires_grad_(index % 2 == 0)
+    modes, grads = [part.training for part in given.modules()], [value.requires_grad for value in given.parameters()]
+    before = given.hash
+    run(method, given, reference=reference)
+    assert given.hash == before
+    assert [part.training for part in given.modules()] == modes
+    assert [value.requires_grad for value in given.parameters()] == grads
+    assert all(value.grad is None for value in given.parameters())
+    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in given.modules())
+
+
+class Killing:
+    """Writes and is killed after a number of files."""
+
+    def __init__(self, write, stop):
+        self.write, self.left = write, stop
+
+    def __call__(self, path, data):
+        self.write(path, data)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_search_resumes_to_the_same_bytes(method, stop, target, reference, tmp_path, monkeypatch):
+    whole, path = run(method, target, reference=reference), tmp_path / "work.pt"
+    with monkeypatch.context() as patch:
+        for module in (engine, kkt, deepinversion):
+            patch.setattr(module, "write_bytes", Killing(module.write_bytes, stop))
+        with pytest.raises(KeyboardInterrupt):
+            run(method, target, reference=reference, checkpoint=path)
+    assert same(run(method, target, reference=reference, checkpoint=path), whole)
+    assert len(list(tmp_path.iterdir())) == CHECKPOINTS[method]
+    assert same(run(method, target, reference=reference, checkpoint=path), whole)
+
+
+@pytest.mark.parametrize("change", ["seed", "settings", "target", "reference"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_checkpoint_of_another_search_is_refused(method, change, target, reference, tmp_path):
+    given = {"seed": 0, "settings": {}, "target": target, "reference": reference}
+    other = {"seed": 1, "settings": {"images": 30}, "target": new_target("mlp-100"), "reference": reference[:100]}
+    if change == "settings" and method in ("generator", "tldr"):
+        other["settings"] = {"learning_rate": 1e-3}
+    run(method, **given, checkpoint=tmp_path / "work.pt")
+    with pytest.raises(RunFolderError, match="another"):
+        run(method, **given | {change: other[change]}, checkpoint=tmp_path / "work.pt")
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_a_search_that_is_not_finite_gives_no_images_and_says_so(method, target, reference, caplog):
+    broken = deepcopy(target)
+    broken.head.weight.data.fill_(torch.inf)
+    found = run(method, broken, reference=reference)
+    assert (found.outcome, len(found), len(found.labels), len(found.restart)) == ("diverged", 0, 0, 0)
+    assert "not finite" in found.message
+    assert f"{method} diverged" in caplog.text
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_copies_of_one_image_are_called_collapsed(method, target, reference, caplog):
+    found = run(method, target, settings={"least_spread": 0.9}, reference=reference)
+    assert found.outcome == "collapsed"
+    assert "copies of one image" in found.message
+    assert f"{method} collapsed" in caplog.text
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_enough_steps_converge_with_the_classes_that_were_wanted(method, target, reference):
+    restarts = {} if method == "deepinversion" else {"restarts": 1}
+    found = run(method, target, settings={"steps": 200, "eval_every": 100} | restarts, reference=reference)
+    assert found.outcome == "converged"
+    with torch.no_grad():
+        assert (target(found.images).argmax(1) == found.labels).double().mean() > 0.9
+    assert found.history["loss"][-1] < found.history["loss"][0]
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_too_few_steps_are_a_budget(method, reference):
+    found = run(method, new_target("mlp-100"), settings={"steps": 1, "least_spread": 0.0}, reference=reference)
+    assert found.outcome == "budget"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reference_of_another_shape_is_refused(method, target):
+    with pytest.raises(ShapeError, match=r"\(5, 1, 9, 9\)|\(1, 9, 9\)"):
+        run(method, target, reference=torch.zeros(5, 1, 9, 9))
+
+
+@pytest.mark.parametrize("method", ["generator", "deepinversion"])
+def test_terms_that_cannot_be_served_are_skipped_and_said(method, target, reference):
+    found = run(method, target)
+    assert "objective distance skipped, there are no reference images" in found.message
+    assert "objective batch-norm skipped, the target has no stored statistics" in found.message
+    assert not {"distance", "batch-norm"} & set(found.history)
+    served = run(method, new_target("small-cnn"), reference=reference)
+    assert {"distance", "batch-norm"} <= set(served.history)
+    assert "skipped" not in served.message
+
+
+def test_tldr_has_the_nine_terms_and_each_can_be_switched_off(target):
+    weights = METHODS["tldr"].settings().weights
+    terms = ["kl", "kl-perturbed", "cross-entropy", "cross-entropy-perturbed", "cosine", "orthogonality"]
+    assert list(weights) == [*terms, "total-variation", "pixel-range", "gradient-norm"]
+    assert all(weight > 0 for weight in weights.values())
+    whole = run("tldr", target)
+    for name in weights:
+        found = run("tldr", target, settings={"weights": weights | {name: 0.0}})
+        assert set(found.history) == set(whole.history) - {name}
+        # Only the pixel range, which the generator keeps by itself, may go without a trace.
+        assert torch.equal(found.images, whole.images) == (name == "pixel-range")
+
+
+def test_gradient_term_as_printed_is_a_weight_away(target):
+    weights = METHODS["tldr"].settings().weights | {"gradient-norm": 0.0, "gradient-norm-all": 0.3}
+    found = run("tldr", target, settings={"weights": weights})
+    assert found.history["gradient-norm-all"][0] > 0
+
+
+def test_partly_given_settings_keep_the_defaults_of_their_method():
+    assert METHODS["tldr"].settings(steps=7).weights == METHODS["tldr"].settings().weights
+    assert METHODS["generator"].settings(images=7).hot
+
+
+def test_batches_of_deepinversion_are_of_one_size_and_do_not_depend_on_each_other(target):
+    settings = SETTINGS["deepinversion"] | {"jitter": 0.0}
+    whole = run("deepinversion", target, settings=settings)
+    first = run("deepinversion", target, settings=settings | {"images": 10})
+    assert torch.equal(whole.images[:10], first.images)
+
+
+@pytest.mark.parametrize("images", [1, 3, 11])
+def test_deepinversion_makes_fewer_images_than_classes(images, target):
+    found = run("deepinversion", target, settings={"images": images, "steps": 200, "eval_every": 100})
+    assert found.outcome == "converged"
+    assert found.labels.tolist() == [label % 10 for label in range(images)]
+
+
+def test_deepinversion_starts_around_the_reference(target, reference):
+    found = run(
+        "deepinversion", target, settings={"noise": 0.0, "steps": 1, "learning_rate": 1e-6}, reference=reference
+    )
+    torch.testing.assert_close(found.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_jitter_shifts_what_the_target_sees_and_not_the_images(target, reference):
+    settings = {"jitter": 0.25, "noise": 0.0, "steps": 1, "learning_rate": 1e-6}
+    found = run("deepinversion", target, settings=settings, reference=reference)
+    torch.testing.assert_close(found.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
+    still, moved = (
+        run("deepinversion", target, settings={"jitter": jitter}, reference=reference) for jitter in (0.0, 0.25)
+    )
+    assert not torch.equal(still.images, moved.images)
+
+
+def test_unknown_methods_and_settings_of_another_one_are_refused(target):
+    with pytest.raises(SettingError, match="expected one of generator, tldr, deepinversion, kkt"):
+        reconstruct(target, "magic", {}, seeded_rng(0, "tests"))
+    with pytest.raises(SettingError, match="expected GeneratorSettings"):
+        reconstruct(target, "generator", METHODS["tldr"].settings(), seeded_rng(0, "tests"))
+
+
+def test_unknown_objectives_are_refused():
+    for method in OURS:
+        with pytest.raises(ValueError, match="unknown objective 'beauty'"):
+            METHODS[method].settings(weights={"cross-entropy": 1.0, "beauty": 1.0})
+        assert set(METHODS[method].settings().weights) <= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, torch.nan])
+def test_values_out_of_range_are_no_reconstructions(wrong):
+    images = torch.full((2, 1, 8, 8), 0.5)
+    images[1, 0, 3, 3] = wrong
+    with pytest.raises(SettingError, match="outside"):
+        Reconstructions(images, torch.zeros(2).long(), torch.zeros(2).long(), "given")
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    with pytest.raises(ShapeError, match="one label and restart each"):
+        Reconstructions(torch.zeros(2, 1, 8, 8), torch.zeros(3).long(), torch.zeros(2).long(), "given")
+
+
+def test_the_worst_outcome_of_several_restarts_counts():
+    assert worst(["converged", "diverged", "budget"]) == "diverged"
+    assert worst(["budget", "converged"]) == "budget"
+    assert worst(["budget", "collapsed"]) == "collapsed"
+
+
+def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monkeypatch):
+    runs = []
+
+    class Breaking(inverted.Inverter):
+        def run(self, given, **options):
+            runs.append(given)
+            broken = deepcopy(given)
+            if len(runs) == 1:
+                broken.head.weight.data.fill_(torch.inf)
+            return super().run(broken, **options)
+
+    monkeypatch.setattr(inverted, "Inverter", Breaking)
+    found = run("generator", target)
+    assert found.outcome == "diverged"
+    assert found.restart.tolist() == [1] * 20
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_a_target_on_a_gpu_gives_images_on_the_cpu(method, target, reference, tmp_path):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    given = deepcopy(target).to("cuda")
+    found = run(method, given, reference=reference, checkpoint=tmp_path / "work.pt")
+    assert {value.device.type for value in (found.images, found.labels, found.restart)} == {"cpu"}
+    assert same(run(method, given, reference=reference, checkpoint=tmp_path / "work.pt"), found)

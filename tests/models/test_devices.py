@@ -1,0 +1,68 @@
+"""Devices, precision, seeds and threads."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from invaudit.models import autocast, limit_threads, resolve_device, resolve_precision, seed_torch
+from invaudit.runtime.errors import SettingError
+
+CPU = torch.device("cpu")
+
+
+def test_device_names():
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("text", ["gpu", "cuda:x", "cpu:0:1", "", "mps", "cudaa"])
+def test_unknown_devices_are_refused(text):
+    with pytest.raises(SettingError, match="expected auto, cpu, cuda"):
+        resolve_device(text)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(SettingError, match="use --device cpu"):
+        resolve_device("cuda:99")
+
+
+def test_precision_names():
+    assert resolve_precision("float32", CPU) == torch.float32
+    assert resolve_precision("bfloat16", CPU) == torch.bfloat16
+    assert resolve_precision("auto", CPU) in (torch.float32, torch.bfloat16)
+    with pytest.raises(SettingError, match="expected auto, float32 or bfloat16"):
+        resolve_precision("float16", CPU)
+
+
+def test_autocast_of_a_precision():
+    weights = torch.rand(4, 4)
+    with autocast(CPU, torch.bfloat16):
+        assert (weights @ weights).dtype == torch.bfloat16
+    assert isinstance(autocast(CPU, torch.float32), nullcontext)
+
+
+def test_seeded_draws_repeat_and_leave_the_global_generator_alone():
+    state = torch.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with seed_torch(torch.Generator().manual_seed(3)):
+            draws.append(torch.rand(5))
+    assert torch.equal(*draws)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_seeded_draws_differ_from_call_to_call():
+    rng = torch.Generator().manual_seed(3)
+    draws = []
+    for _ in range(2):
+        with seed_torch(rng):
+            draws.append(torch.rand(5))
+    assert not torch.equal(*draws)
+
+
+def test_threads_are_restored():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), limit_threads(before + 1):
+        raise KeyError
+    assert torch.get_num_threads() == before

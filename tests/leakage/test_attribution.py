@@ -129,8 +129,3 @@ def test_bad_input_is_refused(trained):
     for case in cases:
         with pytest.raises(InputError, match=r"expected|needs|pass"):
             case()
-
-
-def _cnn() -> Target:
-    spec = InputSpec(1, 8, 8)
-    return Target(build("tiny-cnn", spec, 10), spec, 10).eval()

@@ -1,6 +1,5 @@
 """The training loop: plain, readable, resumable."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.data import ImageSet
+from invaudit.models.checkpoints import Checkpoint
 from invaudit.models.devices import autocast, seed_torch
 from invaudit.models.target import Target
 from invaudit.runtime.console import progress
-from invaudit.runtime.errors import RunFolderError, SettingError
-from invaudit.runtime.files import content_hash, write_bytes
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.files import content_hash
 from invaudit.runtime.settings import Settings
 
 
@@ -38,8 +38,8 @@ class TrainingSettings(Settings):
 
     def steps_per_epoch(self, n: int) -> int:
         """Return the number of batches that n images make, the last one perhaps a smaller one; see ``_batches``."""
-        whole, rest = divmod(n, self.batch_size)
-        return max(1, whole + (rest > 1))
+        whole_batches, images_left = divmod(n, self.batch_size)
+        return max(1, whole_batches + (images_left > 1))
 
 
 class Stateful(Protocol):
@@ -128,28 +128,33 @@ def train(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
-    parts |= ({} if loss is None else {"loss": loss}) | (state or {})
-    begun = _beginning(target, data, settings, rng, precision, identity) if checkpoint else ""
-    done = _load(checkpoint, parts, rng, begun) if checkpoint else 0
+    if loss is not None:
+        parts["loss"] = loss
+    parts |= state or {}
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, _beginning(target, data, settings, rng, precision, identity), "training")
+    done = 0 if file is None else _resume(file, parts, rng)
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         start = time.perf_counter()
         target.train()
         with seed_torch(rng):
             losses = []
             for images, labels in _batches(data, settings, rng, target.device):
-                found = _step(target, images, labels, settings, precision, outliers, loss)
+                step_loss = _step(target, images, labels, settings, precision, outliers, loss)
                 optimizer.zero_grad(set_to_none=True)
-                found.backward()
+                step_loss.backward()
                 optimizer.step()
                 scheduler.step()
-                losses.append(found.detach())
+                losses.append(step_loss.detach())
                 history.steps += 1
                 if after_step:
                     after_step(history.steps)
         history.loss.append(float(torch.stack(losses).mean()))
         history.seconds += time.perf_counter() - start
-        if checkpoint:
-            _save(checkpoint, parts, rng, begun, epoch + 1)
+        if file is not None:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            file.save({"epoch": epoch + 1, "rng": rng.get_state(), **states})
     target.eval()
     return history
 
@@ -232,19 +237,13 @@ def _beginning(
     return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), drawn, identity)
 
 
-def _save(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str, epoch: int) -> None:
-    buffer = io.BytesIO()
-    states = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"identity": identity, "epoch": epoch, "rng": rng.get_state(), **states}, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def _load(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str) -> int:
-    if not path.is_file():
+def _resume(file: Checkpoint, parts: dict[str, Stateful], rng: torch.Generator) -> int:
+    """Give the parts and the generator the state of a checkpoint, if there is one; return the number of epochs done."""
+    saved = file.load()
+    if saved is None:
         return 0
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    if saved.get("identity") != identity or set(saved) != {"identity", "epoch", "rng", *parts}:
-        raise RunFolderError(f"{path} is the checkpoint of another training; remove it or choose another --out")
+    if set(saved) != {"epoch", "rng", *parts}:
+        raise file.refusal()
     for name, part in parts.items():
         part.load_state_dict(saved[name])
     rng.set_state(saved["rng"])

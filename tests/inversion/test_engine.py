@@ -18,7 +18,7 @@ from invaudit.inversion import (
     generators,
     invert,
 )
-from invaudit.models import Target
+from invaudit.models import Target, checkpoints
 from invaudit.runtime.errors import RunFolderError, SettingError
 
 SHORT = InversionSettings(steps=6, batch_size=20, eval_every=2, eval_images=4, noise=8)
@@ -102,7 +102,7 @@ def test_same_seed_same_bytes_and_global_randomness_untouched(trained):
 def test_a_killed_inversion_resumes_to_the_same_bytes(stop, trained, tmp_path, killed_after):
     whole_rng, rng = seeded_rng(0, "tests"), seeded_rng(0, "tests")
     whole = invert(trained, SHORT, whole_rng)
-    path, written = tmp_path / "work.pt", killed_after(engine, stop)
+    path, written = tmp_path / "work.pt", killed_after(checkpoints, stop)
     with pytest.raises(KeyboardInterrupt):
         invert(trained, SHORT, seeded_rng(0, "tests"), checkpoint=path)
     resumed = invert(trained, SHORT, rng, checkpoint=path)

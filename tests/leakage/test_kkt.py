@@ -137,7 +137,7 @@ def test_a_killed_search_resumes_to_the_same_bytes(trained, tmp_path, monkeypatc
             if len(saved) == killed_after:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr("invaudit.leakage.kkt.write_bytes", save)
+        monkeypatch.setattr("invaudit.models.checkpoints.write_bytes", save)
         if killed_after == 2:
             break
         with pytest.raises(KeyboardInterrupt):

@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
-from invaudit.inversion import OBJECTIVES, engine
-from invaudit.leakage import METHODS, Reconstructions, deepinversion, inverted, kkt, reconstruct
-from invaudit.leakage.reconstruction import worst
-from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.inversion import OBJECTIVES
+from invaudit.leakage import METHODS, Reconstructions, generator_attack, reconstruct
+from invaudit.models import InputSpec, Target, build, checkpoints, limit_threads, seed_torch
 from invaudit.runtime.errors import RunFolderError, SettingError, ShapeError
 
 SHORT = {"steps": 6, "eval_every": 2, "images": 20}
@@ -128,8 +127,7 @@ class Killing:
 def test_a_killed_search_resumes_to_the_same_bytes(method, stop, target, reference, tmp_path, monkeypatch):
     whole, path = run(method, target, reference=reference), tmp_path / "work.pt"
     with monkeypatch.context() as patch:
-        for module in (engine, kkt, deepinversion):
-            patch.setattr(module, "write_bytes", Killing(module.write_bytes, stop))
+        patch.setattr(checkpoints, "write_bytes", Killing(checkpoints.write_bytes, stop))
         with pytest.raises(KeyboardInterrupt):
             run(method, target, reference=reference, checkpoint=path)
     assert same(run(method, target, reference=reference, checkpoint=path), whole)
@@ -282,16 +280,10 @@ def test_shapes_that_do_not_belong_together_are_refused():
         Reconstructions(torch.zeros(2, 1, 8, 8), torch.zeros(3).long(), torch.zeros(2).long(), "given")
 
 
-def test_the_worst_outcome_of_several_restarts_counts():
-    assert worst(["converged", "diverged", "budget"]) == "diverged"
-    assert worst(["budget", "converged"]) == "budget"
-    assert worst(["budget", "collapsed"]) == "collapsed"
-
-
 def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monkeypatch):
     runs = []
 
-    class Breaking(inverted.Inverter):
+    class Breaking(generator_attack.Inverter):
         def run(self, given, **options):
             runs.append(given)
             broken = deepcopy(given)
@@ -299,7 +291,7 @@ def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monke
                 broken.head.weight.data.fill_(torch.inf)
             return super().run(broken, **options)
 
-    monkeypatch.setattr(inverted, "Inverter", Breaking)
+    monkeypatch.setattr(generator_attack, "Inverter", Breaking)
     found = run("generator", target)
     assert found.outcome == "diverged"
     assert found.restart.tolist() == [1] * 20

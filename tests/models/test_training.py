@@ -8,7 +8,7 @@ from torch import nn
 
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.digits import digits
-from invaudit.models import Outliers, Target, TrainingSettings, accuracy, collect, train, training
+from invaudit.models import Outliers, Target, TrainingSettings, accuracy, checkpoints, collect, train, training
 from invaudit.runtime.errors import RunFolderError, SettingError
 
 QUICK = TrainingSettings(epochs=3, batch_size=32, precision="float32")
@@ -58,7 +58,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     settings = QUICK.model_copy(update={"shift": 1, "label_smoothing": 0.1})
     whole, resumed, path = make("small-cnn", classes=10), make("small-cnn", classes=10), tmp_path / "work.pt"
     expected = train(whole, few, settings, seeded_rng(0, "tests"))
-    written, ticks = killed_after(training, stop), itertools.count()
+    written, ticks = killed_after(checkpoints, stop), itertools.count()
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(ticks))
     with pytest.raises(KeyboardInterrupt):
         train(make("small-cnn", classes=10), few, settings, seeded_rng(0, "tests"), checkpoint=path)

@@ -51,7 +51,7 @@ class Inverter:
 
     Args:
         settings: How to train it.
-        target: What it will be trained against: gives image shape, classes and device.
+        target: The classifier it will be trained against: gives image shape, classes and device.
         rng: CPU generator of initial weights and all later draws; the caller keeps its state for a checkpoint.
         start: Generator of the same settings whose weights to start from.
         centre: (C, H, W), the mean of reference images, for the objective ``distance``.
@@ -234,8 +234,8 @@ class Inverter:
     def _identity(self, target: Target, steps: int) -> str:
         centre = b"" if self.centre is None else self.centre.cpu().numpy().tobytes()
         start = b"".join(value.cpu().numpy().tobytes() for value in self.generator.state_dict().values())
-        rng = self.rng.get_state().numpy().tobytes()
-        return content_hash(self.settings.model_dump_json(), target.hash, str(steps), rng, centre, start)
+        rng_state = self.rng.get_state().numpy().tobytes()
+        return content_hash(self.settings.model_dump_json(), target.hash, str(steps), rng_state, centre, start)
 
     def _resume(self, file: Checkpoint) -> _Run:
         """Take the state of a checkpoint, if there is one; return the run so far."""

@@ -34,7 +34,7 @@ def observed(
         centre: Mean of reference images, on the target's device.
     """
     statistics = recorded_statistics(target) if "batch-norm" in objectives else nullcontext(tuple)
-    with target.layers.recorded(target.module) as seen, statistics as batch_norm:
+    with target.layers.recorded(target.module) as recorded, statistics as batch_norm:
 
         def logits_of(images: Tensor) -> Tensor:
             with autocast(target.device, precision):
@@ -42,7 +42,7 @@ def observed(
 
         def observe(images: Tensor, condition: Condition) -> Step:
             logits = logits_of(images)
-            features, layer_statistics, images = seen[target.layers.head].float(), batch_norm(), images.float()
+            features, layer_statistics, images = recorded[target.layers.head].float(), batch_norm(), images.float()
             perturbed_logits, gradients = None, ()
             if any(name in objectives for name in PERTURBED):
                 perturbed_logits = logits_of(perturbed(images, perturbation))
@@ -109,25 +109,25 @@ def recorded_statistics(target: Target) -> Iterator[Callable[[], tuple[Statistic
     """Record what enters the batch-norm layers during the forward passes inside.
 
     Yields:
-        A function that gives the statistics of the last forward pass and forgets them.
+        A function that returns the statistics of the last forward pass and forgets them.
     """
-    seen: list[Statistics] = []
+    recorded: list[Statistics] = []
 
-    def note(part: Any, inputs: tuple[Tensor, ...]) -> None:
+    def record(part: Any, inputs: tuple[Tensor, ...]) -> None:
         # Around the stored mean, which is near: one pass without cancellation, and much faster than torch.var_mean.
         shape = (1, -1, *([1] * (inputs[0].ndim - 2)))
         values = inputs[0].float() - part.running_mean.view(shape)
         axes = [0, *range(2, values.ndim)]
         mean = values.mean(axes)
         variance = values.square().mean(axes) - mean.square()
-        seen.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
+        recorded.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
 
     def take() -> tuple[Statistics, ...]:
-        taken = tuple(seen)
-        seen.clear()
-        return taken
+        statistics = tuple(recorded)
+        recorded.clear()
+        return statistics
 
-    handles = [part.register_forward_pre_hook(note) for part in _batch_norms(target)]
+    handles = [part.register_forward_pre_hook(record) for part in _batch_norms(target)]
     try:
         yield take
     finally:

@@ -14,7 +14,7 @@ from invaudit.inversion.observing import observed, serve
 from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.pixels import optimise_pixels, run_search
 from invaudit.inversion.settings import LeastSpread, ObjectiveWeights, RecordEvery, WantedAccuracy
-from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, columns, search_identity
+from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of, search_identity
 from invaudit.models import Target, collect, frozen_eval, seed_torch
 from invaudit.models.checkpoints import Checkpoint
 from invaudit.runtime.settings import Settings
@@ -195,7 +195,7 @@ def _reconstructions(
     target: Target, settings: DeepInversionSettings, labels: Tensor, searches: list[ImageSearch]
 ) -> Reconstructions:
     """Return the images of all batches and how their searches ended."""
-    history = columns(record for search in searches for record in search.records)
+    history = history_of(record for search in searches for record in search.records)
     images = torch.cat([search.images.detach().cpu() for search in searches])
     if any(search.diverged for search in searches):
         message = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"

@@ -12,7 +12,7 @@ from torch import Tensor
 from invaudit.inversion import Inversion, InversionSettings, Inverter
 from invaudit.inversion.outcome import worst
 from invaudit.inversion.settings import ObjectiveWeights
-from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, columns
+from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of
 from invaudit.models import Target
 
 
@@ -125,4 +125,4 @@ def _history(inversions: list[Inversion]) -> dict[str, list[float]]:
             record = {"step": evaluation.step, "loss": evaluation.loss}
             record |= {"accuracy": min(evaluation.accuracy), "spread": min(evaluation.spread)}
             records.append(record | evaluation.objectives)
-    return columns(records)
+    return history_of(records)

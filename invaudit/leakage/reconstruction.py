@@ -87,7 +87,7 @@ def search_identity(target: Target, settings: Settings, rng: torch.Generator, re
     return content_hash(settings.model_dump_json(), target.hash, rng.get_state().numpy().tobytes(), reference_bytes)
 
 
-def columns(records: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+def history_of(records: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
     """Return the records of a search by name: name -> its value in each record."""
     history: dict[str, list[float]] = {}
     for record in records:

@@ -57,7 +57,8 @@ def leakage(
     """
     common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
-    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
     from invaudit.runtime import load_config
 
     settings = load_config(
@@ -70,7 +71,7 @@ def leakage(
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     if common.json:
-        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
     return 0

@@ -88,7 +88,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     summary["difference_high"] = summary["difference"] + 0.006
     summary["p_adjusted"] = 0.004
     failed = {"id_set": "digits", "network": "plain", "detector": "MCD", "ood_set": "letters", "group": "near",
-              "trivial": False, "n_sets": 1, "seeds": 3, "status": "failed", "reason": "the network has no dropout"}  # fmt: skip
+              "trivial": False, "n_sets": 1, "seeds": 3, "status": "failed",
+              "reason": "the network has no dropout"}  # fmt: skip
     return pd.concat([summary, pd.DataFrame([failed])], ignore_index=True)
 
 

@@ -101,7 +101,8 @@ def _fooled(job: StoredJob, attack: str) -> np.ndarray | None:
 def _attack_row(job: StoredJob, place: Place, attack: str, detector: str, fooled: np.ndarray) -> AttackRow:
     """Return the share of attack images that a detector accepts (``passed``: that fool the network too)."""
     outcome, pair = job.record.detectors[detector], job.pair(detector, ATTACK_PREFIX + attack)
-    row = AttackRow(**place, attack=attack, detector=detector, status=outcome.status, reason=outcome.reason)
+    reason = outcome.reason or None
+    row = AttackRow(**place, attack=attack, detector=detector, status=outcome.status, reason=reason)
     calibration = job.scores(detector, CALIBRATE)
     if calibration is None or pair is None:
         return row

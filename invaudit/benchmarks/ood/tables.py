@@ -50,7 +50,7 @@ def make_table(jobs: list[StoredJob], id_set: str) -> list[OodRow]:
 def _row(job: StoredJob, id_set: str, detector: str, ood_set: str, *, is_trivial: bool) -> OodRow:
     outcome, pair = job.record.detectors[detector], job.pair(detector, ood_set)
     missing = job.record.sets.missing.get(ood_set)
-    status, reason = outcome.status, outcome.reason
+    status, reason = outcome.status, outcome.reason or None
     if missing:
         status, reason = "skipped", missing
     row = OodRow(

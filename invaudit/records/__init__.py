@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         SetsRecord,
         WeightRow,
     )
+    from invaudit.records.ood_run import OodRun, read_ood_run
     from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, Kind, schema_of
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "MetricRow",
     "OodJobRecord",
     "OodRow",
+    "OodRun",
     "OodSummaryRow",
     "PapersCount",
     "PapersCountRow",
@@ -95,6 +97,7 @@ __all__ = [
     "WeightRow",
     "audit_schema",
     "read_leakage_run",
+    "read_ood_run",
     "read_rows",
     "schema_of",
     "scores_key",

@@ -14,24 +14,19 @@ if TYPE_CHECKING:
     from invaudit.report.leakage.tables import leakage_table
     from invaudit.report.ood.figures import attack_images, headline, histograms, inversions, resistance
     from invaudit.report.ood.page import ood_page
-    from invaudit.report.ood.run import OodRun, read_ood_run
-    from invaudit.report.ood.tables import format_table, is_baseline, short_table, terminal_table
+    from invaudit.report.ood.tables import short_table, terminal_table
 
 __all__ = [
-    "OodRun",
     "attack_images",
     "audit_record",
-    "format_table",
     "gallery",
     "headline",
     "histograms",
     "inversions",
-    "is_baseline",
     "leakage_page",
     "leakage_table",
     "ood_page",
     "png",
-    "read_ood_run",
     "resistance",
     "short_table",
     "terminal_table",

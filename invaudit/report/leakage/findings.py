@@ -180,8 +180,8 @@ def attack_sentence(run: LeakageRun) -> str:
     methods = distinct(row.method for row in attacks)
     finders = {row.method for row in attacks if row.verdict == "leak"}
     clauses = []
-    for words, found in (("found by", True), ("missed by", False)):
-        names = [method for method in methods if (method in finders) == found]
+    for words, is_found in (("found by", True), ("missed by", False)):
+        names = [method for method in methods if (method in finders) == is_found]
         if names:
             clauses.append(f"{words} {', '.join(names)}")
     return f"The leak of a target that is known to leak (attack control) was {'; '.join(clauses)}."

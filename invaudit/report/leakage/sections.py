@@ -234,8 +234,8 @@ def details(content: Content) -> Section:
     run = content.run
     ran = [row for row in run.tests if row.status == "ok"]
     columns = [name for name in TestRow.model_fields if name != "status"]
-    tests = Table(as_they_are(ran, columns), "No test has a result.")
-    gaps = Table(as_they_are(_gaps(run), GAPS), "Every row has a result.")
+    tests = Table(as_they_are(TestRow, ran, columns), "No test has a result.")
+    gaps = Table(as_they_are(TestRow, _gaps(run), GAPS), "Every row has a result.")
     return Section(
         "Details",
         [

@@ -105,11 +105,12 @@ def with_verdicts(rows: Sequence[TestRow | ControlRow], keys: Sequence[str], fig
 
 def without_empty(grid: Grid) -> Grid:
     """Return a table without the columns of figures that no row has."""
-    kept = []
-    for place, (_, numeric) in enumerate(grid.columns):
-        if not numeric or any(row[place] for row in grid.rows):
-            kept.append(place)
-    return Grid([grid.columns[place] for place in kept], [[row[place] for place in kept] for row in grid.rows])
+    filled = []
+    for column, (_, numeric) in enumerate(grid.columns):
+        if not numeric or any(row[column] for row in grid.rows):
+            filled.append(column)
+    rows = [[row[column] for column in filled] for row in grid.rows]
+    return Grid([grid.columns[column] for column in filled], rows)
 
 
 def figure(rows: Iterable[Row], column: str) -> str:
@@ -136,9 +137,10 @@ def why_without(row: TestRow | ControlRow) -> str:
     return f"{row.status}: {row.reason or 'no reason given'}"
 
 
-def as_they_are(rows: Sequence[Row], columns: Sequence[str]) -> dict[str, Any] | None:
-    """Return some columns of rows as text for the templates, rates in per cent."""
-    return text_grid(pd.DataFrame([row.model_dump(include=set(columns)) for row in rows], columns=list(columns)))
+def as_they_are(kind: type[R], rows: Sequence[R], columns: Sequence[str]) -> Any:
+    """Return some columns of rows of one kind as text for the templates, fractions in per cent."""
+    names = [name for name in kind.model_fields if name in columns]
+    return text_grid(pd.DataFrame([row.model_dump() for row in rows], columns=names))
 
 
 def leakage_table(folder: Path) -> Table:

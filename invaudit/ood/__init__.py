@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invaudit.ood.joint import Joint, part_weight, synthetic_activations
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
+    from invaudit.ood.run import FitRun, ImageScore, ImageScores, run_fit, score_images
     from invaudit.ood.scores import confidence, fools_network, logit_scores, predictions, require_finite
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "PARTS",
     "TUNABLE",
     "FitInputs",
+    "FitRun",
     "FitSettings",
     "GarbageSettings",
     "GuardedClassifier",
+    "ImageScore",
+    "ImageScores",
     "Joint",
     "Recipe",
     "TrainingResult",
@@ -39,6 +43,8 @@ __all__ = [
     "part_weight",
     "predictions",
     "require_finite",
+    "run_fit",
+    "score_images",
     "synthetic_activations",
     "train_network",
     "tuned",

@@ -49,11 +49,11 @@ def attribute(target: Target, images: Tensor, labels: Tensor, *, initial: Mappin
         first = initialised(target, initial)
         targets.append(first)
         fitted = {name: fitted[name] - weights(layer) for name, layer in layers(first).items()}
-    found = products(targets, fitted, images, labels)
-    lengths = found.gram.diagonal()
-    gram = found.gram + RIDGE * lengths.mean() * torch.eye(len(images), dtype=torch.float64)
-    multipliers = nonnegative_fit(gram, found.inner)
-    slope = (gram @ multipliers - found.inner).clamp_min(0) * (multipliers == 0)
+    inner_products = products(targets, fitted, images, labels)
+    lengths = inner_products.gram.diagonal()
+    gram = inner_products.gram + RIDGE * lengths.mean() * torch.eye(len(images), dtype=torch.float64)
+    multipliers = nonnegative_fit(gram, inner_products.inner)
+    slope = (gram @ multipliers - inner_products.inner).clamp_min(0) * (multipliers == 0)
     return multipliers - slope / gram.diagonal()
 
 
@@ -131,9 +131,9 @@ def span_score(target: Target, initial: Mapping[str, Tensor], images: Tensor, *,
     multiple = 1.0 if rank is None else float((before * after).sum() / before.square().sum())
     _, values, directions = torch.linalg.svd(after - multiple * before, full_matrices=False)
     # Below this, a direction is the rounding of float32 training.
-    kept = directions[: rank or max(1, int((values > 1e-4 * values[0]).sum()))].cpu()
+    span = directions[: rank or max(1, int((values > 1e-4 * values[0]).sum()))].cpu()
     inputs = torch.cat([a[:, 0] for a, _ in signals([target], name, images, labels)])
-    outside = inputs - inputs @ kept.T @ kept
+    outside = inputs - inputs @ span.T @ span
     return -outside.square().sum(1) / inputs.square().sum(1)
 
 

@@ -104,12 +104,12 @@ class _Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         passed = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(inputs)))))
         if self.shortcut is not None:
-            kept = self.shortcut(inputs)
+            skipped = self.shortcut(inputs)
         else:
-            kept = functional.pad(
+            skipped = functional.pad(
                 inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding)
             )
-        return functional.relu(passed + kept)
+        return functional.relu(passed + skipped)
 
 
 class _GlobalPool(nn.Module):

@@ -84,11 +84,11 @@ def bootstrap_auroc(
     # Among the ordered OOD images, those from the first position on are no lower than the ID image, and those from the
     # second on are higher: it adds to both, so that ties count half.
     passed = np.concatenate([np.searchsorted(ordered, id_scores, side) for side in ("left", "right")])
-    who = np.argsort(passed)
-    starts, first = np.unique(passed[who], return_index=True)
+    rising = np.argsort(passed)
+    starts, first = np.unique(passed[rising], return_index=True)
     lower, won = np.zeros((2, len(id_total)))
     for images, start, end in zip(
-        np.split(who % len(id_scores), first[1:]), starts, [*starts[1:], len(order)], strict=True
+        np.split(rising % len(id_scores), first[1:]), starts, [*starts[1:], len(order)], strict=True
     ):
         lower += _total(id_counts, images)
         won += lower * _total(ood_counts, order[start:end])

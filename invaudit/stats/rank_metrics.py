@@ -154,8 +154,8 @@ def _auroc(n_id: Counts, n_ood: Counts) -> float:
 
 def _average_precision(positives: Counts, negatives: Counts) -> float:
     """Average precision when the thresholds are met in the order of the arrays."""
-    found = np.cumsum(positives)
-    return float(positives @ (found / (found + np.cumsum(negatives))) / found[-1])
+    cumulative = np.cumsum(positives)
+    return float(positives @ (cumulative / (cumulative + np.cumsum(negatives))) / cumulative[-1])
 
 
 def _false_rate(kept: Counts, others: Counts) -> float:

@@ -92,24 +92,24 @@ class NearestLists:
         """
         n_lists, k = self.index.shape
         first = labels.take(self.index[:, 0], axis=1)
-        found = np.zeros(first.shape)
+        gaps = np.zeros(first.shape)
         waiting = np.arange(first.size)
         if k > 1:
             self._check_end(self.length, 1)
             other = labels.take(self.index[:, 1], axis=1) != first
-            np.copyto(found, self._gap[:, 1], where=other)
+            np.copyto(gaps, self._gap[:, 1], where=other)
             waiting = np.flatnonzero(~other)
         # Half of them are left after each column, so from here on they are picked one by one.
         for column in range(2, k):
             draw, row = np.divmod(waiting, n_lists)
             self._check_end(self.length[row], column)
             other = labels[draw, self.index[row, column]] != first.reshape(-1)[waiting]
-            found.reshape(-1)[waiting[other]] = self._gap[row[other], column]
+            gaps.reshape(-1)[waiting[other]] = self._gap[row[other], column]
             waiting = waiting[~other]
             if not len(waiting):
                 break
         self._check_end(self.length[waiting % n_lists], k)
-        return np.where(first, found, -found)
+        return np.where(first, gaps, -gaps)
 
     def _check_end(self, length: NDArray[np.int64], column: int) -> None:
         if (length <= column).any():

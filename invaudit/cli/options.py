@@ -99,7 +99,7 @@ class Model:
     model: Path | None = None
     "safetensors, or a torch checkpoint that holds weights alone."
     arch: str | None = None
-    "invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable; for a new network a NAME of invaudit."
+    "NAME of invaudit (also invaudit:NAME), torchvision:NAME, timm:NAME or package.module:callable."
     input: str | None = None
     "What the model takes: CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28."
     mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None

@@ -10,7 +10,7 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.ood.baselines import BASELINES, TUNABLE, FitInputs, tuned
     from invaudit.ood.cycle import TrainingResult, new_target, train_network, with_garbage
-    from invaudit.ood.guarded import GuardedClassifier, check_training_images, fit, guard
+    from invaudit.ood.guarded import GuardedClassifier, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
     from invaudit.ood.joint import Joint, part_weight, synthetic_activations
     from invaudit.ood.parts import PARTS
@@ -33,7 +33,6 @@ __all__ = [
     "Recipe",
     "TrainingResult",
     "as_pytorch_ood",
-    "check_training_images",
     "confidence",
     "fit",
     "fools_network",

@@ -65,10 +65,11 @@ def leakage(
 
 
 def _print_leakage(folder: Path, *, as_json: bool) -> None:
-    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
 
     if as_json:
-        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
 

@@ -74,14 +74,15 @@ def reconstruct(
         SettingError: Unknown method, or settings of another one.
         InputError: What the method cannot work with, e.g. batch norm for ``kkt``.
 
-    >>> from invaudit.data import load, seeded_rng
-    >>> from invaudit.leakage import TargetRecipe, train_target
-    >>> members = load("digits@0:40")
-    >>> recipe = TargetRecipe(arch="mlp-40", steps=100)
-    >>> target = train_target(recipe, members.floats(), members.labels, members.classes, seeded_rng(0, "target"))
-    >>> reconstructions = reconstruct(target, "kkt", {"images": 20, "restarts": 1, "steps": 10})
-    >>> reconstructions.images.shape, len(reconstructions.labels)
-    (torch.Size([20, 1, 8, 8]), 20)
+    Example:
+        >>> from invaudit.data import load, seeded_rng
+        >>> from invaudit.leakage import TargetRecipe, train_target
+        >>> members = load("digits@0:40")
+        >>> recipe = TargetRecipe(arch="mlp-40", steps=100)
+        >>> target = train_target(recipe, members.floats(), members.labels, members.classes, seeded_rng(0, "target"))
+        >>> reconstructions = reconstruct(target, "kkt", {"images": 20, "restarts": 1, "steps": 10})
+        >>> reconstructions.images.shape, len(reconstructions.labels)
+        (torch.Size([20, 1, 8, 8]), 20)
     """
     if method not in METHODS:
         raise SettingError(f"method {method!r} is unknown, expected one of {', '.join(METHODS)}")

@@ -39,8 +39,9 @@ def cnn(
 ) -> Classifier:
     """Build the papers' classifier: convolution, batch norm, leaky ReLU, dropout, fully connected.
 
-    Source: the family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their
-    size in the first block, so that any side from 8 up works.
+    References:
+        The family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their size
+        in the first block, so that any side from 8 up works.
     """
     blocks: list[nn.Module] = []
     before, side = spec.channels, min(spec.height, spec.width)
@@ -155,8 +156,9 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
 def full_name(arch: str) -> str:
     """Return an architecture with its family, as files and ``load_model`` have it; a name alone is one of ours.
 
-    >>> full_name("cnn"), full_name("timm:resnet18")
-    ('invaudit:cnn', 'timm:resnet18')
+    Example:
+        >>> full_name("cnn"), full_name("timm:resnet18")
+        ('invaudit:cnn', 'timm:resnet18')
     """
     return arch if ":" in arch else f"invaudit:{arch}"
 

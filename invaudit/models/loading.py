@@ -70,14 +70,15 @@ def load_model(
         ModelError: A damaged file, a file that would execute code, unknown architecture, weights that do not fit.
         MissingExtraError: timm is not installed.
 
-    >>> from tempfile import TemporaryDirectory
-    >>> spec = InputSpec(channels=1, height=8, width=8)
-    >>> network = build("small-cnn", spec, 10)
-    >>> with TemporaryDirectory() as folder:
-    ...     torch.save(network.state_dict(), f"{folder}/weights.pth")
-    ...     target = load_model(f"{folder}/weights.pth", arch="small-cnn", spec=spec)
-    >>> target.classes, target.arch
-    (10, 'invaudit:small-cnn')
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> spec = InputSpec(channels=1, height=8, width=8)
+        >>> network = build("small-cnn", spec, 10)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(network.state_dict(), f"{folder}/weights.pth")
+        ...     target = load_model(f"{folder}/weights.pth", arch="small-cnn", spec=spec)
+        >>> target.classes, target.arch
+        (10, 'invaudit:small-cnn')
     """
     path = model_file(path)
     weights, header, ordered = _read(path)

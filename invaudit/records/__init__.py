@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
+    from invaudit.records.audit_file import AuditFile, audit_schema
     from invaudit.records.columns import Column, Row, read_rows, write_rows
     from invaudit.records.leakage import (
         AuditRecord,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         TestResult,
         TestRow,
     )
+    from invaudit.records.leakage_run import LeakageRun, read_leakage_run
     from invaudit.records.names import AGGREGATES, Role, Status, scores_key, split_scores_key
     from invaudit.records.ood import (
         AttackRow,
@@ -53,6 +55,7 @@ __all__ = [
     "LEAKAGE_RUN",
     "OOD_RUN",
     "AttackRow",
+    "AuditFile",
     "AuditRecord",
     "BlindResult",
     "CalibrationRecord",
@@ -67,6 +70,7 @@ __all__ = [
     "Ended",
     "ImageSetRecord",
     "Kind",
+    "LeakageRun",
     "LeakageSummaryRow",
     "LimitResult",
     "MembershipResult",
@@ -89,6 +93,8 @@ __all__ = [
     "TestResult",
     "TestRow",
     "WeightRow",
+    "audit_schema",
+    "read_leakage_run",
     "read_rows",
     "schema_of",
     "scores_key",

@@ -9,9 +9,8 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.report.drawing import gallery, png, write_figure
-    from invaudit.report.leakage.audit import audit_record, audit_schema
+    from invaudit.report.leakage.audit import audit_record
     from invaudit.report.leakage.page import leakage_page
-    from invaudit.report.leakage.run import LeakageRun, read_leakage_run
     from invaudit.report.leakage.tables import leakage_table
     from invaudit.report.ood.figures import attack_images, headline, histograms, inversions, resistance
     from invaudit.report.ood.page import ood_page
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
     from invaudit.report.ood.tables import format_table, is_baseline, short_table, terminal_table
 
 __all__ = [
-    "LeakageRun",
     "OodRun",
     "attack_images",
     "audit_record",
-    "audit_schema",
     "format_table",
     "gallery",
     "headline",
@@ -34,7 +31,6 @@ __all__ = [
     "leakage_table",
     "ood_page",
     "png",
-    "read_leakage_run",
     "read_ood_run",
     "resistance",
     "short_table",

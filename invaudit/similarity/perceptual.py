@@ -37,7 +37,8 @@ class Lpips:
         MissingWeightsError: The trunk weights are not found.
         ModelError: The weights do not fit, or a linear weight is negative, so that there is no such vector.
 
-    *Source:* Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1; exact.
+    References:
+        Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1; exact.
     """
 
     better: Better = "lower"

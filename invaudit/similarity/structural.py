@@ -23,7 +23,8 @@ class Ssim:
     biased variances, those that rounding makes negative set to 0, covariances as they are; mean over the window
     positions that lie wholly inside, then over channels.
 
-    *Source:* Wang, Bovik, Sheikh, Simoncelli 2004, eqs. 13 to 17.
+    References:
+        Wang, Bovik, Sheikh, Simoncelli 2004, eqs. 13 to 17.
     """
 
     name = "ssim"

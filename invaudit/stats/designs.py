@@ -255,7 +255,8 @@ def strata(
         ShapeError: Empty, or lengths that differ.
         SettingError: A score is NaN or infinite, or bins below 1.
 
-    Source: subclassification on the propensity score, Rosenbaum and Rubin 1984.
+    References:
+        Subclassification on the propensity score, Rosenbaum and Rubin 1984.
     """
     classes, score = _whole(labels, "labels"), finite_array(blind_score, "blind_score")
     _same_length(classes, score, "blind_score")

@@ -73,7 +73,8 @@ def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
         ShapeError: A side is empty or not one-dimensional.
         SettingError: A score is NaN or infinite.
 
-    Source: Hanley and McNeil 1982, the Mann-Whitney form.
+    References:
+        Hanley and McNeil 1982, the Mann-Whitney form.
     """
     return _auroc(*_counts(id_scores, ood_scores))
 
@@ -93,7 +94,8 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike, *, positive: Literal["ood"
         ShapeError: A side is empty or not one-dimensional.
         SettingError: A score is NaN or infinite, or ``positive`` is another word.
 
-    Source: Davis and Goadrich 2006 on why the points of this curve must not be joined by straight lines.
+    References:
+        Davis and Goadrich 2006 on why the points of this curve must not be joined by straight lines.
     """
     n_id, n_ood = _counts(id_scores, ood_scores)
     if positive == "id":

@@ -183,7 +183,8 @@ def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 
     With the observed value in the row that is (1 + #{T* >= T}) / (1 + B); ties count against a finding.
 
-    Source: Phipson and Smyth 2010.
+    References:
+        Phipson and Smyth 2010.
     """
     p = np.empty_like(statistics)
     for row, values in zip(p, statistics, strict=True):
@@ -195,6 +196,7 @@ def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 def min_p(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (B,) p-values of the smaller of the p-values of each column of (S, B), within the same draws.
 
-    Source: Westfall and Young 1993, section 2.3 (min-p, one step).
+    References:
+        Westfall and Young 1993, section 2.3 (min-p, one step).
     """
     return upper_p(-p_values.min(axis=0, keepdims=True))[0]

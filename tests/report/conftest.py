@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-import invaudit.report.leakage.page as leakage_module
+import invaudit.report.leakage.pictures as leakage_module
 import invaudit.report.ood.page as ood_module
 from invaudit.runtime import content_hash
 

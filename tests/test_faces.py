@@ -46,6 +46,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = invaudit.data.ImageSets  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@pytest.mark.parametrize("name", ["load", "load_model", "invert", "reconstruct", "nearest"])
+def test_what_a_user_calls_first_has_an_example(name: str) -> None:
+    assert ">>>" in str(getattr(invaudit, name).__doc__)
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     command = (
         "import sys, invaudit; dir(invaudit); print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"

@@ -10,11 +10,12 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.ood.baselines import BASELINES, TUNABLE, FitInputs, tuned
     from invaudit.ood.cycle import TrainingResult, new_target, train_network, with_garbage
-    from invaudit.ood.guarded import GuardedClassifier, check_training_images, fit, guard
+    from invaudit.ood.guarded import GuardedClassifier, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
     from invaudit.ood.joint import Joint, part_weight, synthetic_activations
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
+    from invaudit.ood.run import FitRun, ImageScore, ImageScores, run_fit, score_images
     from invaudit.ood.scores import confidence, fools_network, logit_scores, predictions, require_finite
 
 __all__ = [
@@ -22,14 +23,16 @@ __all__ = [
     "PARTS",
     "TUNABLE",
     "FitInputs",
+    "FitRun",
     "FitSettings",
     "GarbageSettings",
     "GuardedClassifier",
+    "ImageScore",
+    "ImageScores",
     "Joint",
     "Recipe",
     "TrainingResult",
     "as_pytorch_ood",
-    "check_training_images",
     "confidence",
     "fit",
     "fools_network",
@@ -39,6 +42,8 @@ __all__ = [
     "part_weight",
     "predictions",
     "require_finite",
+    "run_fit",
+    "score_images",
     "synthetic_activations",
     "train_network",
     "tuned",

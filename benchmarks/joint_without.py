@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.benchmarks.ood.settings import ID_TEST
 from invaudit.benchmarks.ood.tables import StoredJob, read_jobs
 from invaudit.ood import PARTS
 from invaudit.ood.joint import Scale
+from invaudit.records.names import ID_TEST
 from invaudit.runtime import describe_environment, load_config, write_json
 from invaudit.stats import auroc
 

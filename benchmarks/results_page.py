@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from scipy.stats import t
 
-from invaudit.benchmarks.ood.settings import AGGREGATES, OURS
 from invaudit.ood import PARTS
+from invaudit.records.names import AGGREGATES, OURS
 from invaudit.report import is_baseline
 from invaudit.report.ood.tables import means_of_all
 from invaudit.report.printing import DASH, p_text

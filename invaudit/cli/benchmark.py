@@ -1,5 +1,6 @@
 """``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def ood(
     """
     common.start()
     from invaudit.benchmarks.ood import OODBenchmark, run
+    from invaudit.benchmarks.ood.runner import describe_failures
     from invaudit.runtime import load_config
 
     overrides = (*common.set, *((f"training.precision={common.precision}",) if common.precision else ()))
@@ -37,8 +39,10 @@ def ood(
         device=common.device,
         detectors=detector or None,
     )
-    folder = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
-    _show(folder, as_json=common.json)
+    finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
+    _show(finished.folder, as_json=common.json)
+    if finished.failures:
+        print(describe_failures(finished.failures), file=sys.stderr)
     return 0
 
 

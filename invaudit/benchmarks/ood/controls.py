@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from invaudit.benchmarks.ood.jobs import CONTROL_SAME, ID_TEST
-from invaudit.benchmarks.ood.tables import CONTROL_SPLIT, StoredJob, pick
+from invaudit.benchmarks.ood.tables import StoredJob, pick
+from invaudit.records.names import CONTROL_SAME, CONTROL_SPLIT, ID_TEST
 from invaudit.runtime.errors import ControlError
 from invaudit.stats import control_half_width
 

@@ -12,17 +12,18 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from invaudit.benchmarks.ood.jobs import ALPHA, evenly, job_name
-from invaudit.benchmarks.ood.settings import (
+from invaudit.benchmarks.ood.job import ALPHA, job_name
+from invaudit.benchmarks.ood.scoring import evenly
+from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.records.names import (
     AGGREGATES,
-    ATTACK,
+    ATTACK_PREFIX,
     CALIBRATE,
     CONTROL_SAME,
     CONTROL_SPLIT,
     ID_TEST,
     OURS,
     PIXELS,
-    OODBenchmark,
 )
 from invaudit.report import is_baseline
 from invaudit.runtime.console import progress
@@ -367,7 +368,7 @@ def make_side_tables(jobs: list[StoredJob], id_set: str) -> dict[str, pd.DataFra
                 share = float((found > 0).mean())
                 tables["decisions"].append({**head, "ood_set": ood_set, "n": len(found), "garbage": share})
         for attack, outcome in job.record.get("attacks", {}).items():
-            fooled = job.arrays.get(f"fooled::{ATTACK}{attack}")
+            fooled = job.arrays.get(f"fooled::{ATTACK_PREFIX}{attack}")
             about = {"n": 0} if fooled is None else {"n": len(fooled), "resistance": 1 - float(fooled.mean())}
             detectors = [] if fooled is None else list(_attacked(job, attack, fooled))
             ours = next((row for row in detectors if row["detector"] == OURS[1]), {})

@@ -1,5 +1,6 @@
 """``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def ood(
     """
     common.start()
     from invaudit.benchmarks.ood import OODBenchmark, run
+    from invaudit.benchmarks.ood.runner import describe_failures
 
     settings = common.settings(
         OODBenchmark,
@@ -35,8 +37,10 @@ def ood(
         device=common.device,
         detectors=detector,
     )
-    folder = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
-    _print_ood(folder, as_json=common.json)
+    finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
+    _print_ood(finished.folder, as_json=common.json)
+    if finished.failures:
+        print(describe_failures(finished.failures), file=sys.stderr)
     return 0
 
 

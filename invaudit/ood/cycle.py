@@ -157,7 +157,7 @@ class Cycle:
         self.rng.set_state(state["rng"])
 
 
-def new_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
+def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
     """Return an untrained network of ours for these images, normalised by the mean and std of their pixels.
 
     Args:

@@ -16,7 +16,7 @@ from invaudit.runtime.lazy import attach
 from invaudit.runtime.version import __version__
 
 if TYPE_CHECKING:
-    from invaudit import audit, benchmarks, data, inversion, leakage, models, ood, report, similarity, stats
+    from invaudit import audit, benchmarks, data, inversion, leakage, models, ood, records, report, similarity, stats
     from invaudit.data import load
     from invaudit.inversion import invert
     from invaudit.leakage import reconstruct
@@ -40,6 +40,7 @@ __all__ = [
     "nearest",
     "ood",
     "reconstruct",
+    "records",
     "report",
     "similarity",
     "stats",

@@ -9,14 +9,17 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.similarity.checks import flat_images
+    from invaudit.similarity.embedded import Embedded, embed_once
     from invaudit.similarity.registry import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
     from invaudit.similarity.structural import paired_ssim
 
 __all__ = [
     "METRICS",
+    "Embedded",
     "Metric",
     "Neighbours",
+    "embed_once",
     "flat_images",
     "make_metric",
     "nearest",

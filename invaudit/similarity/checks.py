@@ -48,15 +48,15 @@ def checked_images(images: Tensor, *, smallest: int, resize: int | None, device:
     return images
 
 
-def same_shape(images: Tensor, shape: torch.Size, name: str, other: str) -> None:
-    """Refuse images (N, C, H, W) that do not have the shape (C, H, W) of the others.
+def same_shape(shape: torch.Size, expected: torch.Size, name: str, other: str) -> None:
+    """Refuse images whose shape (C, H, W) is not that of the others.
 
     Raises:
         ShapeError: They do not.
     """
-    if images.shape[1:] != shape:
+    if shape != expected:
         raise ShapeError(
-            f"{name} images have shape {tuple(images.shape[1:])}, {other} {tuple(shape)}; "
+            f"{name} images have shape {tuple(shape)}, {other} {tuple(expected)}; "
             "bring both to the same channels and size"
         )
 

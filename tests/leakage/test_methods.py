@@ -9,7 +9,7 @@ from torch.nn import functional
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
 from invaudit.inversion import OBJECTIVES, engine
-from invaudit.leakage import METHODS, Reconstructions, deepinversion, inverted, kkt, reconstruct
+from invaudit.leakage import METHODS, Reconstructions, deepinversion, generator_attack, kkt, reconstruct
 from invaudit.leakage.reconstruction import worst
 from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
 from invaudit.runtime.errors import RunFolderError, SettingError, ShapeError
@@ -291,7 +291,7 @@ def test_the_worst_outcome_of_several_restarts_counts():
 def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monkeypatch):
     runs = []
 
-    class Breaking(inverted.Inverter):
+    class Breaking(generator_attack.Inverter):
         def run(self, given, **options):
             runs.append(given)
             broken = deepcopy(given)
@@ -299,7 +299,7 @@ def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monke
                 broken.head.weight.data.fill_(torch.inf)
             return super().run(broken, **options)
 
-    monkeypatch.setattr(inverted, "Inverter", Breaking)
+    monkeypatch.setattr(generator_attack, "Inverter", Breaking)
     found = run("generator", target)
     assert found.outcome == "diverged"
     assert found.restart.tolist() == [1] * 20

@@ -4,7 +4,7 @@ import pytest
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.runtime.errors import DataError
-from tests.benchmarks.conftest import SMALL
+from tests.conftest import SMALL
 
 
 @pytest.fixture

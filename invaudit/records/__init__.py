@@ -1,0 +1,98 @@
+"""What a run folder holds, typed: rows with a meaning for each column, records of jobs, names, schema versions.
+
+Everything that writes or reads a run folder takes its columns and names from here; nothing here imports torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from invaudit.runtime.lazy import attach
+
+if TYPE_CHECKING:
+    from invaudit.records.columns import Column, Row, read_rows, write_rows
+    from invaudit.records.leakage import (
+        AuditRecord,
+        BlindResult,
+        ControlRow,
+        Ended,
+        LeakageSummaryRow,
+        LimitResult,
+        MembershipResult,
+        MembershipRow,
+        MethodOutcome,
+        MetricRow,
+        PapersCount,
+        PapersCountRow,
+        PoolRecord,
+        TargetDescription,
+        TargetRow,
+        TestResult,
+        TestRow,
+    )
+    from invaudit.records.names import AGGREGATES, Role, Status, scores_key, split_scores_key
+    from invaudit.records.ood import (
+        AttackRow,
+        CalibrationRecord,
+        CalibrationRow,
+        CostRecord,
+        CostRow,
+        DecisionRow,
+        DetectorInfo,
+        DetectorOutcome,
+        ImageSetRecord,
+        OodJobRecord,
+        OodRow,
+        OodSummaryRow,
+        ResistanceRow,
+        SetsRecord,
+        WeightRow,
+    )
+    from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, Kind, schema_of
+
+__all__ = [
+    "AGGREGATES",
+    "LEAKAGE_RUN",
+    "OOD_RUN",
+    "AttackRow",
+    "AuditRecord",
+    "BlindResult",
+    "CalibrationRecord",
+    "CalibrationRow",
+    "Column",
+    "ControlRow",
+    "CostRecord",
+    "CostRow",
+    "DecisionRow",
+    "DetectorInfo",
+    "DetectorOutcome",
+    "Ended",
+    "ImageSetRecord",
+    "Kind",
+    "LeakageSummaryRow",
+    "LimitResult",
+    "MembershipResult",
+    "MembershipRow",
+    "MethodOutcome",
+    "MetricRow",
+    "OodJobRecord",
+    "OodRow",
+    "OodSummaryRow",
+    "PapersCount",
+    "PapersCountRow",
+    "PoolRecord",
+    "ResistanceRow",
+    "Role",
+    "Row",
+    "SetsRecord",
+    "Status",
+    "TargetDescription",
+    "TargetRow",
+    "TestResult",
+    "TestRow",
+    "WeightRow",
+    "read_rows",
+    "schema_of",
+    "scores_key",
+    "split_scores_key",
+    "write_rows",
+]
+__getattr__, __dir__ = attach(__name__)

@@ -1,0 +1,107 @@
+"""Typed rows: what a table of a run holds, each column with its meaning, its unit and which way is better."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import write_text
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the values of a column are.
+
+    Attributes:
+        unit: Unit of the values: ``fraction``, ``s``, ``count``, ``images``, or empty.
+        better: Whether a higher or a lower value is better, where one is.
+    """
+
+    unit: str = ""
+    better: Better | None = None
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether the values are fractions that people read in per cent."""
+        return self.unit == "fraction"
+
+
+Count = Annotated[int | None, Column(unit="count")]
+Fraction = Annotated[float | None, Column(unit="fraction")]
+GoodFraction = Annotated[float | None, Column(unit="fraction", better="higher")]
+BadFraction = Annotated[float | None, Column(unit="fraction", better="lower")]
+Probability = Annotated[float | None, Column(unit="probability")]
+Seconds = Annotated[float | None, Column(unit="s")]
+Text = str | None
+
+R = TypeVar("R", bound="Row")
+
+
+class Row(BaseModel):
+    """Base of all rows and records: frozen, unknown fields refused, a field that is not known is None, never NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """Turn numpy's numbers into Python's, and NaN into None."""
+        if hasattr(value, "item") and not getattr(value, "shape", None):
+            value = value.item()
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    @classmethod
+    def columns(cls) -> dict[str, Column]:
+        """Return what each column holds, by name, in the order of the table."""
+        described = {}
+        for name, field in cls.model_fields.items():
+            metadata = [item for item in field.metadata if isinstance(item, Column)]
+            described[name] = metadata[0] if metadata else Column()
+        return described
+
+
+def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
+    """Write the rows of one kind as a CSV file, atomically; what is not known is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(kind.model_fields)
+    for row in rows:
+        writer.writerow(["" if value is None else value for _, value in row])
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = None) -> list[R]:
+    """Read the rows of a CSV file; none where it is missing or empty. Columns that the kind does not have are left out.
+
+    Args:
+        path: The file.
+        kind: Class of the rows.
+        defaults: Values of columns that an older file does not have.
+
+    Raises:
+        RunFolderError: A cell does not hold what its column should; file, line and column are named.
+    """
+    if not path.is_file():
+        return []
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, cells in enumerate(csv.DictReader(file), start=2):
+            known = {name: cells[name] or None for name in kind.model_fields if name in cells}
+            try:
+                rows.append(kind.model_validate({**(defaults or {}), **known}))
+            except ValidationError as error:
+                problem = error.errors()[0]
+                column = ".".join(map(str, problem["loc"]))
+                raise RunFolderError(
+                    f"{path}, line {number}, column {column}: {problem['msg']} (got {problem['input']!r}); "
+                    "the file is damaged or was made by another version"
+                ) from error
+    return rows

@@ -1,0 +1,52 @@
+"""Names in a run folder that several parts share: files, sets, networks, roles, and keys of stored arrays."""
+
+from typing import Literal
+
+TABLE, SUMMARY, CONFIG, ENVIRONMENT = "table.csv", "summary.csv", "config.yaml", "environment.json"
+RUN_RECORD, CONTROLS_RECORD = "records/run.json", "records/controls.json"
+DETECTORS, METRICS = "detectors.csv", "metrics.csv"
+"""Side files: what each detector of an OOD run is, and which way each metric of a leakage run is better."""
+
+Role = Literal["ours", "library", "user", "statistic"]
+"""Whose a detector is: ours, pytorch-ood's, the user's own; or a statistic of pixels, which sees no network."""
+
+Status = Literal["ok", "skipped", "failed", "not-applicable"]
+"""How a measurement ended."""
+
+OURS = ("full", "joint")
+"""Network and detector that every other row of an OOD table is compared with."""
+PIXELS = "none"
+"""The network of the pixel statistics."""
+UNTRAINED = "random"
+"""The network that is not trained, a control."""
+CONTROL_NETWORKS = (PIXELS, UNTRAINED)
+
+ID_TEST, CALIBRATE = "id-test", "calibrate"
+"""Sets of ID images that are scored beside the OOD sets."""
+CONTROL_SAME, CONTROL_SPLIT = "control-same", "control-split"
+"""OOD sets that are ID images: the same ones again, and one half of them."""
+ATTACK_PREFIX = "attack-"
+"""How sets of images that fresh generators make are named."""
+AGGREGATES: dict[str, tuple[Literal["mean", "worst"], tuple[str, ...]]] = {
+    "mean-near": ("mean", ("near",)),
+    "mean-far": ("mean", ("far",)),
+    "worst-near": ("worst", ("near",)),
+    "worst": ("worst", ("near", "far")),
+}
+"""Rows of a summary over several OOD sets -> mean or worst, and of which groups."""
+
+ATTACK_CONTROL = "attack-control"
+"""The target of a leakage run that is known to leak."""
+
+_SEPARATOR = "::"
+
+
+def scores_key(detector: str, image_set: str) -> str:
+    """Return the name of the array that holds the scores of a detector on a set."""
+    return f"{detector}{_SEPARATOR}{image_set}"
+
+
+def split_scores_key(key: str) -> tuple[str, str]:
+    """Return detector and set of an array's name."""
+    detector, _, image_set = key.rpartition(_SEPARATOR)
+    return detector, image_set

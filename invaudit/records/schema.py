@@ -1,0 +1,47 @@
+"""Kinds of run folders with their schema versions: older ones are read or refused by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from invaudit.records.names import RUN_RECORD
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import read_json
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run folder.
+
+    Attributes:
+        name: As ``records/run.json`` has it.
+        schema: Version that this version of invaudit writes.
+        readable: Versions that it reads.
+    """
+
+    name: str
+    schema: int
+    readable: tuple[int, ...]
+
+
+OOD_RUN = Kind("ood", schema=2, readable=(1, 2))
+LEAKAGE_RUN = Kind("leakage", schema=2, readable=(1, 2))
+
+
+def schema_of(folder: Path, kind: Kind) -> int:
+    """Return the schema version of a run folder; a recorded run without ``records/run.json`` is of version 1.
+
+    Raises:
+        RunFolderError: The folder is of another kind, or of a version that cannot be read.
+    """
+    path = folder / RUN_RECORD
+    record = read_json(path) if path.is_file() else {"schema": 1}
+    name, schema = record.get("kind", kind.name), record.get("schema")
+    if name != kind.name:
+        raise RunFolderError(f"{folder} is the folder of a run of kind {name!r}, expected {kind.name!r}; give that one")
+    if schema not in kind.readable:
+        versions = " and ".join(map(str, kind.readable))
+        raise RunFolderError(
+            f"{folder} is a run of kind {kind.name!r} in schema {schema!r}; this version of invaudit reads {versions}; "
+            "read it with the version that made it, or make it again"
+        )
+    return int(schema)

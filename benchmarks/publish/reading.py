@@ -5,32 +5,39 @@ from pathlib import Path
 
 import pandas as pd
 
-from invaudit.report.records import read_table
+from invaudit.records import LeakageSummaryRow, OodRow, Row, read_rows
 from invaudit.runtime import InputError
 
-SUFFIXES = (".csv", ".csv.gz")
+OLDER_RECORDS = {OodRow: {"id_set": "", "trivial": False}, LeakageSummaryRow: {"status": "ok"}}
+"""Columns that some records do not have, with what is read in their place."""
 
 
-def has_table(folder: Path, name: str) -> bool:
-    """Tell whether a record holds a table, plain or compressed."""
-    return any((folder / f"{name}{suffix}").is_file() for suffix in SUFFIXES)
-
-
-def read_recorded(folder: Path, name: str) -> pd.DataFrame:
+def read_recorded(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
     """Read one table of a record, plain or compressed.
 
     Args:
         folder: The record, for example ``benchmarks/results/ood-mnist``.
-        name: The table without its ending, for example ``"summary"``.
+        name: The table, for example ``"summary.csv"``.
+        kind: Class of its rows.
+
+    Returns:
+        One column for each field of the kind; unknown is NaN or None.
 
     Raises:
         InputError: The record has no such table, or it is empty.
     """
-    for suffix in SUFFIXES:
-        table = read_table(folder / f"{name}{suffix}")
-        if table is not None:
-            return table
-    raise InputError(f"{folder} holds no table {name}.csv or {name}.csv.gz; record the run again with record_run")
+    table = read_if_recorded(folder, name, kind)
+    if table.empty:
+        raise InputError(f"{folder} holds no table {name} or {name}.gz; record the run again with record_run")
+    return table
+
+
+def read_if_recorded(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
+    """Read one table like `read_recorded`; one that is not recorded is empty."""
+    rows = read_rows(folder / name, kind, OLDER_RECORDS.get(kind))
+    table = pd.DataFrame([row.model_dump() for row in rows], columns=list(kind.model_fields))
+    unknown = table.columns[table.isna().all()]
+    return table.astype(dict.fromkeys(unknown, float))
 
 
 def compress(content: bytes) -> bytes:

@@ -10,21 +10,24 @@ found from its run, are removed.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.publish.pages.leakage.record import BY_SEED as LEAKAGE_BY_SEED
-from benchmarks.publish.pages.ood.page import by_seed_table
-from benchmarks.publish.reading import SUFFIXES, compress, read_recorded
-from invaudit.report.ood.run import CONTROLS
+from benchmarks.publish.pages.ood.record import by_seed_table
+from benchmarks.publish.reading import compress
+from invaudit.records.names import CONTROLS_RECORD
 from invaudit.runtime import InputError, write_bytes
 
 LIMIT = 300_000
 UNCHANGED = ("config.yaml", "environment.json")
-OF_EARLIER_RECORDS = (*(f"*{suffix}" for suffix in SUFFIXES), "worst-*.json", "without.json")
-OOD_BY_SEED = ("table", "attacks")
-OOD_TABLE_COLUMNS = ["seed", "network", "detector", "ood_set", "group", "auroc", "fpr95", "status", "reason"]
+OF_EARLIER_RECORDS = ("*.csv", "*.csv.gz", "worst-*.json", "without.json")
+OOD_BY_SEED = ("table.csv", "attacks.csv")
+OOD_TABLE_COLUMNS = [
+    "id_set", "seed", "network", "detector", "ood_set", "group", "trivial", "auroc", "fpr95", "status", "reason",
+]  # fmt: skip
 """Of `table.csv`, the columns that say how well OOD sets are told apart."""
 
 
@@ -34,20 +37,21 @@ def recorded_ood(run: Path) -> dict[str, bytes]:
     Raises:
         InputError: The run is not finished, or one of its controls failed.
     """
-    if not (run / CONTROLS).is_file():
-        raise InputError(f"{run / CONTROLS} is not there: the run is not finished, or one of its controls failed")
+    controls = run / CONTROLS_RECORD
+    if not controls.is_file():
+        raise InputError(f"{controls} is not there: the run is not finished, or one of its controls failed")
     files = {name: (run / name).read_bytes() for name in UNCHANGED}
-    files[CONTROLS.name] = (run / CONTROLS).read_bytes()
+    files[controls.name] = controls.read_bytes()
     by_seed = by_seed_table(run)
     for path in sorted(run.glob("*.csv")):
-        if path.stem in OOD_BY_SEED and path.stem != by_seed:
+        if path.name in OOD_BY_SEED and path.name != by_seed:
             continue
-        table = read_recorded(run, path.stem)
-        if path.stem == "table":
+        table = _read_any(path)
+        if path.name == "table.csv":
             table = table[OOD_TABLE_COLUMNS]
         if "group" in table:
             table = table[table["group"] != "control"]
-        files |= _table_file(path.stem, table, compressed=path.stem == by_seed)
+        files |= _table_file(path.name, table, compressed=path.name == by_seed)
     return files
 
 
@@ -61,15 +65,20 @@ def recorded_leakage(run: Path) -> dict[str, bytes]:
         raise InputError(f"{run / 'audit.json'} is not there: the run is not finished")
     files = {name: (run / name).read_bytes() for name in UNCHANGED}
     for path in sorted(run.glob("*.csv")):
-        files |= _table_file(path.stem, read_recorded(run, path.stem), compressed=path.stem in LEAKAGE_BY_SEED)
+        files |= _table_file(path.name, _read_any(path), compressed=path.name in LEAKAGE_BY_SEED)
     return files
+
+
+def _read_any(path: Path) -> pd.DataFrame:
+    """Read a table of any kind; only an empty cell is a missing value."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def _table_file(name: str, table: pd.DataFrame, *, compressed: bool) -> dict[str, bytes]:
     content = table.to_csv(index=False, float_format="%.5g", lineterminator="\n").encode()
     if compressed or len(content) > LIMIT:
-        return {f"{name}.csv.gz": compress(content)}
-    return {f"{name}.csv": content}
+        return {f"{name}.gz": compress(content)}
+    return {name: content}
 
 
 def recorded(run: Path) -> dict[str, bytes]:
@@ -88,12 +97,12 @@ def recorded(run: Path) -> dict[str, bytes]:
     return files
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the record, or nothing where the run is not good."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("record", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         files = recorded(options.run)
     except InputError as error:

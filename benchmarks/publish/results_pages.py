@@ -4,6 +4,7 @@ python -m benchmarks.publish.results_pages [--results benchmarks/results] [--out
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.publish.pages.index import index
@@ -28,12 +29,12 @@ def pages(results: Path) -> dict[str, str]:
     return texts
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the pages, and remove those whose record is gone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     texts = pages(options.results)
     for name, text in texts.items():
         write_text(options.out / name, text)

@@ -18,6 +18,7 @@ that is no ID image, so the first share says something only where it is well abo
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ def draw(examined: Examined, judgement: Judgement, path: Path) -> None:
     write_figure(mosaic(pixels, examined.titles, examined.columns, captions), path)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Judge the images, write the figure and print the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
@@ -228,7 +229,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--out", type=Path, help="JSON file of the record")
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     settings = load_config(OODBenchmark, str(options.run / "config.yaml"))
     if settings.arch in JUDGES:
         sys.exit(f"the networks of the run are {settings.arch}, as a judge is; judges must be of other kinds")

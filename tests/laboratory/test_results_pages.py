@@ -21,10 +21,8 @@ def test_the_pages_in_the_repository_are_those_that_the_records_give(name):
     assert (ROOT / "docs" / "results" / name).read_text(encoding="utf-8") == TEXTS[name]
 
 
-def test_writing_removes_a_page_whose_record_is_gone(tmp_path, monkeypatch):
+def test_writing_removes_a_page_whose_record_is_gone(tmp_path):
     (tmp_path / "ood-gone.md").touch()
     (tmp_path / "results").mkdir()
-    command = ["results_pages", "--results", str(tmp_path / "results"), "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", command)
-    results_pages.main()
+    results_pages.main(["--results", str(tmp_path / "results"), "--out", str(tmp_path)])
     assert [path.name for path in tmp_path.glob("*.md")] == ["README.md"]

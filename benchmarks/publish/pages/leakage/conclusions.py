@@ -74,7 +74,7 @@ def cautions(record: LeakageRecord) -> Iterator[str]:
         yield OBSERVATIONAL
     yield LIMITS
     yield OTHER_TARGETS
-    if record.papers_count is not None:
+    if not record.papers_count.empty:
         yield (
             "The papers' count is no evidence: where it is as high for controls, of which the network never saw any, "
             "the reconstructions look like the kind of image and not like the members."

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from benchmarks.publish.reading import has_table, read_recorded
+from benchmarks.publish.reading import read_if_recorded, read_recorded
+from invaudit.records import ControlRow, LeakageSummaryRow, MembershipRow, PapersCountRow, TargetRow, TestRow
 
-BY_SEED = ("table", "membership")
+BY_SEED = ("table.csv", "membership.csv")
 """Tables by seed that the page is made from; they are kept compressed."""
 
 
@@ -23,19 +24,19 @@ class LeakageRecord:
     summary: pd.DataFrame
     targets: pd.DataFrame
     controls: pd.DataFrame
-    papers_count: pd.DataFrame | None
+    papers_count: pd.DataFrame
 
     @classmethod
     def read(cls, folder: Path) -> "LeakageRecord":
         """Read a record, plain or compressed."""
         return cls(
             yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
-            read_recorded(folder, "table"),
-            read_recorded(folder, "membership"),
-            read_recorded(folder, "summary"),
-            read_recorded(folder, "targets"),
-            read_recorded(folder, "controls"),
-            read_recorded(folder, "papers_count") if has_table(folder, "papers_count") else None,
+            read_recorded(folder, "table.csv", TestRow),
+            read_recorded(folder, "membership.csv", MembershipRow),
+            read_recorded(folder, "summary.csv", LeakageSummaryRow),
+            read_recorded(folder, "targets.csv", TargetRow),
+            read_recorded(folder, "controls.csv", ControlRow),
+            read_if_recorded(folder, "papers_count.csv", PapersCountRow),
         )
 
     @property

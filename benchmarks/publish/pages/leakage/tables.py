@@ -107,8 +107,6 @@ def _membership_cell(record: LeakageRecord, target: str, score: str) -> str:
 def papers_count_rows(record: LeakageRecord) -> Iterator[Cells]:
     """Give the count of the KKT papers for members and for controls, means over seeds."""
     counts = record.papers_count
-    if counts is None:
-        return
     for (target, method), rows in counts[counts["status"] == "ok"].groupby(["target", "method"], sort=False):
         means = [f"{rows[name].mean():.1f}" for name in ("members", "controls")]
         pool = [span(rows[name], "{:.0f}".format) for name in ("n_members", "n_control")]

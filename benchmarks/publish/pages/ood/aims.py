@@ -10,7 +10,8 @@ from benchmarks.publish.pages.markdown import Cells, percent, points, points_wit
 from benchmarks.publish.pages.ood.summary_rows import baseline_mask, named_difference, our_row
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_recorded
-from invaudit.benchmarks.ood.settings import AGGREGATES, OURS
+from invaudit.records import CalibrationRow, ResistanceRow
+from invaudit.records.names import AGGREGATES, OURS
 from invaudit.report.ood.tables import means_of_all
 
 HEAD = ("aim", "figures", "holds")
@@ -94,7 +95,7 @@ def _upper_bounds(compared: pd.DataFrame, names: str) -> Cells:
 
 def further_aims(folder: Path, summary: pd.DataFrame) -> Iterator[Cells]:
     """Give the aims beside being ahead: false alarms for every ID set, the others where the ID set has some."""
-    calibration = read_recorded(folder, "calibration")
+    calibration = read_recorded(folder, "calibration.csv", CalibrationRow)
     yield "false alarms on held-out images inside the 99.9 % band", *false_alarms_in_band(calibration)
     aims = AIMS.get(calibration["id_set"].iloc[0])
     if aims is None:
@@ -105,7 +106,7 @@ def further_aims(folder: Path, summary: pd.DataFrame) -> Iterator[Cells]:
     for ood_set in aims.apart:
         yield _told_apart(summary, ood_set)
     yield _keeps_accuracy(calibration, aims.accuracy)
-    resistance = read_recorded(folder, "resistance")
+    resistance = read_recorded(folder, "resistance.csv", ResistanceRow)
     for attack, rows in resistance.groupby("attack", sort=False):
         # A diverged attack leaves the mean unknown: one over the other seeds would be another quantity.
         means = means_of_all(rows, ["network"], ["resistance", "accepted"])

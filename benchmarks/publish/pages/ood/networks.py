@@ -9,9 +9,10 @@ from benchmarks.publish.pages.markdown import code, markdown_table, mean_and_sd,
 from benchmarks.publish.pages.ood.aims import false_alarms_in_band
 from benchmarks.publish.pages.ood.summary_rows import OWN_SCORES
 from benchmarks.publish.pages.seeds import paired_difference
-from benchmarks.publish.reading import has_table, read_recorded
-from invaudit.benchmarks.ood.settings import OURS
+from benchmarks.publish.reading import read_if_recorded, read_recorded
 from invaudit.ood import PARTS
+from invaudit.records import CalibrationRow, CostRow, DecisionRow, OodRow, ResistanceRow, WeightRow
+from invaudit.records.names import OURS
 from invaudit.report.ood.tables import means_of_all
 
 PUBLISHED = {
@@ -32,14 +33,15 @@ EFFECTS = {
 
 def networks_section(folder: Path) -> Iterator[str]:
     """Give accuracy, calibration, cost, weights, hard decisions and false alarms of the networks."""
-    calibration = read_recorded(folder, "calibration")
+    calibration = read_recorded(folder, "calibration.csv", CalibrationRow)
     yield "## The networks"
     yield "ID accuracy (garbage counts as an error), calibration error, cost of training on one core:"
-    yield _accuracy_and_cost(calibration, read_recorded(folder, "cost"))
-    if has_table(folder, "weights"):
+    yield _accuracy_and_cost(calibration, read_recorded(folder, "cost.csv", CostRow))
+    weights = read_if_recorded(folder, "weights.csv", WeightRow)
+    if not weights.empty:
         yield "Weights of the parts of `joint`, which synthetic outliers give:"
-        yield _part_weights(read_recorded(folder, "weights"))
-    yield from _hard_decisions(read_recorded(folder, "decisions"))
+        yield _part_weights(weights)
+    yield from _hard_decisions(read_recorded(folder, "decisions.csv", DecisionRow))
     ours = calibration[calibration["network"] == OURS[0]]
     yield (
         f"False alarms of ours at 5 %: on held-out images {mean_and_sd(ours['false_alarms_held_out'])} ("
@@ -97,7 +99,7 @@ def _hard_decisions(decisions: pd.DataFrame) -> Iterator[str]:
 
 def resistance_section(folder: Path) -> Iterator[str]:
     """Give how the networks resist new generators, and how many of the generators' images ours accepts."""
-    resistance = read_recorded(folder, "resistance")
+    resistance = read_recorded(folder, "resistance.csv", ResistanceRow)
     attacks = list(resistance["attack"].unique())
     rows = []
     for network, of_network in resistance.groupby("network", sort=False):
@@ -118,13 +120,13 @@ def resistance_text(rows: pd.DataFrame) -> str:
 
 def known_effects(folder: Path) -> dict[tuple[str, str], str]:
     """Return the pairs of networks, with inversions and without, that a record holds."""
-    networks = set(read_recorded(folder, "calibration")["network"])
+    networks = set(read_recorded(folder, "calibration.csv", CalibrationRow)["network"])
     return {pair: text for pair, text in EFFECTS.items() if networks.issuperset(pair)}
 
 
 def near_by_seed(folder: Path, score: str) -> pd.Series:
     """Return the mean AUROC over the near sets of one of our scores, by network and seed."""
-    table = read_recorded(folder, "table")
+    table = read_recorded(folder, "table.csv", OodRow)
     near = table[(table["group"] == "near") & (table["status"] != "skipped") & (table["detector"] == score)]
     return means_of_all(near, ["network", "seed"], ["auroc"])["auroc"]
 
@@ -132,11 +134,13 @@ def near_by_seed(folder: Path, score: str) -> pd.Series:
 def inversion_section(folder: Path) -> Iterator[str]:
     """Give what inversions add, each figure paired over the seeds."""
     values = {f"near, {score}": near_by_seed(folder, score) for score in OWN_SCORES}
-    resistance = read_recorded(folder, "resistance")
+    resistance = read_recorded(folder, "resistance.csv", ResistanceRow)
     for words, column in (("resistance to", "resistance"), ("accepted of", "accepted")):
         for attack, rows in resistance.groupby("attack", sort=False):
             values[f"{words} `{attack}`"] = rows.set_index(["network", "seed"])[column]
-    values["ID accuracy"] = read_recorded(folder, "calibration").set_index(["network", "seed"])["id_accuracy"]
+    values["ID accuracy"] = read_recorded(folder, "calibration.csv", CalibrationRow).set_index(["network", "seed"])[
+        "id_accuracy"
+    ]
     effects = known_effects(folder)
     rows = []
     for name, by_network in values.items():

@@ -15,6 +15,7 @@ from benchmarks.publish.pages.ood.networks import (
     networks_section,
     resistance_section,
 )
+from benchmarks.publish.pages.ood.record import is_ablation
 from benchmarks.publish.pages.ood.summary_rows import (
     OWN_SCORES,
     baseline_mask,
@@ -26,7 +27,8 @@ from benchmarks.publish.pages.ood.summary_rows import (
 from benchmarks.publish.pages.provenance import provenance
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_recorded
-from invaudit.benchmarks.ood.settings import AGGREGATES
+from invaudit.records import OodSummaryRow
+from invaudit.records.names import AGGREGATES
 
 PACKAGES = ("invaudit", "torch", "pytorch-ood")
 SHOWN_NETWORKS = ("plain", "noise", "full")
@@ -39,19 +41,9 @@ NOTES = {
 """By record."""
 
 
-def is_ablation(folder: Path) -> bool:
-    """Tell whether a run compares networks with inversions and without them, instead of detectors."""
-    return "refilled" in set(read_recorded(folder, "calibration")["network"])
-
-
-def by_seed_table(folder: Path) -> str:
-    """Return which table by seed the page is made from; a record keeps no other."""
-    return "table" if is_ablation(folder) else "attacks"
-
-
 def page(folder: Path) -> str:
     """Return the page of a recorded OOD run in Markdown."""
-    summary = read_recorded(folder, "summary")
+    summary = read_recorded(folder, "summary.csv", OodSummaryRow)
     parts = [
         f"# OOD detection: {folder.name.removeprefix('ood-')}",
         "How to read the tables: [words of the OOD pages](README.md#how-to-read-the-ood-pages).",
@@ -65,7 +57,7 @@ def page(folder: Path) -> str:
 
 def headline(folder: Path) -> str:
     """Return what a recorded OOD run shows, in one line."""
-    summary = read_recorded(folder, "summary")
+    summary = read_recorded(folder, "summary.csv", OodSummaryRow)
     near = our_row(summary, "mean-near")
     text = f"mean-near: ours {percent(float('nan') if near is None else near['auroc'])}"
     networks = TRAINING_TIME if is_ablation(folder) else SHOWN_NETWORKS

@@ -3,17 +3,17 @@
 import pandas as pd
 
 from benchmarks.publish.pages.markdown import percent, points_with_interval
-from invaudit.benchmarks.ood.settings import OURS
+from invaudit.records.names import OURS
 from invaudit.report import is_baseline
 from invaudit.report.printing import DASH, p_text
 
 OWN_SCORES = ("joint", "garbage-logit")
 
 
-def baseline_mask(summary: pd.DataFrame) -> pd.Series:
-    """Tell for each row whether it is somebody else's detector."""
-    keys = zip(summary["network"], summary["detector"], strict=True)
-    return pd.Series([is_baseline(*key) for key in keys], index=summary.index, dtype=bool)
+def baseline_mask(table: pd.DataFrame) -> pd.Series:
+    """Tell for each row of a table with networks and detectors whether it is somebody else's detector."""
+    keys = zip(table["network"], table["detector"], strict=True)
+    return pd.Series([is_baseline(*key) for key in keys], index=table.index, dtype=bool)
 
 
 def our_row(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:

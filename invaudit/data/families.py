@@ -124,9 +124,9 @@ def blobs(images: Tensor, _labels: Tensor, n: int, rng: torch.Generator) -> Tens
 
 def _couple(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw n images, and for each one of another class (where there is none: its mirror image upside down)."""
-    mine = sources(labels, n, rng)
-    partner, alone = partners(labels, mine, rng)
-    return images[mine], torch.where(alone[:, None, None, None], images[mine].flip(2, 3), images[partner])
+    first = sources(labels, n, rng)
+    partner, alone = partners(labels, first, rng)
+    return images[first], torch.where(alone[:, None, None, None], images[first].flip(2, 3), images[partner])
 
 
 def _to_segment(y: Tensor, x: Tensor, start: Tensor, end: Tensor) -> Tensor:

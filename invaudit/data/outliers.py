@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data.shapes import partners, plane, rand, sources
+from invaudit.data.shares import equal_counts
 from invaudit.runtime.errors import SettingError
 
 Shape = tuple[int, ...]
@@ -137,7 +138,7 @@ def noise(n: int, shape: Shape, rng: torch.Generator, *, kinds: Sequence[str] = 
     if unknown := set(kinds) - set(NOISES):
         raise SettingError(f"there is no noise {', '.join(sorted(unknown))}, expected any of: {', '.join(NOISES)}")
     parts = [torch.empty((0, *shape), device=rng.device)]
-    for kind, count in shares_to_counts(n, kinds or tuple(NOISES)).items():
+    for kind, count in equal_counts(n, kinds or tuple(NOISES)).items():
         parts.append(NOISES[kind]((count, *shape), rng))
     return torch.cat(parts)
 
@@ -155,7 +156,7 @@ def derived(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Ten
         (n, C, H, W) float in [0, 1], on the images' device.
     """
     parts = [images[:0]]
-    for kind, count in shares_to_counts(n, tuple(DERIVED)).items():
+    for kind, count in equal_counts(n, tuple(DERIVED)).items():
         parts.append(DERIVED[kind](images, labels, rng, count))
     return torch.cat(parts)
 
@@ -174,14 +175,3 @@ def _shuffled(images: Tensor, grid: int, rng: torch.Generator) -> Tensor:
     back = moved.view(n, grid, grid, channels, down, across).permute(0, 3, 1, 4, 2, 5)
     out[:, :, : grid * down, : grid * across] = back.reshape(n, channels, grid * down, grid * across)
     return out
-
-
-def shares_to_counts(n: int, kinds: Sequence[str]) -> dict[str, int]:
-    """Return how many of n images each kind makes: as many each, the first ones one more. Kinds without any are left out."""
-    whole, extra = divmod(n, len(kinds))
-    counts = {}
-    for position, kind in enumerate(kinds):
-        count = whole + (position < extra)
-        if count:
-            counts[kind] = count
-    return counts

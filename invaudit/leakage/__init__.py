@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.leakage.attribution import attribute, span_score
+    from invaudit.leakage.attribution import attribute
     from invaudit.leakage.blind import BlindBaseline, blind_baseline
     from invaudit.leakage.matches import PoolMatches, best_similarity, papers_count, score_reconstructions, sign_of
     from invaudit.leakage.membership_signals import SIGNALS
@@ -55,7 +55,6 @@ __all__ = [
     "row_status",
     "score_reconstructions",
     "sign_of",
-    "span_score",
     "stratified",
     "train_target",
     "unrelated",

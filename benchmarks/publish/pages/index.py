@@ -46,8 +46,8 @@ def index(results: Path) -> str:
     parts = [
         "# Results",
         "One page for each recorded benchmark, written by `python -m benchmarks.publish.results_pages` from the tables "
-        "in `benchmarks/results/`; no figure is typed by hand. In words: [OOD detection](../ood.md), [leakage](../leakage.md). Which "
-        "choices were made, and on what: [decisions](../decisions).",
+        "in `benchmarks/results/`; no figure is typed by hand. In words: [OOD detection](../ood.md), "
+        "[leakage](../leakage.md). Which choices were made, and on what: [decisions](../decisions).",
         "## OOD detection",
         "AUROC in per cent over the near sets; differences to ours in points, minus where the other is behind.",
         markdown_table(HEAD, _ood_lines(results)),

@@ -95,15 +95,13 @@ def _membership_cell(record: LeakageRecord, target: str, score: str) -> str:
     rows = rows[(rows["target"] == target) & (rows["score"] == score) & (rows["status"] == "ok")]
     if rows.empty:
         return DASH
-    summary = record.summary
-    over_seeds = summary[(summary["target"] == target) & (summary["score"] == score)].iloc[0]
-    auroc = percent(over_seeds["auroc"], decimals=1)
+    auroc = mean_and_sd(rows["auroc"], decimals=1)
     if len(rows) == 1:
         row = rows.iloc[0]
         low, high = (percent(row[name], decimals=1) for name in ("auroc_low", "auroc_high"))
         return f"{auroc} [{low}; {high}], p {p_text(row['p_value'])}"
     low_p = int((rows["p_value"] <= record.alpha).sum())
-    return f"{auroc} ± {percent(over_seeds['auroc_sd'], decimals=1)} ({low_p} of {len(rows)})"
+    return f"{auroc} ({low_p} of {len(rows)})"
 
 
 def papers_count_rows(record: LeakageRecord) -> Iterator[Cells]:

@@ -18,7 +18,8 @@ import torch
 
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, frozen_eval, passes, train
-from invaudit.ood.baselines import BASELINES, Detector, FitInputs, NotApplicableError
+from invaudit.ood.baselines import BASELINES, Detector, FitInputs
+from invaudit.runtime import NotApplicableError
 from invaudit.runtime.environment import describe_environment
 
 LIMIT = 1.5

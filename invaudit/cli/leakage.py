@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, Model, print_json
-from invaudit.cli.printing import print_table, records
+from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
 
 app = App(name="leakage", help="Reconstruct training images, and say whether reconstructions show a leak.")
@@ -121,7 +121,8 @@ def score(
     common.start("precision", "workers")
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
-    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
     from invaudit.runtime import load_config, read_json
 
     settings = load_config(
@@ -144,7 +145,7 @@ def score(
     )
     folder = run_score(settings, common.folder("score"), resume=common.resume)
     if common.json:
-        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, audit.json, neighbours.csv")
     verdict = read_json(folder / "audit.json")["targets"][0]["verdict"]

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from invaudit.data import derived, noise
 from invaudit.data.shares import shares_to_counts
+from invaudit.inversion.pixels import SignDescent, optimise_pixels
 from invaudit.models import Target, autocast, frozen_eval
 from invaudit.ood.recipes import GarbageSettings
 
@@ -23,17 +24,19 @@ def sharpened(target: Target, images: Tensor, steps: int, size: float, precision
         size: Change of every pixel in a step; pixels stay in [0, 1].
         precision: float32, or bfloat16 for autocast.
 
-    Source: projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
-    1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
+    References:
+        Projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
+        1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
     """
+    moved = images.detach().clone().requires_grad_()
     with frozen_eval(target), torch.enable_grad(), autocast(target.device, precision):
-        wanted = target(images)[:, : target.classes].argmax(1)
-        for _ in range(steps):
-            images = images.detach().requires_grad_()
-            loss = functional.cross_entropy(target(images).float(), wanted, reduction="sum")
-            (slope,) = torch.autograd.grad(loss, images)
-            images = (images - size * slope.sign()).clamp(0, 1)
-    return images.detach()
+        labels = target(images)[:, : target.classes].argmax(1)
+
+        def loss(_step: int) -> Tensor:
+            return functional.cross_entropy(target(moved).float(), labels, reduction="sum")
+
+        optimise_pixels(moved, loss, SignDescent(moved, size), range(steps))
+    return moved.detach()
 
 
 class Garbage:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -68,6 +68,13 @@ class Row(BaseModel):
             described[name] = metadata[0] if metadata else Column()
         return described
 
+    @classmethod
+    def is_numeric(cls, name: str) -> bool:
+        """Return whether a column holds numbers; names, words and yes or no are text."""
+        annotation = cls.model_fields[name].annotation
+        kinds = set(get_args(annotation)) or {annotation}
+        return kinds <= {int, float, type(None)}
+
 
 def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
     """Write the rows of one kind as a CSV file, atomically; what is not known is an empty cell."""
@@ -93,9 +100,8 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
     rows = []
     file = io.StringIO(_content(path), newline="")
     for number, cells in enumerate(csv.DictReader(file), start=2):
-        known = {name: cells[name] or None for name in kind.model_fields if name in cells}
         try:
-            rows.append(kind.model_validate({**(defaults or {}), **known}))
+            rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
         except ValidationError as error:
             problem = error.errors()[0]
             column = ".".join(map(str, problem["loc"]))
@@ -106,9 +112,29 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
     return rows
 
 
+def table_file(path: Path) -> Path | None:
+    """Return the file of a table: ``NAME.csv``, else ``NAME.csv.gz`` as records keep it, else None."""
+    for file in (path, path.with_name(f"{path.name}.gz")):
+        if file.is_file():
+            return file
+    return None
+
+
 def _content(path: Path) -> str:
     """Return the text of a table, plain or compressed; empty where there is none."""
-    if path.is_file():
-        return path.read_bytes().decode()
-    compressed = path.with_name(f"{path.name}.gz")
-    return gzip.decompress(compressed.read_bytes()).decode() if compressed.is_file() else ""
+    file = table_file(path)
+    if file is None:
+        return ""
+    content = file.read_bytes()
+    return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
+
+
+def _known(cells: Mapping[str, str | None], kind: type[Row]) -> dict[str, str | None]:
+    """Return the cells of the columns that a kind has; an empty one is left to its default, where there is one."""
+    known: dict[str, str | None] = {}
+    for name, field in kind.model_fields.items():
+        if cells.get(name):
+            known[name] = cells[name]
+        elif name in cells and field.is_required():
+            known[name] = None
+    return known

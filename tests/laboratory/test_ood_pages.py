@@ -14,7 +14,7 @@ SIDES = ("calibration", "cost", "decisions", "resistance")
 
 def copied(finished: Path, to: Path, *names: str) -> Path:
     to.mkdir()
-    for name in ("environment.json", *(f"{name}.csv" for name in (*SIDES, *names))):
+    for name in ("environment.json", *(f"{name}.csv" for name in ("detectors", *SIDES, *names))):
         (to / name).write_bytes((finished / name).read_bytes())
     return to
 
@@ -167,8 +167,8 @@ def test_an_aim_that_is_missed_is_called_so(tmp_path, changes, aim, word):
 )
 def test_the_upper_bounds_are_judged_one_by_one(high, word, end):
     sets = ("mean-near", "worst-near", "mean-far", "worst")
-    base = [{"ood_set": name, "auroc": 0.9, "status": "ok"} for name in sets]
-    rows = [row | {"network": "full", "detector": "joint"} for row in base]
+    base = [{"ood_set": name, "auroc": 0.9, "status": "ok", "is_baseline": True} for name in sets]
+    rows = [row | {"network": "full", "detector": "joint", "is_baseline": False} for row in base]
     theirs = {"network": "noise", "detector": "ASH", "difference": -0.19, "difference_low": -0.3, "p_adjusted": 0.2}
     rows += [row | theirs | {"difference_high": high if row["ood_set"] == "worst" else -0.1} for row in base]
     found = [row for row in aims_of_being_ahead(pd.DataFrame(rows), *COMPARED) if row[0].startswith("upper bound")]
@@ -183,7 +183,7 @@ def test_being_ahead_names_the_best_row_of_each_aggregate_and_counts_those_that_
     rows += [row | {"detector": name, "status": status} for row in base
              for name, status in (("MCM", "not-applicable"), ("DICE", "failed"))]  # fmt: skip
     bounds = {"difference_low": float("nan"), "difference_high": float("nan"), "p_adjusted": float("nan")}
-    first, *_ = aims_of_being_ahead(pd.DataFrame(rows).assign(auroc=0.9, **bounds), *COMPARED)
+    first, *_ = aims_of_being_ahead(pd.DataFrame(rows).assign(auroc=0.9, is_baseline=True, **bounds), *COMPARED)
     assert first[1:] == (
         "mean-near: ASH, `plain`: -1.00; worst-near: KNN, `plain`: +3.00; of 4 rows (detector on a network) "
         "2 ran, 1 not-applicable, 1 failed",

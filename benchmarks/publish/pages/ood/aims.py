@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.publish.pages.markdown import Cells, percent, points, points_with_interval
-from benchmarks.publish.pages.ood.summary_rows import baseline_mask, named_difference, our_row
+from benchmarks.publish.pages.ood.record import means_of_all
+from benchmarks.publish.pages.ood.summary_rows import named_difference, our_row
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_recorded
 from invaudit.records import CalibrationRow, ResistanceRow
 from invaudit.records.names import AGGREGATES, OURS
-from invaudit.report.ood.tables import means_of_all
 
 HEAD = ("aim", "figures", "holds")
 COMPARED = (("plain", "noise"), ("full",))
@@ -52,7 +52,7 @@ def holds(reached: bool, *figures: float) -> str:
 
 def aims_of_being_ahead(summary: pd.DataFrame, *groups: tuple[str, ...]) -> Iterator[Cells]:
     """Give the aims of being ahead of every detector, two rows for each group of networks that was measured."""
-    baselines = summary[baseline_mask(summary)]
+    baselines = summary[summary["is_baseline"]]
     for networks in groups:
         rows = baselines[baselines["network"].isin(networks) & baselines["ood_set"].isin(AGGREGATES)]
         compared = rows[rows["difference"].notna()]

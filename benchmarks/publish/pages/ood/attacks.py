@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.publish.pages.markdown import Cells, code, markdown_table, percent
-from benchmarks.publish.pages.ood.summary_rows import baseline_mask
-from benchmarks.publish.reading import read_recorded
+from benchmarks.publish.pages.ood.record import means_of_all, read_with_baselines
 from invaudit.records import AttackRow
 from invaudit.records.names import OURS
-from invaudit.report.ood.tables import means_of_all
 from invaudit.report.printing import DASH
 from invaudit.runtime import InputError, read_json
 
@@ -22,7 +20,7 @@ COUNTED = ("shown", "all", "accepted", "rejected")
 
 def attacker_section(folder: Path) -> Iterator[str]:
     """Give how many attack images each detector accepts: ours, and the strongest of the others."""
-    attacks = read_recorded(folder, "attacks.csv", AttackRow)
+    attacks = read_with_baselines(folder, "attacks.csv", AttackRow)
     rows = []
     for _, of_network in attacks.groupby("network", sort=False):
         rows += strongest_detectors(of_network)
@@ -37,9 +35,9 @@ def attacker_section(folder: Path) -> Iterator[str]:
 def strongest_detectors(attacks: pd.DataFrame) -> Iterator[Cells]:
     """Give ours, and the three detectors of others that accept the fewest attack images of one network."""
     columns = ["accepted", "passed", "auroc"]
-    means = means_of_all(attacks, ["network", "detector"], columns).dropna()
+    means = means_of_all(attacks, ["network", "detector", "is_baseline"], columns).dropna()
     means = means.reset_index()
-    baselines = means[baseline_mask(means)].sort_values(["accepted", "auroc"], ascending=[True, False])
+    baselines = means[means["is_baseline"]].sort_values(["accepted", "auroc"], ascending=[True, False])
     ours = means[means["detector"] == OURS[1]]
     for _, row in pd.concat([ours, baselines.head(N_STRONGEST)]).iterrows():
         yield code(row["network"]), row["detector"], *(percent(row[name]) for name in columns)

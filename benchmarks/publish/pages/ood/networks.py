@@ -7,13 +7,13 @@ import pandas as pd
 
 from benchmarks.publish.pages.markdown import code, markdown_table, mean_and_sd, percent, points_with_interval
 from benchmarks.publish.pages.ood.aims import false_alarms_in_band
+from benchmarks.publish.pages.ood.record import means_of_all
 from benchmarks.publish.pages.ood.summary_rows import OWN_SCORES
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_if_recorded, read_recorded
 from invaudit.ood import PARTS
 from invaudit.records import CalibrationRow, CostRow, DecisionRow, OodRow, ResistanceRow, WeightRow
 from invaudit.records.names import OURS
-from invaudit.report.ood.tables import means_of_all
 
 PUBLISHED = {
     "mnist": {"fashion-mnist": 0.895, "cifar10": 0.994},

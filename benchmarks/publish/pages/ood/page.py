@@ -15,10 +15,9 @@ from benchmarks.publish.pages.ood.networks import (
     networks_section,
     resistance_section,
 )
-from benchmarks.publish.pages.ood.record import is_ablation
+from benchmarks.publish.pages.ood.record import is_ablation, read_with_baselines
 from benchmarks.publish.pages.ood.summary_rows import (
     OWN_SCORES,
-    baseline_mask,
     best_baseline,
     best_text,
     difference_to_ours,
@@ -26,7 +25,6 @@ from benchmarks.publish.pages.ood.summary_rows import (
 )
 from benchmarks.publish.pages.provenance import provenance
 from benchmarks.publish.pages.seeds import paired_difference
-from benchmarks.publish.reading import read_recorded
 from invaudit.records import OodSummaryRow
 from invaudit.records.names import AGGREGATES
 
@@ -43,7 +41,7 @@ NOTES = {
 
 def page(folder: Path) -> str:
     """Return the page of a recorded OOD run in Markdown."""
-    summary = read_recorded(folder, "summary.csv", OodSummaryRow)
+    summary = read_with_baselines(folder, "summary.csv", OodSummaryRow)
     parts = [
         f"# OOD detection: {folder.name.removeprefix('ood-')}",
         "How to read the tables: [words of the OOD pages](README.md#how-to-read-the-ood-pages).",
@@ -57,7 +55,7 @@ def page(folder: Path) -> str:
 
 def headline(folder: Path) -> str:
     """Return what a recorded OOD run shows, in one line."""
-    summary = read_recorded(folder, "summary.csv", OodSummaryRow)
+    summary = read_with_baselines(folder, "summary.csv", OodSummaryRow)
     near = our_row(summary, "mean-near")
     text = f"mean-near: ours {percent(float('nan') if near is None else near['auroc'])}"
     networks = TRAINING_TIME if is_ablation(folder) else SHOWN_NETWORKS
@@ -143,7 +141,7 @@ def ablation(folder: Path, summary: pd.DataFrame) -> Iterator[str]:
 
 
 def _scores_of_networks(summary: pd.DataFrame) -> Iterator[Cells]:
-    shown = summary[summary["detector"].isin(OWN_SCORES) | baseline_mask(summary)]
+    shown = summary[summary["detector"].isin(OWN_SCORES) | summary["is_baseline"]]
     for (network, detector), rows in shown.groupby(["network", "detector"], sort=False):
         by_set = rows.set_index("ood_set")
         levels = (by_set["auroc"].get(name, float("nan")) for name in ("mean-near", "worst-near", "mean-far"))

@@ -4,16 +4,9 @@ import pandas as pd
 
 from benchmarks.publish.pages.markdown import percent, points_with_interval
 from invaudit.records.names import OURS
-from invaudit.report import is_baseline
 from invaudit.report.printing import DASH, p_text
 
 OWN_SCORES = ("joint", "garbage-logit")
-
-
-def baseline_mask(table: pd.DataFrame) -> pd.Series:
-    """Tell for each row of a table with networks and detectors whether it is somebody else's detector."""
-    keys = zip(table["network"], table["detector"], strict=True)
-    return pd.Series([is_baseline(*key) for key in keys], index=table.index, dtype=bool)
 
 
 def our_row(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:
@@ -26,7 +19,7 @@ def our_row(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:
 def best_baseline(summary: pd.DataFrame, ood_set: str, *networks: str) -> pd.Series | None:
     """Return the baseline with the highest AUROC on some networks, or None if none was measured."""
     rows = summary[(summary["ood_set"] == ood_set) & summary["network"].isin(networks)]
-    rows = rows[baseline_mask(rows) & rows["difference"].notna()]
+    rows = rows[rows["is_baseline"] & rows["difference"].notna()]
     return None if rows.empty else rows.loc[rows["auroc"].idxmax()]
 
 

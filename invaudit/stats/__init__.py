@@ -24,7 +24,7 @@ from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.relabelling import nearest_lists
-from invaudit.stats.verdicts import ALPHA, Verdict, VerdictTest, decide, verdict_test
+from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
 
 __all__ = [
     "ALPHA",
@@ -33,6 +33,7 @@ __all__ = [
     "Estimate",
     "Membership",
     "Observational",
+    "OverallVerdict",
     "Pairs",
     "Ranking",
     "ScoringLimit",
@@ -57,6 +58,7 @@ __all__ = [
     "membership",
     "nearest_lists",
     "null_standard_error",
+    "overall",
     "percentile_interval",
     "ranking",
     "resample_images",

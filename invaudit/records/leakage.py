@@ -21,6 +21,8 @@ Similarity = Annotated[float | None, Column(unit="metric")]
 """A value in the units of its metric."""
 Design = Literal["pairs", "observational"]
 Verdict = Literal["leak", "no-evidence", "inconclusive"]
+Reason = Literal["exploratory", "no-control", "control-invalid", "shift", "underpowered", "attack-failed"]
+"""Why a verdict is ``inconclusive``."""
 
 
 class MetricRow(Row):
@@ -67,7 +69,7 @@ class TestRow(Row):
     """The same after Holm's correction over the declared family of the target."""
     verdict: Verdict | None = None
     """What the test says; None where there is no test."""
-    verdict_reason: Text = None
+    verdict_reason: Reason | None = None
     """Why the verdict is ``inconclusive``."""
     scoring_limit: Count = None
     """Smallest number of distinct reconstructed members that this scoring calls a leak with probability 0.95."""
@@ -139,6 +141,25 @@ class PapersCountRow(Row):
     """Why there is none."""
 
 
+class NeighbourRow(Row):
+    """The nearest images of one reconstruction, over all members and controls: a row of ``neighbours.csv``."""
+
+    reconstruction: int
+    """Position of the reconstruction among those that were given."""
+    label: int
+    """Its class; negative where it has none."""
+    metric: str
+    """Name of the metric."""
+    member: int
+    """Position of the nearest member."""
+    similarity_member: Similarity = None
+    """Its similarity."""
+    control: int
+    """Position of the nearest control."""
+    similarity_control: Similarity = None
+    """Its similarity."""
+
+
 class TargetRow(Row):
     """One audited network: a row of ``targets.csv``."""
 
@@ -179,7 +200,7 @@ class ControlRow(Row):
     """p-value of the relabelling test."""
     verdict: Verdict | None = None
     """What the test says."""
-    verdict_reason: Text = None
+    verdict_reason: Reason | None = None
     """Why the verdict is ``inconclusive``."""
     status: Status
     """How the test ended."""
@@ -316,8 +337,10 @@ class AuditRecord(Row):
 
     schema_version: Literal[2] = 2
     """Version of this record."""
-    target: TargetDescription | None = None
-    """What was audited; None where only its reconstructions were given."""
+    target: TargetDescription
+    """What was audited."""
+    metrics: dict[str, MetricRow] = Field(default_factory=dict)
+    """Metrics that could be computed, by name."""
     methods: dict[str, MethodOutcome] = Field(default_factory=dict)
     """By method."""
     tests: dict[str, dict[str, TestResult]] = Field(default_factory=dict)

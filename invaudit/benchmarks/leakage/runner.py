@@ -12,13 +12,13 @@ from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.data import load, seeded_rng
-from invaudit.leakage.targets import new_target
+from invaudit.leakage import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.loading import model_file
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
-from invaudit.runtime.files import content_hash, write_csv, write_json
+from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -39,23 +39,22 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     Raises:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
-    about = computed_with(settings.device)
+    environment = computed_with(settings.device)
     data = load_data(settings)
     for job in target_jobs(settings):
         if job.target not in settings.released:
             pool, _ = draw_pool(settings, data, job.seed, job.target)
-            channels, height, width = pool.images.shape[1:]
+            channels, height, width = pool.images.images.shape[1:]
             spec = InputSpec(channels, height, width)
-            new_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
+            untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:
+    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **environment) as folder:
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
-        for name, table in make_tables(StoredRun(folder.path, settings)).items():
-            write_csv(folder.path / f"{name}.csv", table)
+        make_tables(StoredRun.read(folder.path, settings)).write(folder.path)
         notice("making the report")
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs))
@@ -68,11 +67,11 @@ def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:
     """Return the hash of each model file and image set of released targets that is there."""
-    found = {}
+    hashes = {}
     for choice in settings.released.values():
         with suppress(MissingDataError):
-            found[choice.model] = content_hash(model_file(choice.model).read_bytes())
+            hashes[choice.model] = content_hash(model_file(choice.model).read_bytes())
         for name in (choice.members, choice.controls, choice.reference):
             with suppress(MissingDataError):
-                found[name] = load(name).hash
-    return found
+                hashes[name] = load(name).hash
+    return hashes

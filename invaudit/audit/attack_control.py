@@ -31,7 +31,7 @@ from invaudit.leakage import (
     train_target,
 )
 from invaudit.models import Target, limit_threads, resolve_device, save_target
-from invaudit.records.names import ATTACK_CONTROL
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, ModelError, ShapeError
 from invaudit.runtime.files import npz_bytes, write_bytes, write_text
@@ -39,8 +39,6 @@ from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Settings
 
-COMMAND = "invaudit leakage attack-control --method METHOD --out FOLDER"
-"""How to make one."""
 RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
 REFERENCE, PAIRS, TARGET = "reference.npz", "pairs.csv", "target.safetensors"
 
@@ -224,5 +222,5 @@ def read_attack_control(folder: Path, settings: AuditSettings, *, seed: int, mos
 
 def _read(folder: Path, name: str) -> ImageSet:
     if not (folder / name).is_file():
-        raise MissingDataError(f"the attack control {folder} holds no {name}; make one with `{COMMAND}`")
+        raise MissingDataError(f"the attack control {folder} holds no {name}; make one with `{ATTACK_CONTROL_COMMAND}`")
     return load(str(folder / name))

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from invaudit.audit.attack_control import COMMAND, AttackControl, read_attack_control
+from invaudit.audit.attack_control import AttackControl, read_attack_control
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
@@ -28,7 +28,7 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
-from invaudit.records.names import ATTACK_CONTROL, METRICS
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, METRICS
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import ShapeError
@@ -103,7 +103,7 @@ class ScoreResult:
 
 NO_ATTACK_CONTROL = (
     "Nothing was found, and without an attack control that says nothing: the same attack has to find the leak of a "
-    f"network that is known to leak. Make one with `{COMMAND}`, and give it as --attack-control FOLDER."
+    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, and give it as --attack-control FOLDER."
 )
 
 

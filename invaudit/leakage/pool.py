@@ -296,8 +296,8 @@ def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int
         )
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        pairs = np.array([[int(row["member"]), int(row["control"])] for row in rows], np.int64).reshape(-1, 2)
+            lines = [(int(line["member"]), int(line["control"])) for line in csv.DictReader(file)]
+        pairs = np.array(lines, np.int64).reshape(-1, 2)
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a CSV file with the columns member and control, positions from 0") from error
     if not len(pairs):
@@ -326,35 +326,39 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
     expected = "expected a CSV file with the columns side (member or control), index (from 0) and group"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [((row["side"], int(row["index"])), row["group"]) for row in csv.DictReader(file)]
+            lines = [(line["side"], int(line["index"]), line["group"]) for line in csv.DictReader(file)]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {expected}") from error
-    if not all(side and group for (side, _), group in rows):
+    if not all(side and group for side, _, group in lines):
         raise DataError(f"{path}: {expected}; a line has no side or no group")
-    wanted = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
-    if sorted(place for place, _ in rows) != sorted(wanted):
+    image_names = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
+    if sorted((side, index) for side, index, _ in lines) != sorted(image_names):
         raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
-    known = dict(rows)
-    mixed = {known[place] for place in wanted[:members]} & {known[place] for place in wanted[members:]}
+    group_of = {(side, index): group for side, index, group in lines}
+    groups = [group_of[image_name] for image_name in image_names]
+    mixed = set(groups[:members]) & set(groups[members:])
     if mixed:
         raise DataError(
             f"{path}: group {min(mixed)!r} holds members and controls ({len(mixed)} such group(s)); leave out the "
             "controls of groups that the target was trained on"
         )
-    number = np.unique([known[place] for place in wanted], return_inverse=True)[1].astype(np.int64)
+    number = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     return number[:members], number[members:]
 
 
 def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:
-    sides = []
-    for column, (name, images) in enumerate((("member", members), ("control", controls))):
-        index = pairs[:, column]
-        if index.min() < 0 or index.max() >= len(images):
-            raise DataError(f"pairs name {name} {index.max()}, expected positions from 0 to {len(images) - 1}")
-        if len(np.unique(index)) < len(index):
-            raise DataError(f"pairs name a {name} twice; each image belongs to one pair")
-        sides.append(images.subset(torch.from_numpy(index)))
-    if not torch.equal(sides[0].labels, sides[1].labels):
-        first = int((sides[0].labels != sides[1].labels).nonzero()[0])
-        raise DataError(f"pair {first} joins images of two classes; pairs must be of one class")
-    return sides[0], sides[1]
+    """Return the members and the controls of pairs, in the order of the pairs."""
+    paired_members = _one_of_each(members, pairs[:, 0], "member")
+    paired_controls = _one_of_each(controls, pairs[:, 1], "control")
+    unlike = paired_members.labels != paired_controls.labels
+    if unlike.any():
+        raise DataError(f"pair {int(unlike.nonzero()[0])} joins images of two classes; pairs must be of one class")
+    return paired_members, paired_controls
+
+
+def _one_of_each(images: ImageSet, positions: NDArray[np.int64], side: str) -> ImageSet:
+    if positions.min() < 0 or positions.max() >= len(images):
+        raise DataError(f"pairs name {side} {positions.max()}, expected positions from 0 to {len(images) - 1}")
+    if len(np.unique(positions)) < len(positions):
+        raise DataError(f"pairs name a {side} twice; each image belongs to one pair")
+    return images.subset(torch.from_numpy(positions))

@@ -37,6 +37,8 @@ AGGREGATES: dict[str, tuple[Literal["mean", "worst"], tuple[str, ...]]] = {
 
 ATTACK_CONTROL = "attack-control"
 """The target of a leakage run that is known to leak."""
+ATTACK_CONTROL_COMMAND = "invaudit leakage attack-control --method METHOD --out FOLDER"
+"""How to make one for reconstructions that somebody else made."""
 
 _SEPARATOR = "::"
 

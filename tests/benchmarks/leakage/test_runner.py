@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from invaudit.audit import target
+from invaudit.audit import AttackControlSettings, make_attack_control, target
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
 from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
@@ -399,3 +399,16 @@ def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path
     status = table.set_index("target")["status"]
     assert (status["mlp"], status["lazy"]) == ("ok", "not-applicable")
     assert "of its 20 members" in table.set_index("target").loc["lazy", "reason"]
+
+
+def test_the_attack_control_of_a_benchmark_can_be_made_by_itself(finished, tmp_path):
+    known = {"recipe": SMALL["attack_control"]["recipe"], "members": 20, "seeds": [3], "device": "cpu"}
+    settings = AttackControlSettings.model_validate({**known, "method": "kkt", "settings": KKT["settings"]})
+    folder = make_attack_control(settings, tmp_path / "control").folder
+    scores = finished / "scores" / "seed-3" / "attack-control"
+    with np.load(folder / "reconstructions.npz") as alone, np.load(scores / "kkt.npz") as benchmark:
+        assert np.array_equal(alone["images"], benchmark["images"])
+        assert np.array_equal(alone["labels"], benchmark["labels"])
+    with np.load(scores / "pool.npz") as pool, np.load(scores / "images.npz") as images:
+        for name, side in (("members", pool["member"]), ("controls", ~pool["member"])):
+            assert np.array_equal(load(f"{folder}/{name}.npz").images.numpy(), images["images"][side])

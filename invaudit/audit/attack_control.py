@@ -114,7 +114,8 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
     """
     data, seed = load_labelled(settings.data), settings.seeds[0]
     pool, _ = coin_pool(data, settings.members, seeded_rng(seed, ATTACK_CONTROL))
-    with limit_threads(1), RunFolder.open(out, settings, resume=resume, inputs=(data.hash,)) as folder:
+    run = RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), kind=ATTACK_CONTROL)
+    with limit_threads(1), run as folder:
         notice("training a network that is known to leak")
         target = train_known_leak(settings, pool)
         reconstructions = None

@@ -14,12 +14,13 @@ from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
-from invaudit.audit.store import scores_folder, store_arrays
+from invaudit.audit.store import array_files, write_array_files
 from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.leakage import BlindBaseline, Embeddings, Pool, make_pool, read_groups, read_pairs, stratified
 from invaudit.models import resolve_device
 from invaudit.records import (
+    LEAKAGE_RUN,
     ControlRow,
     MembershipRow,
     MetricRow,
@@ -145,7 +146,10 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
         InputError: Data that is missing or does not fit; nothing is written then.
     """
     inputs = _load(settings)
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.hashes.values())) as folder:
+    hashes = tuple(inputs.hashes.values())
+    with RunFolder.open(
+        out, settings, kind=LEAKAGE_RUN.name, schema=LEAKAGE_RUN.schema, resume=resume, inputs=hashes
+    ) as folder:
         called = None
         if inputs.control is not None:
             notice("scoring the attack control")
@@ -154,7 +158,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
         rows = _score(settings, inputs, called, folder)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs.hashes))
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs.hashes).model_dump(mode="json"))
     verdicts = [Verdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None]
     return ScoreResult(folder.path, overall(verdicts), rows)
 
@@ -213,8 +217,8 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
         alpha=settings.alpha,
         blind_auroc=control.blind.auroc,
     )
-    arrays = scores_folder(folder.path, seed, ATTACK_CONTROL)
-    store_arrays(audit, control.pool, arrays, images=settings.images == "full")
+    files = array_files(audit, control.pool, images=settings.images == "full")
+    write_array_files(files, folder.path, seed, ATTACK_CONTROL)
     folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
     write_rows(folder.path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, audit.record, verdicts))
     return called_methods(verdicts, [GIVEN])
@@ -242,7 +246,7 @@ def _score(
         exploratory=settings.used_members,
     )
     path = folder.path
-    store_arrays(audit, tested, scores_folder(path, seed, settings.name), images=settings.images == "full")
+    write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
     folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
     write_rows(path / "table.csv", TestRow, rows)

@@ -1,5 +1,6 @@
 """What an audit leaves in a run folder beside its record: arrays, from which every figure can be made again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,27 @@ from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.stats import Pairs
 
 
-def scores_folder(run: Path, seed: int, target: str) -> Path:
-    """Return the folder of the arrays of one target."""
-    return run / "scores" / f"seed-{seed}" / target
-
-
-def store_arrays(audit: TargetAudit, pool: Pool, folder: Path, *, images: bool) -> None:
-    """Write ``pool.npz``, ``membership.npz``, one file for each method and, if images are kept, ``images.npz``.
+def array_files(audit: TargetAudit, pool: Pool, *, images: bool) -> dict[str, bytes]:
+    """Return the arrays of an audit as files by name: of the pool, of membership scores, and of each method.
 
     Args:
         audit: The audit.
         pool: The pool that was tested.
-        folder: From ``scores_folder``.
         images: Whether reconstructions and pool images are kept, with 8 bits.
     """
-    write_bytes(folder / "pool.npz", npz_bytes(pool_arrays(pool)))
-    write_bytes(folder / "membership.npz", npz_bytes(audit.scores))
+    files = {"pool.npz": npz_bytes(pool_arrays(pool)), "membership.npz": npz_bytes(audit.scores)}
     for method, arrays in audit.arrays.items():
         reconstructions = {"images": eight_bits(audit.images[method]).cpu().numpy()} if images else {}
-        write_bytes(folder / f"{method}.npz", npz_bytes(arrays | reconstructions))
+        files[f"{method}.npz"] = npz_bytes(arrays | reconstructions)
     if images:
-        write_bytes(folder / "images.npz", npz_bytes({"images": pool.images.images.cpu().numpy()}))
+        files["images.npz"] = npz_bytes({"images": pool.images.images.cpu().numpy()})
+    return files
+
+
+def write_array_files(files: Mapping[str, bytes], run: Path, seed: int, target: str) -> None:
+    """Write the files of ``array_files`` to ``scores/seed-SEED/TARGET`` of a run folder."""
+    for name, content in files.items():
+        write_bytes(run / "scores" / f"seed-{seed}" / target / name, content)
 
 
 def pool_arrays(pool: Pool) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, print_json
-from invaudit.cli.printing import print_table, records
+from invaudit.cli.printing import print_table
 
 app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
 
@@ -57,7 +57,8 @@ def leakage(
     """
     common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
-    from invaudit.report import leakage_table, read_leakage_run
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
     from invaudit.runtime import load_config
 
     settings = load_config(
@@ -70,17 +71,18 @@ def leakage(
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     if common.json:
-        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
     return 0
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
-    from invaudit.report import read_ood_run, short_table, terminal_table
+    from invaudit.records import read_ood_run
+    from invaudit.report import short_table, terminal_table
 
-    summary = read_ood_run(folder).summary
+    run = read_ood_run(folder)
     if as_json:
-        print_json({"folder": str(folder), "rows": records(short_table(summary))})
+        print_json({"folder": str(folder), "rows": [line.record() for line in short_table(run)]})
     else:
-        print_table(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")
+        print_table(terminal_table(run), f"Results: {folder}/report.html, summary.csv, table.csv")

@@ -133,8 +133,8 @@ def _unknown(request: Request) -> str:
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if Path(request.base).is_dir():
         hint = f"; for the folder write {request.base + '/'!r}"
-    where = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
-    return f"no data set is called {request.base!r}: {where}, and torchvision has none of that name{hint}"
+    file = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
+    return f"no data set is called {request.base!r}: {file}, and torchvision has none of that name{hint}"
 
 
 SOURCES: dict[str, Callable[[Request], ImageSet]] = {

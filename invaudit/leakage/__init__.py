@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.leakage.attribution import attribute, span_score
+    from invaudit.leakage.attribution import attribute
     from invaudit.leakage.blind import BlindBaseline, blind_baseline
     from invaudit.leakage.matches import (
         Embeddings,
@@ -49,7 +49,6 @@ __all__ = [
     "reconstruct",
     "score_reconstructions",
     "sign_of",
-    "span_score",
     "stratified",
     "train_target",
     "unrelated",

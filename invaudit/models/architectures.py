@@ -39,8 +39,9 @@ def cnn(
 ) -> Classifier:
     """Build the papers' classifier: convolution, batch norm, leaky ReLU, dropout, fully connected.
 
-    Source: the family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their
-    size in the first block, so that any side from 8 up works.
+    References:
+        The family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their size
+        in the first block, so that any side from 8 up works.
     """
     blocks: list[nn.Module] = []
     before, side = spec.channels, min(spec.height, spec.width)
@@ -104,12 +105,12 @@ class _Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         passed = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(inputs)))))
         if self.shortcut is not None:
-            kept = self.shortcut(inputs)
+            skipped = self.shortcut(inputs)
         else:
-            kept = functional.pad(
+            skipped = functional.pad(
                 inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding)
             )
-        return functional.relu(passed + kept)
+        return functional.relu(passed + skipped)
 
 
 class _GlobalPool(nn.Module):

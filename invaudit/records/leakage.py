@@ -32,7 +32,7 @@ class MetricRow(Row):
     """Its name in the tables."""
     better: Better
     """Whether a higher or a lower value means more similar."""
-    label: str = ""
+    label: Text = None
     """The metric with its settings, in words."""
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.similarity.checks import flat_images
     from invaudit.similarity.embedded import Embedded, embed_once
     from invaudit.similarity.registry import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
@@ -20,7 +19,6 @@ __all__ = [
     "Metric",
     "Neighbours",
     "embed_once",
-    "flat_images",
     "make_metric",
     "nearest",
     "paired_ssim",

@@ -6,9 +6,6 @@ from torch.nn import functional
 
 from invaudit.runtime.errors import DataError, SettingError, ShapeError
 
-FLAT = 0.02
-"""Standard deviation under which an image is nearly blank."""
-
 
 def checked_images(images: Tensor, *, smallest: int, resize: int | None, device: torch.device) -> Tensor:
     """Return images as the metrics take them.
@@ -59,17 +56,3 @@ def same_shape(shape: torch.Size, expected: torch.Size, name: str, other: str) -
             f"{name} images have shape {tuple(shape)}, {other} {tuple(expected)}; "
             "bring both to the same channels and size"
         )
-
-
-def flat_images(images: Tensor) -> Tensor:
-    """Return which images are nearly blank: standard deviation over all values under 0.02.
-
-    Blank images of like brightness have an SSIM near 1 with each other, so no match between them says anything.
-
-    Args:
-        images: (N, C, H, W) floats in [0, 1].
-
-    Returns:
-        (N,) bool.
-    """
-    return images.double().flatten(1).std(1, correction=0) < FLAT

@@ -124,8 +124,8 @@ def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) 
         part = slice(start, start + size)
         i, j = rows[part], columns[part]
         short = size - len(i)
-        found = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
-        values[part] = found[: len(i)]
+        padded = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
+        values[part] = padded[: len(i)]
     return values
 
 
@@ -215,14 +215,14 @@ class _NearestSearch:
     def _take(self, gallery: Tensor, columns: Tensor | None, highest: Tensor) -> None:
         """Compute and merge pairs of every query with gallery images (columns), those that may be among its k best."""
         rows, places = (highest >= self.similarity[:, -1:]).nonzero(as_tuple=True)
-        found = places if columns is None else columns[rows, places]
-        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, found)
+        positions = places if columns is None else columns[rows, places]
+        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, positions)
         counts = rows.bincount(minlength=len(highest))
         places = self.k + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
         shape = len(counts), self.k + int(counts.max())
         similarities, indices = self.similarity.new_full(shape, -torch.inf), self.index.new_full(shape, -1)
         similarities[:, : self.k], indices[:, : self.k] = self.similarity, self.index
-        similarities[rows, places], indices[rows, places] = similarity, self.seen + found
+        similarities[rows, places], indices[rows, places] = similarity, self.seen + positions
         # By index, then by a sort that keeps that order: of equal similarities the first image comes first.
         indices, order = indices.sort(dim=1)
         similarities, order = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 
 import invaudit
 from invaudit.cli import app
-from invaudit.inversion import engine
-from invaudit.models import training
+from invaudit.models import checkpoints
 
 ROOT = Path(invaudit.__file__).parents[1]
 
@@ -215,7 +214,7 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_pat
     recipe = [word for value in values for word in ("--set", f"recipe.{value}")]
     words = ("ood", "fit", "digits", "--model", guard / "network.safetensors", *recipe)
     assert called(*words, "--out", "whole").returncode == 0
-    killed_after(training, 1)
+    killed_after(checkpoints, 1)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
     assert called(*words, "--out", "again").returncode == 130
     assert not (tmp_path / "again" / "guard.json").exists()
@@ -250,7 +249,7 @@ def test_invert_writes_a_gallery(called, guard, tmp_path):
 def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch, killed_after):
     words = ("invert", "--model", guard / "network.safetensors", "--set", "steps=6", "--set", "eval_every=2")
     assert called(*words, "--out", "whole").returncode == 0
-    killed_after(engine, 1)
+    killed_after(checkpoints, 1)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
     assert called(*words, "--out", "again").returncode == 130
     assert called(*words, "--out", "again", "--resume").returncode == 0

@@ -1,5 +1,7 @@
 """One job: audit one target of one seed, or measure what one pool allows by itself."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,11 +9,11 @@ from invaudit.audit import audit_target, load_released, released_pool
 from invaudit.audit.attempts import failure
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.pools import describe_pool
-from invaudit.audit.store import scores_folder, store_arrays
+from invaudit.audit.store import array_files, write_array_files
 from invaudit.audit.target import describe_sizes, not_audited
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import POOL, LeakageBenchmark, TargetChoice
-from invaudit.data import seeded_rng
+from invaudit.data import ImageSet, seeded_rng
 from invaudit.leakage import BlindBaseline, Pool, train_target
 from invaudit.models import Target, limit_threads, resolve_device
 from invaudit.records import AuditRecord, Ended, PoolRecord, TargetDescription
@@ -57,79 +59,99 @@ def pool_jobs(settings: LeakageBenchmark) -> list[Job]:
     return [Job(seed, "", pool) for seed, pool in pools]
 
 
-def run_job(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
-    """Do one job and write its scores, then its record."""
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What a job gives, for whoever started it to write.
+
+    Attributes:
+        job: The job.
+        record: Record of the job.
+        pool_record: Record of the pool of a released target, which is measured along with it.
+        files: Arrays of the audit, from ``array_files``.
+    """
+
+    job: Job
+    record: AuditRecord | PoolRecord
+    pool_record: PoolRecord | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def store(self, folder: RunFolder) -> None:
+        """Write all of it, the record of the job last: it says that the job is done."""
+        write_array_files(self.files, folder.path, self.job.seed, self.job.target)
+        if self.pool_record is not None:
+            folder.finish(self.job.pool_name, self.pool_record.model_dump())
+        folder.finish(self.job.name, self.record.model_dump())
+
+
+def run_job(settings: LeakageBenchmark, job: Job, work: Path, counts: Sequence[int] = ()) -> JobResult:
+    """Do one job.
+
+    Args:
+        settings: The benchmark.
+        job: The job.
+        work: Folder for the state of searches that were stopped.
+        counts: For a pool, the numbers of reconstructions that the audits on it have.
+    """
     with limit_threads(1):
         if job.target in settings.released:
-            _audit_released(settings, job, folder)
-        elif job.target:
-            _audit_trained(settings, job, folder)
-        else:
-            _measure_pool(settings, job, folder)
+            return _audit_released(settings, job, work)
+        pool, members = draw_pool(settings, load_data(settings), job.seed, job.target or _any_target(settings, job))
+        if job.target:
+            return _audit_trained(settings, job, pool, members, work)
+        return JobResult(job, _describe_pool(settings, job, pool, counts))
 
 
-def _audit_trained(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
+def _any_target(settings: LeakageBenchmark, pool_job: Job) -> str:
+    """Return a target that is audited on a pool: the pool is the same for each of them."""
+    return audits_on(settings, pool_job)[0].target
+
+
+def audits_on(settings: LeakageBenchmark, pool_job: Job) -> list[Job]:
+    """Return the audits on a pool that targets share."""
+    return [job for job in target_jobs(settings) if (job.seed, job.pool) == (pool_job.seed, pool_job.pool)]
+
+
+def n_reconstructions(records: Iterable[AuditRecord]) -> list[int]:
+    """Return the different numbers of reconstructions that audits have."""
+    return sorted({outcome.n for record in records for outcome in record.methods.values() if outcome.n})
+
+
+def _audit_trained(settings: LeakageBenchmark, job: Job, pool: Pool, members: ImageSet, work: Path) -> JobResult:
     """Train a target and audit it; one that does not fit its members is no test of an attack, and its rows say so."""
     choice, rng = settings.choice(job.target), seeded_rng(job.seed, f"target/{job.target}")
-    pool, members = draw_pool(settings, load_data(settings), job.seed, job.target)
     device, description = resolve_device(settings.device), _described(choice)
     try:
         target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
     except ModelError as error:
-        record = not_audited(settings, describe_sizes(pool, description), _ended(error))
-    else:
-        record = _audit(settings, job, pool, target, description, folder)
-    RunFolder(folder).finish(job.name, record.model_dump())
+        return JobResult(job, not_audited(settings, describe_sizes(pool, description), _ended(error)))
+    return _audit(settings, job, pool, target, description, work)
 
 
-def _audit_released(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
+def _audit_released(settings: LeakageBenchmark, job: Job, work: Path) -> JobResult:
     """Audit a target that somebody else trained; without its files its rows are skipped."""
-    choice, run = settings.released[job.target], RunFolder(folder)
-    description, pool_record = f"{choice.arch}, released", PoolRecord()
+    choice = settings.released[job.target]
+    description = f"{choice.arch}, released"
     try:
         pool, blind = released_pool(choice, job.seed)
         target = load_released(choice, pool, settings.device)
-        record = _audit(settings, job, pool, target, description, folder)
-        pool_record = _describe_pool(settings, job, pool, [record], blind)
+        result = _audit(settings, job, pool, target, description, work)
+        counts = n_reconstructions([result.record]) if isinstance(result.record, AuditRecord) else []
+        return replace(result, pool_record=_describe_pool(settings, job, pool, counts, blind))
     except InputError as error:
         unknown = TargetDescription(design="observational", description=description)
-        record = not_audited(settings, unknown, _ended(error))
-    run.finish(job.pool_name, pool_record.model_dump())
-    run.finish(job.name, record.model_dump())
+        return JobResult(job, not_audited(settings, unknown, _ended(error)), PoolRecord())
 
 
-def _measure_pool(settings: LeakageBenchmark, job: Job, folder: Path) -> None:
-    """Measure what a pool allows, for as many reconstructions as the audits on it have."""
-    run = RunFolder(folder)
-    audits = [audit for audit in target_jobs(settings) if (audit.seed, audit.pool) == (job.seed, job.pool)]
-    pool, _ = draw_pool(settings, load_data(settings), job.seed, audits[0].target)
-    records = [run.record(audit.name) for audit in audits]
-    finished = [AuditRecord.model_validate(record) for record in records if record is not None]
-    run.finish(job.name, _describe_pool(settings, job, pool, finished).model_dump())
-
-
-def _audit(
-    settings: LeakageBenchmark, job: Job, pool: Pool, target: Target, description: str, folder: Path
-) -> AuditRecord:
-    audit = audit_target(
-        target,
-        pool,
-        settings,
-        name=job.target,
-        seed=job.seed,
-        description=description,
-        work=folder / "work",
-    )
-    store_arrays(audit, pool, scores_folder(folder, job.seed, job.target), images=settings.images == "full")
-    return audit.record
+def _audit(settings: LeakageBenchmark, job: Job, pool: Pool, target: Target, description: str, work: Path) -> JobResult:
+    audit = audit_target(target, pool, settings, name=job.target, seed=job.seed, description=description, work=work)
+    return JobResult(job, audit.record, files=array_files(audit, pool, images=settings.images == "full"))
 
 
 def _describe_pool(
-    settings: LeakageBenchmark, job: Job, pool: Pool, audits: list[AuditRecord], blind: BlindBaseline | None = None
+    settings: LeakageBenchmark, job: Job, pool: Pool, counts: Sequence[int], blind: BlindBaseline | None = None
 ) -> PoolRecord:
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
-    counts = {outcome.n for record in audits for outcome in record.methods.values() if outcome.n}
     return describe_pool(pool, metrics, counts, settings, seed=job.seed, stage=job.pool_name, blind=blind)
 
 

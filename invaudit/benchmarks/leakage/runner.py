@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_jobs
+from invaudit.benchmarks.leakage.jobs import Job, audits_on, n_reconstructions, pool_jobs, run_job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
@@ -15,6 +15,7 @@ from invaudit.data import load, seeded_rng
 from invaudit.leakage import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.loading import model_file
+from invaudit.records import LEAKAGE_RUN, AuditRecord
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
@@ -49,20 +50,43 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
     workers = workers or os.cpu_count() or 1
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **environment) as folder:
+    hashes = tuple(inputs.values())
+    with RunFolder.open(
+        out,
+        settings,
+        kind=LEAKAGE_RUN.name,
+        schema=LEAKAGE_RUN.schema,
+        resume=resume,
+        inputs=hashes,
+        **environment,
+    ) as folder:
         for jobs in (target_jobs(settings), pool_jobs(settings)):
-            run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
+            run_jobs(_do, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         make_tables(StoredRun.read(folder.path, settings)).write(folder.path)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs))
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs).model_dump(mode="json"))
     return folder.path
 
 
 def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -> dict[str, tuple[Any, ...]]:
-    return {job.name: (settings, job, folder.path) for job in jobs}
+    """Return what each job takes, by the name of its record."""
+    return {job.name: (settings, job, folder.path, _counts(settings, job, folder)) for job in jobs}
+
+
+def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int]:
+    """Return how many reconstructions the audits on a pool have; none for another job."""
+    if job.target:
+        return []
+    records = [folder.record(audit.name) for audit in audits_on(settings, job)]
+    return n_reconstructions(AuditRecord.model_validate(record) for record in records)
+
+
+def _do(settings: LeakageBenchmark, job: Job, folder: Path, counts: list[int]) -> None:
+    """Do one job and write what it gives."""
+    run_job(settings, job, folder / "work", counts).store(RunFolder(folder))
 
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:

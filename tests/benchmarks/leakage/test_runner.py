@@ -222,11 +222,11 @@ def test_targets_of_one_seed_share_their_pool_and_the_attack_control_has_its_own
 def test_interrupted_and_resumed_gives_the_same_bytes(finished, tmp_path, monkeypatch):
     original, done = runner.run_job, []
 
-    def interrupted(settings, job, folder):
+    def interrupted(settings, job, *arguments):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(job)
-        original(settings, job, folder)
+        return original(settings, job, *arguments)
 
     monkeypatch.setattr(runner, "run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):

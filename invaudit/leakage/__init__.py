@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.planted import degraded_copies, unrelated
     from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
+    from invaudit.leakage.run import ReconstructionRun, run_reconstruction
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target, untrained_target
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PairsDraw",
     "Pool",
     "PoolMatches",
+    "ReconstructionRun",
     "Reconstructions",
     "TargetRecipe",
     "attribute",
@@ -47,6 +49,7 @@ __all__ = [
     "read_groups",
     "read_pairs",
     "reconstruct",
+    "run_reconstruction",
     "score_reconstructions",
     "sign_of",
     "stratified",

@@ -1,24 +1,32 @@
 """The whole leakage benchmark: audits in parallel, then tables and the report."""
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from invaudit.benchmarks.leakage.jobs import Job, audits_on, n_reconstructions, pool_jobs, run_job, target_jobs
+from invaudit.benchmarks.leakage.jobs import (
+    Job,
+    JobResult,
+    audits_on,
+    n_reconstructions,
+    pool_jobs,
+    run_job,
+    target_jobs,
+)
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
-from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import untrained_target
 from invaudit.models import InputSpec
+from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
 from invaudit.records import LEAKAGE_RUN, AuditRecord
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
+from invaudit.runtime.executor import Job as RunJob
+from invaudit.runtime.executor import make_executor, run_jobs
 from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.runs import RunFolder
 
@@ -32,7 +40,8 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds.
-        workers: Jobs at a time, one thread each; by default one for each core. The numbers do not depend on it.
+        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
+            where they run on these. The numbers do not depend on it.
 
     Returns:
         The folder.
@@ -49,8 +58,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             spec = InputSpec(channels, height, width)
             untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
-    workers = workers or os.cpu_count() or 1
-    hashes = tuple(inputs.values())
+    devices, hashes = worker_devices(settings.device, workers), tuple(inputs.values())
     with RunFolder.open(
         out,
         settings,
@@ -60,8 +68,10 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         inputs=hashes,
         **environment,
     ) as folder:
+        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         for jobs in (target_jobs(settings), pool_jobs(settings)):
-            run_jobs(_do, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
+            todo = [_run_job(settings, job, folder) for job in jobs]
+            run_jobs(todo, executor, folder, lambda _, result: result.store(folder))
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         make_tables(StoredRun.read(folder.path, settings)).write(folder.path)
@@ -71,9 +81,9 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     return folder.path
 
 
-def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -> dict[str, tuple[Any, ...]]:
-    """Return what each job takes, by the name of its record."""
-    return {job.name: (settings, job, folder.path, _counts(settings, job, folder)) for job in jobs}
+def _run_job(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> RunJob:
+    """Return a job as executors take it; that of a pool needs the records of the audits on it."""
+    return RunJob(job.name, _do, (settings, job, folder.path / "work", _counts(settings, job, folder)))
 
 
 def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int]:
@@ -84,9 +94,8 @@ def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int
     return n_reconstructions(AuditRecord.model_validate(record) for record in records)
 
 
-def _do(settings: LeakageBenchmark, job: Job, folder: Path, counts: list[int]) -> None:
-    """Do one job and write what it gives."""
-    run_job(settings, job, folder / "work", counts).store(RunFolder(folder))
+def _do(settings: LeakageBenchmark, job: Job, work: Path, counts: list[int], *, device: str) -> JobResult:
+    return run_job(settings.model_copy(update={"device": device}), job, work, counts)
 
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:

@@ -82,9 +82,9 @@ def score(
     attack_control: Path | None = None,
     metric: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     images: Literal["none", "full"] | None = None,
-    used_members: Annotated[bool, Parameter(negative="")] = False,
-    drop_duplicates: Annotated[bool, Parameter(negative="")] = False,
-    download: Annotated[bool, Parameter(negative="")] = False,
+    used_members: bool | None = None,
+    drop_duplicates: bool | None = None,
+    download: bool | None = None,
     fail_on: Literal["leak", "inconclusive"] | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -115,12 +115,9 @@ def score(
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
     from invaudit.report import leakage_table
-    from invaudit.runtime import load_config
 
-    settings = load_config(
+    settings = common.settings(
         ScoreSettings,
-        common.config,
-        common.set,
         reconstructions=reconstructions,
         members=members,
         controls=controls,
@@ -130,9 +127,9 @@ def score(
         attack_control=attack_control,
         metrics=dict(map(_metric, metric)) or None,
         images=images,
-        used_members=used_members or None,
-        drop_duplicates=drop_duplicates or None,
-        download=download or None,
+        used_members=used_members,
+        drop_duplicates=drop_duplicates,
+        download=download,
         seeds=common.seeds,
         device=common.device,
     )
@@ -167,16 +164,9 @@ def attack_control(
     """
     common.start("precision", "workers")
     from invaudit.audit import AttackControlSettings, make_attack_control
-    from invaudit.runtime import load_config
 
-    settings = load_config(
-        AttackControlSettings,
-        common.config,
-        common.set,
-        method=method,
-        data=data,
-        seeds=common.seeds,
-        device=common.device,
+    settings = common.settings(
+        AttackControlSettings, method=method, data=data, seeds=common.seeds, device=common.device
     )
     result = make_attack_control(settings, common.folder("attack-control"), resume=common.resume)
     if common.json:

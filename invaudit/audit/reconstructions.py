@@ -1,5 +1,6 @@
 """Score reconstructions that somebody made: nearest members and controls, the test, the report, ``audit.json``."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,16 +254,19 @@ def _score(
     write_rows(path / "membership.csv", MembershipRow, membership_rows(audited, audit.record))
     write_rows(path / "papers_count.csv", PapersCountRow, papers_count_rows(audited, audit.record))
     write_rows(path / METRICS, MetricRow, audit.record.metrics.values())
-    write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings))
+    write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
+    shutil.rmtree(path / "work", ignore_errors=True)
     return rows
 
 
-def _neighbours(inputs: _Inputs, embeddings: Embeddings) -> Iterator[NeighbourRow]:
-    """Yield the nearest member and the nearest control of every reconstruction, over all that were given."""
+def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[NeighbourRow]:
+    """Yield the nearest member and the nearest control of every reconstruction, over all that were given.
+
+    The search may be long, so it keeps its state in ``work``, and goes on from there.
+    """
     for name, metric in inputs.metrics.ready.items():
-        queries = embeddings.by(metric)
-        members = nearest(queries, _Batches(inputs.members), metric, 1)
-        controls = nearest(queries, _Batches(inputs.controls), metric, 1)
+        members = nearest(images, _Batches(inputs.members), metric, 1, records=work / f"{name}-member")
+        controls = nearest(images, _Batches(inputs.controls), metric, 1, records=work / f"{name}-control")
         for position, label in enumerate(inputs.reconstructions.labels.tolist()):
             yield NeighbourRow(
                 reconstruction=position,

@@ -216,13 +216,13 @@ def train_network(
         raise SettingError("the recipe has a share of real outliers and none are given; set garbage.real to 0")
     outliers = cycle = None
     precision = resolve_precision(recipe.training.precision, target.device)
-    own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
+    cycle_rng = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
-        garbage = Garbage(recipe.garbage, target.spec.shape, own, data.quantise, real.images if real else None)
+        garbage = Garbage(recipe.garbage, target.spec.shape, cycle_rng, data.quantise, real.images if real else None)
         draw = _drawing(target, garbage, recipe.garbage, precision)
         outliers = Outliers(draw, recipe.garbage.slots, recipe.garbage.weight)
         steps = recipe.training.steps_per_epoch(len(data))
-        cycle = Cycle(target, recipe, garbage, held_out, own, steps_per_epoch=steps)
+        cycle = Cycle(target, recipe, garbage, held_out, cycle_rng, steps_per_epoch=steps)
     history = train(
         target,
         data,
@@ -230,7 +230,7 @@ def train_network(
         rng,
         precision=precision,
         outliers=outliers,
-        loss=_loss(recipe.loss, target, own) if recipe.loss else None,
+        loss=_loss(recipe.loss, target, cycle_rng) if recipe.loss else None,
         after_step=cycle if recipe.garbage and recipe.garbage.inversions else None,
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,
@@ -249,11 +249,12 @@ def _drawing(
         return garbage.draw
 
     def draw(n: int, images: Tensor, labels: Tensor) -> Tensor:
-        found = garbage.draw(n, images, labels)
-        chosen = torch.linspace(0, n - 1, max(1, round(settings.sharpen_share * n)), device=found.device).round().long()
-        moved = sharpened(target, found[chosen], settings.sharpen, settings.sharpen_size, precision)
-        found[chosen] = garbage.quantise(moved.cpu()).to(found.device).float() / 255
-        return found
+        drawn = garbage.draw(n, images, labels)
+        n_sharpened = max(1, round(settings.sharpen_share * n))
+        chosen = torch.linspace(0, n - 1, n_sharpened, device=drawn.device).round().long()
+        moved = sharpened(target, drawn[chosen], settings.sharpen, settings.sharpen_size, precision)
+        drawn[chosen] = garbage.quantise(moved.cpu()).to(drawn.device).float() / 255
+        return drawn
 
     return draw
 

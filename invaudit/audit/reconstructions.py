@@ -125,7 +125,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data=hashes))
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=hashes).model_dump(mode="json"))
     return folder.path
 
 

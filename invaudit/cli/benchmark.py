@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, print_json
-from invaudit.cli.printing import print_table, records
+from invaudit.cli.printing import print_table
 
 app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
 
@@ -15,7 +15,7 @@ app = App(name="benchmark", help="Run a whole benchmark and make its tables and 
 @app.command
 def ood(
     *,
-    detector: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    detector: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Compare the garbage-class detector with every detector of pytorch-ood.
@@ -28,19 +28,17 @@ def ood(
     common.start()
     from invaudit.benchmarks.ood import OODBenchmark, run
     from invaudit.benchmarks.ood.runner import describe_failures
-    from invaudit.runtime import load_config
 
-    overrides = (*common.set, *((f"training.precision={common.precision}",) if common.precision else ()))
-    settings = load_config(
+    settings = common.settings(
         OODBenchmark,
-        common.config or "ood/digits",
-        overrides,
+        "ood/digits",
+        precision_key="training.precision",
         seeds=common.seeds,
         device=common.device,
-        detectors=detector or None,
+        detectors=detector,
     )
     finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
-    _show(finished.folder, as_json=common.json)
+    _print_ood(finished.folder, as_json=common.json)
     if finished.failures:
         print(describe_failures(finished.failures), file=sys.stderr)
     return 0
@@ -49,7 +47,7 @@ def ood(
 @app.command
 def leakage(
     *,
-    download: Annotated[bool, Parameter(negative="")] = False,
+    download: bool | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Reconstruct training images from networks that know them by heart, and say which of them leak.
@@ -61,30 +59,31 @@ def leakage(
     """
     common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
-    from invaudit.report import leakage_table, read_leakage_run
-    from invaudit.runtime import load_config
 
-    settings = load_config(
-        LeakageBenchmark,
-        common.config or "leakage/digits",
-        common.set,
-        seeds=common.seeds,
-        device=common.device,
-        download=download or None,
+    settings = common.settings(
+        LeakageBenchmark, "leakage/digits", seeds=common.seeds, device=common.device, download=download
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
-    if common.json:
-        print_json({"folder": str(folder), "rows": records(read_leakage_run(folder).table)})
-    else:
-        print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+    _print_leakage(folder, as_json=common.json)
     return 0
 
 
-def _show(folder: Path, *, as_json: bool) -> None:
-    from invaudit.report import read_ood_run, short_table, terminal_table
+def _print_leakage(folder: Path, *, as_json: bool) -> None:
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
 
-    summary = read_ood_run(folder).summary
     if as_json:
-        print_json({"folder": str(folder), "rows": records(short_table(summary))})
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
-        print_table(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")
+        print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+
+
+def _print_ood(folder: Path, *, as_json: bool) -> None:
+    from invaudit.records import read_ood_run
+    from invaudit.report import short_table, terminal_table
+
+    run = read_ood_run(folder)
+    if as_json:
+        print_json({"folder": str(folder), "rows": [line.record() for line in short_table(run)]})
+    else:
+        print_table(terminal_table(run), f"Results: {folder}/report.html, summary.csv, table.csv")

@@ -72,7 +72,7 @@ def label_tensor(values: NDArray[Any], count: int, source: str) -> Tensor:
         got = f"{source} has shape {values.shape} and type {values.dtype}"
         raise DataError(f"{got}, expected (N,) or (N, 1) whole numbers: one class for each image")
     if len(flat) != count:
-        raise DataError(f"{source} holds {len(flat)} labels for {count} images, expected one for each; mend the file")
+        raise DataError(f"{source} holds {len(flat)} labels for {count} images, expected one for each; fix the file")
     return torch.from_numpy(flat.astype(np.int64))
 
 
@@ -93,10 +93,7 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
         raise MissingDataError(f"there is no file {path}; check the path, or set INVAUDIT_DATA and give a name")
     try:
         with zipfile.ZipFile(path) as archive:
-            keys = {member[:-4] for member in archive.namelist() if member.endswith(".npy")}
-            split = choose_split({_split_of(key) for key in keys} - {None}, split, str(path))
-            prefix = "" if split == _ONLY and "images" in keys else f"{split}_"
-            wanted = [key for key in (f"{prefix}images", f"{prefix}labels") if key in keys]
+            wanted = _keys_of_split(archive, split, path)
             _check_sizes(archive, wanted, path)
             arrays = [_read(archive, key) for key in wanted]
     except _DAMAGE as error:
@@ -109,23 +106,38 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
     return ImageSet(name, images, label_tensor(arrays[1], len(images), f"{wanted[1]} of {path}"))
 
 
+def _keys_of_split(archive: zipfile.ZipFile, split: str | None, path: Path) -> list[str]:
+    """Return the keys of images and, where there are some, labels of a split."""
+    keys = {member[:-4] for member in archive.namelist() if member.endswith(".npy")}
+    split = choose_split(set(map(_split_of, keys)) - {None}, split, str(path))
+    prefix = "" if split == _ONLY and "images" in keys else f"{split}_"
+    return list(filter(keys.__contains__, (f"{prefix}images", f"{prefix}labels")))
+
+
 def choose_split(splits: set[str | None] | set[str], split: str | None, source: str) -> str:
     """Return the split that is asked for, or ``test``, or the only one there is.
 
     Raises:
         DataError: There is no such split, or several and none is ``test``.
     """
-    there = sorted(str(name) for name in splits)
-    if not there:
+    names = sorted(map(str, splits))
+    if not names:
         raise DataError(
             f"{source} holds no images, expected arrays SPLIT_images and SPLIT_labels, or images and labels"
         )
     if split is None:
-        split = "test" if "test" in there else there[0] if len(there) == 1 else ""
-    if split not in there:
+        split = _default_split(names)
+    if split not in names:
         got = f"has no split {split!r}" if split else "has several splits and none is called 'test'"
-        raise DataError(f"{source} {got}, expected one of: {', '.join(there)}; write :SPLIT after the name")
+        raise DataError(f"{source} {got}, expected one of: {', '.join(names)}; write :SPLIT after the name")
     return split
+
+
+def _default_split(names: list[str]) -> str:
+    """Return ``test`` where there is one, else the only split; empty where there are several others."""
+    if "test" in names:
+        return "test"
+    return names[0] if len(names) == 1 else ""
 
 
 def _split_of(key: str) -> str | None:

@@ -94,12 +94,12 @@ def digits_benchmark(seed: int) -> Benchmark:
     """
     whole = digits().transformed(TRANSFORM)
     held_out = tuple(sorted((3 * seed + i) % 10 for i in range(3)))
-    kept = [digit for digit in range(10) if digit not in held_out]
-    is_kept = torch.isin(whole.labels, torch.tensor(kept))
-    known = whole.subset(is_kept)
-    known = replace(known, labels=torch.searchsorted(torch.tensor(kept), known.labels))
+    known_digits = torch.tensor(sorted(set(range(10)) - set(held_out)))
+    is_known = torch.isin(whole.labels, known_digits)
+    known = whole.subset(is_known)
+    known = replace(known, labels=torch.searchsorted(known_digits, known.labels))
     ood = {
-        "held-out-digits": whole.subset(~is_kept).images,
+        "held-out-digits": whole.subset(~is_known).images,
         "letters": letters(_COUNT, seeded_rng(seed, "data/letters")),
         "photos": photos(_COUNT, seeded_rng(seed, "data/photos")),
     }
@@ -139,7 +139,7 @@ def photos(n: int, rng: torch.Generator) -> Tensor:
     """Cut square windows with something in them out of scikit-learn's two photographs.
 
     Args:
-        n: Number of windows; of four times as many, drawn at random places, those with the largest variance are kept.
+        n: Number of windows; of four times as many, drawn at random places, those with the largest variance stay.
         rng: Generator of the draws.
 
     Returns:
@@ -156,8 +156,8 @@ def photos(n: int, rng: torch.Generator) -> Tensor:
         windows.append(photo[top : top + _PHOTO_WINDOW, left : left + _PHOTO_WINDOW])
     images = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).contiguous()
     # Most places are sky or blurred background, and flat.
-    kept = torch.from_numpy(variance(images)).topk(n).indices
-    return images[kept.sort().values]
+    liveliest = torch.from_numpy(variance(images)).topk(n).indices
+    return images[liveliest.sort().values]
 
 
 def _letter(letter: str, font: str, box: list[float]) -> NDArray[np.float64]:

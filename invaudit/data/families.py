@@ -17,9 +17,9 @@ Family = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]
 
 def class_mix(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
     """Average two images of different classes, 35 to 65 % of each."""
-    mine, other = _couple(images, labels, n, rng)
+    first, second = _couple(images, labels, n, rng)
     share = between(0.35, 0.65, (n, 1, 1, 1), rng, images)
-    return share * mine + (1 - share) * other
+    return share * first + (1 - share) * second
 
 
 def outline(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
@@ -35,12 +35,12 @@ def strokes(images: Tensor, _labels: Tensor, n: int, rng: torch.Generator) -> Te
     present = torch.arange(4, device=images.device)[:, None] < 2 + (3 * rand((n,), rng, images)).long()
     thickness = between(0.07, 0.2, (n, 1, 1), rng, images)
     distance = torch.full((n, *images.shape[2:]), math.inf, device=images.device)
-    for (start, bend, end), shown in zip(corners, present, strict=True):
+    for (start, bend, end), is_drawn in zip(corners, present, strict=True):
         before = start
         for t in torch.linspace(0, 1, 11)[1:].tolist():
             point = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
             nearer = distance.minimum(_to_segment(y, x, before, point))
-            distance = torch.where(shown[:, None, None], nearer, distance)
+            distance = torch.where(is_drawn[:, None, None], nearer, distance)
             before = point
     return paint(_soft(thickness - distance, images), images, rng)
 
@@ -94,8 +94,8 @@ def warps(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tenso
 
 def overlays(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
     """Lay two images of different classes over each other: the brighter value wins."""
-    mine, other = _couple(images, labels, n, rng)
-    return mine.maximum(other)
+    first, second = _couple(images, labels, n, rng)
+    return first.maximum(second)
 
 
 def zoom_crops(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
@@ -124,9 +124,9 @@ def blobs(images: Tensor, _labels: Tensor, n: int, rng: torch.Generator) -> Tens
 
 def _couple(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw n images, and for each one of another class (where there is none: its mirror image upside down)."""
-    mine = sources(labels, n, rng)
-    partner, alone = partners(labels, mine, rng)
-    return images[mine], torch.where(alone[:, None, None, None], images[mine].flip(2, 3), images[partner])
+    first = sources(labels, n, rng)
+    partner, alone = partners(labels, first, rng)
+    return images[first], torch.where(alone[:, None, None, None], images[first].flip(2, 3), images[partner])
 
 
 def _to_segment(y: Tensor, x: Tensor, start: Tensor, end: Tensor) -> Tensor:

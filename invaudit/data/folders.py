@@ -52,9 +52,7 @@ def read_folder(folder: Path, name: str) -> ImageSet:
 
 
 def _files(folder: Path) -> tuple[list[Path], list[int]]:
-    flat = _images_in(folder)
-    shown = [sub for sub in sorted(folder.iterdir()) if sub.is_dir() and not sub.name.startswith(".")]
-    classes = [inside for sub in shown if (inside := _images_in(sub))]
+    flat, classes = _images_in(folder), _class_folders(folder)
     if flat and classes:
         got = f"{folder} holds images ({flat[0].name}) and folders with images ({classes[0][0].parent.name}/)"
         raise DataError(f"{got}, expected one or the other; move the loose images into a class folder")
@@ -62,13 +60,29 @@ def _files(folder: Path) -> tuple[list[Path], list[int]]:
         raise DataError(f"{folder} holds no images, expected files ending in {', '.join(SUFFIXES)}, or class folders")
     if flat:
         return flat, [-1] * len(flat)
-    pairs = [(file, label) for label, inside in enumerate(classes) for file in inside]
-    return [file for file, _ in pairs], [label for _, label in pairs]
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, images in enumerate(classes):
+        files += images
+        labels += [label] * len(images)
+    return files, labels
+
+
+def _class_folders(folder: Path) -> list[list[Path]]:
+    """Return the images of each folder inside that holds some, in the order of the folders' names."""
+    classes = []
+    for inside in sorted(folder.iterdir()):
+        if inside.is_dir() and not inside.name.startswith("."):
+            classes.append(_images_in(inside))
+    return list(filter(None, classes))
 
 
 def _images_in(folder: Path) -> list[Path]:
-    found = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    return sorted(file for file in found if file.is_file())
+    return sorted(filter(_is_image, folder.iterdir()))
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _survey(files: list[Path]) -> tuple[tuple[int, int], bool]:

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data.shapes import partners, plane, rand, sources
+from invaudit.data.shares import equal_counts
 from invaudit.runtime.errors import SettingError
 
 Shape = tuple[int, ...]
-T = TypeVar("T")
 
 _GRIDS = (2, 4, 7, 8)
 
@@ -97,13 +97,13 @@ def cut_join(images: Tensor, labels: Tensor, rng: torch.Generator, n: int | None
     """
     place = sources(labels, n, rng)
     partner, alone = partners(labels, place, rng)
-    mine = images[place]
-    other = torch.where(alone[:, None, None, None], 1 - mine, images[partner])
-    draws = rand((2, len(mine), 1, 1), rng, images)
+    first = images[place]
+    second = torch.where(alone[:, None, None, None], 1 - first, images[partner])
+    draws = rand((2, len(first), 1, 1), rng, images)
     angle, offset = 2 * math.pi * draws[0], 0.5 * (draws[1] - 0.5)
-    y, x = plane(mine)
+    y, x = plane(first)
     side = (angle.cos() * x + angle.sin() * y > offset)[:, None]
-    return torch.where(side, mine, other)
+    return torch.where(side, first, second)
 
 
 def inverted(images: Tensor, labels: Tensor, rng: torch.Generator, n: int | None = None) -> Tensor:
@@ -137,16 +137,10 @@ def noise(n: int, shape: Shape, rng: torch.Generator, *, kinds: Sequence[str] = 
     """
     if unknown := set(kinds) - set(NOISES):
         raise SettingError(f"there is no noise {', '.join(sorted(unknown))}, expected any of: {', '.join(NOISES)}")
-    none = torch.empty((0, *shape), device=rng.device)
-    return torch.cat(
-        [
-            none,
-            *(
-                make((count, *shape), rng)
-                for make, count in _shares({kind: NOISES[kind] for kind in kinds or NOISES}, n)
-            ),
-        ]
-    )
+    parts = [torch.empty((0, *shape), device=rng.device)]
+    for kind, count in equal_counts(n, kinds or tuple(NOISES)).items():
+        parts.append(NOISES[kind]((count, *shape), rng))
+    return torch.cat(parts)
 
 
 def derived(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Tensor:
@@ -161,7 +155,10 @@ def derived(images: Tensor, labels: Tensor, n: int, rng: torch.Generator) -> Ten
     Returns:
         (n, C, H, W) float in [0, 1], on the images' device.
     """
-    return torch.cat([images[:0], *(make(images, labels, rng, count) for make, count in _shares(DERIVED, n))])
+    parts = [images[:0]]
+    for kind, count in equal_counts(n, tuple(DERIVED)).items():
+        parts.append(DERIVED[kind](images, labels, rng, count))
+    return torch.cat(parts)
 
 
 def _shuffled(images: Tensor, grid: int, rng: torch.Generator) -> Tensor:
@@ -178,8 +175,3 @@ def _shuffled(images: Tensor, grid: int, rng: torch.Generator) -> Tensor:
     back = moved.view(n, grid, grid, channels, down, across).permute(0, 3, 1, 4, 2, 5)
     out[:, :, : grid * down, : grid * across] = back.reshape(n, channels, grid * down, grid * across)
     return out
-
-
-def _shares(kinds: dict[str, T], n: int) -> list[tuple[T, int]]:
-    counts = [n // len(kinds) + (i < n % len(kinds)) for i in range(len(kinds))]
-    return [(kind, count) for kind, count in zip(kinds.values(), counts, strict=True) if count]

@@ -6,7 +6,8 @@ from torch import Tensor
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey image.
 
-Source: ITU-R BT.601.
+References:
+    ITU-R BT.601.
 """
 
 

@@ -56,6 +56,11 @@ def load(text: str, *, root: Path | None = None, download: bool = False) -> Imag
     Raises:
         MissingDataError: There is no such name, file or folder.
         DataError: The text or what it names is malformed, or the slice reaches past the end.
+
+    Example:
+        >>> images = load("digits@0:200")
+        >>> images.images.shape, images.labels[:5].tolist()
+        (torch.Size([200, 1, 8, 8]), [0, 1, 2, 3, 4])
     """
     base, split, cut = _parsed(text)
     variable = os.environ.get("INVAUDIT_DATA")
@@ -133,8 +138,8 @@ def _unknown(request: Request) -> str:
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if Path(request.base).is_dir():
         hint = f"; for the folder write {request.base + '/'!r}"
-    where = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
-    return f"no data set is called {request.base!r}: {where}, and torchvision has none of that name{hint}"
+    file = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
+    return f"no data set is called {request.base!r}: {file}, and torchvision has none of that name{hint}"
 
 
 SOURCES: dict[str, Callable[[Request], ImageSet]] = {

@@ -112,13 +112,14 @@ def image_hashes(images: ImageSet) -> list[bytes]:
 def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> dict[str, int]:
     if set(sizes) != names:
         raise SettingError(f"sizes are given for {', '.join(sorted(sizes))}, expected {', '.join(sorted(names))}")
-    ends: list[float] = [0.0]
-    for size in sizes.values():
-        ends.append(ends[-1] + (size if isinstance(size, int) else size * total))
-    # Rounding the running ends, not each share, lets shares that add up to 1 use every image.
-    edges = [round(end) for end in ends]
-    counts = {name: after - before for name, before, after in zip(sizes, edges, edges[1:], strict=False)}
-    if min(counts.values()) < 1 or edges[-1] > total:
+    counts: dict[str, int] = {}
+    end = 0.0
+    for name, size in sizes.items():
+        before = round(end)
+        end += size if isinstance(size, int) else size * total
+        # Rounding the running ends, not each share, lets shares that add up to 1 use every image.
+        counts[name] = round(end) - before
+    if min(counts.values()) < 1 or round(end) > total:
         raise SettingError(
             f"sizes give {counts} of {total} images, expected at least 1 each and no more than there are"
         )
@@ -128,7 +129,10 @@ def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> di
 def _groups(digests: list[bytes]) -> Tensor:
     """Return for each image the index of its first copy."""
     first: dict[bytes, int] = {}
-    return torch.tensor([first.setdefault(digest, index) for index, digest in enumerate(digests)])
+    groups = []
+    for index, digest in enumerate(digests):
+        groups.append(first.setdefault(digest, index))
+    return torch.tensor(groups)
 
 
 def _stratified_order(labels: Tensor, groups: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:

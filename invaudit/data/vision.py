@@ -73,7 +73,7 @@ def read_torchvision(name: str, split: str | None, root: Path, *, download: bool
     maker = getattr(import_torchvision().datasets, kind)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            found = maker(str(root), download=download, **splits[split])
+            dataset = maker(str(root), download=download, **splits[split])
     except (RuntimeError, OSError, ValueError, TypeError, EOFError, AssertionError) as error:
         reason = str(error).strip()
         if not (download or isinstance(error, FileNotFoundError) or "not found" in reason):
@@ -83,7 +83,8 @@ def read_torchvision(name: str, split: str | None, root: Path, *, download: bool
             f"data set {name!r} is not there: looked for {root / name}.npz and torchvision's {kind} under {root} "
             f"({reason}); {remedy}"
         ) from error
-    values, labels = np.asarray(found.data), np.asarray(found.targets if hasattr(found, "targets") else found.labels)
+    values = np.asarray(dataset.data)
+    labels = np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels)
     images = image_tensor(values, f"torchvision's {kind}")
     return ImageSet(name, images, label_tensor(labels, len(images), f"torchvision's {kind}"))
 

@@ -1,4 +1,4 @@
-"""Conditions: what tells the generator which output is wanted."""
+"""Conditions: what tells a generator which output is wanted."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from invaudit.runtime.errors import SettingError, ShapeError
 
 @dataclass(frozen=True)
 class Mode:
-    """What a generator is shown: a vector (soft, or one-hot for the label alone), a matrix, or both."""
+    """What a generator sees of a condition: a vector (soft, or one-hot for the label alone), a matrix, or both."""
 
     vector: bool
     soft: bool
@@ -31,13 +31,13 @@ MODES = {
 
 @dataclass(frozen=True)
 class Condition:
-    """N wanted outputs and what the generator is shown of them.
+    """N wanted outputs and what the generator sees of them.
 
     Attributes:
         labels: (N,) int64, the wanted class: where ``wanted`` is largest.
         wanted: (N, n) float32, a distribution over the classes.
-        vector: (N, n) float32, or None where the mode shows none.
-        matrix: (N, 1, n, n) float32 of 0 and 1, or None where the mode shows none.
+        vector: (N, n) float32, or None where the mode has none.
+        matrix: (N, 1, n, n) float32 of 0 and 1, or None where the mode has none.
     """
 
     labels: Tensor
@@ -50,7 +50,7 @@ class Condition:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Condition":
-        """Return the same on a device, without waiting for it."""
+        """Return the conditions on a device, without waiting for it."""
         return self._each(lambda value: move(value, device))
 
     def select(self, index: slice) -> "Condition":
@@ -82,22 +82,23 @@ def sample_condition(
     Raises:
         SettingError: Unknown mode, a label outside its range, or T <= 0.
 
-    Source: arXiv 2407.18002 (vector), arXiv 2411.17777 (matrix). Where a mode is not soft, the output wanted is
-    one-hot: a generator that is shown the label alone cannot know more.
+    References:
+        arXiv 2407.18002 (vector), arXiv 2411.17777 (matrix). Where a mode is not soft, the output wanted is one-hot: a
+        generator that is shown the label alone cannot know more.
     """
-    known = _mode(mode)
+    known_mode = _mode(mode)
     if temperature <= 0:
         raise SettingError(f"temperature is {temperature:g}, expected more than 0")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise SettingError(f"labels from {int(labels.min())} to {int(labels.max())}, expected 0 to {classes - 1}")
-    if hot or not known.soft:
-        return _condition(functional.one_hot(labels, classes).float(), labels, known)
+    if hot or not known_mode.soft:
+        return _condition(functional.one_hot(labels, classes).float(), labels, known_mode)
     values = torch.randn((len(labels), classes), generator=rng)
     rows, largest = torch.arange(len(labels)), values.argmax(1)
     at_label, at_largest = values[rows, labels], values[rows, largest]
     values[rows, largest] = at_label
     values[rows, labels] = at_largest
-    return _condition((values / temperature).softmax(1), labels, known)
+    return _condition((values / temperature).softmax(1), labels, known_mode)
 
 
 def condition_from(wanted: Tensor, mode: str = "vector-matrix") -> Condition:
@@ -105,22 +106,22 @@ def condition_from(wanted: Tensor, mode: str = "vector-matrix") -> Condition:
 
     Args:
         wanted: (N, n) float, rows >= 0 that sum to 1.
-        mode: A key of ``MODES``; one without a soft vector takes one-hot rows alone.
+        mode: A key of ``MODES``; a mode without a soft vector takes only one-hot rows.
 
     Raises:
         ShapeError: ``wanted`` is not a matrix.
         SettingError: A row is not a distribution, or the mode cannot show it.
     """
-    known = _mode(mode)
+    known_mode = _mode(mode)
     if wanted.ndim != 2:
         raise ShapeError(f"wanted has shape {tuple(wanted.shape)}, expected (N, classes)")
     wanted = wanted.float()
     if bool((wanted < 0).any()) or not torch.allclose(wanted.sum(1), torch.ones(len(wanted)), atol=1e-4):
         raise SettingError("wanted holds a row that is not a distribution: entries >= 0 that sum to 1")
     labels = wanted.argmax(1)
-    if not known.soft and not torch.equal(wanted, functional.one_hot(labels, wanted.shape[1]).float()):
+    if not known_mode.soft and not torch.equal(wanted, functional.one_hot(labels, wanted.shape[1]).float()):
         raise SettingError(f"mode {mode!r} shows the generator a class alone; use vector or vector-matrix")
-    return _condition(wanted, labels, known)
+    return _condition(wanted, labels, known_mode)
 
 
 def crosses(wanted: Tensor) -> Tensor:

@@ -16,14 +16,14 @@ SAME_IMAGE = 0.02
 
 
 class Sampler(Protocol):
-    """What makes inversions of wanted classes."""
+    """Draws inversions of wanted classes, as ``Inversion`` and ``Inverter`` do."""
 
     def sample(self, wanted: Tensor, rng: torch.Generator, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What fresh inversions look like to the target and to each other.
+    """How fresh inversions look to the target, and how much they differ from each other.
 
     Attributes:
         n_per_class: Inversions of each class.
@@ -50,7 +50,7 @@ class Diagnosis:
     reference: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the diagnosis as values that JSON can hold."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
@@ -60,8 +60,8 @@ def diagnose(
     """Draw fresh inversions of every class and describe them.
 
     Args:
-        inversion: What makes them, in eval mode.
-        target: The target.
+        inversion: Draws them, in eval mode.
+        target: The classifier that judges them.
         rng: Source of noise and conditions.
         per_class: Inversions of each class, at least 2.
         reference: Images of the target's classes to find the nearest among, e.g. its training images.
@@ -74,20 +74,20 @@ def diagnose(
         raise SettingError(f"per_class is {per_class}, expected at least 2: spread needs pairs")
     labels = torch.arange(target.classes).repeat_interleave(per_class)
     images = inversion.sample(labels, rng)
-    found = collect(target, images, keep_maps=False)
-    hits = (found.logits.argmax(1) == labels).double().view(-1, per_class).mean(1)
-    probability = found.logits.double().softmax(1)[torch.arange(len(labels)), labels]
-    groups = images.view(target.classes, per_class, -1)
+    activations = collect(target, images, keep_maps=False)
+    accuracies = (activations.logits.argmax(1) == labels).double().view(-1, per_class).mean(1)
+    probabilities = activations.logits.double().softmax(1)[torch.arange(len(labels)), labels]
+    images_by_class = images.view(target.classes, per_class, -1)
     spreads = spread(images, labels, target.classes)
     return Diagnosis(
         n_per_class=per_class,
-        accuracy=float(hits.mean()),
-        accuracy_per_class=tuple(hits.tolist()),
-        confidence=float(probability.mean()),
-        feature_cosine=pair_cosine(found.features.view(target.classes, per_class, -1)),
+        accuracy=float(accuracies.mean()),
+        accuracy_per_class=tuple(accuracies.tolist()),
+        confidence=float(probabilities.mean()),
+        feature_cosine=pair_cosine(activations.features.view(target.classes, per_class, -1)),
         spread=float(spreads.mean()),
         spread_per_class=tuple(spreads.tolist()),
-        distinct=distinct_nearest(groups, reference) if reference else distinct(groups),
+        distinct=distinct_nearest(images_by_class, reference) if reference else distinct(images_by_class),
         reference=reference.name if reference else None,
     )
 
@@ -104,20 +104,20 @@ def spread(images: Tensor, labels: Tensor, classes: int) -> Tensor:
         (classes,) float64.
     """
     pixels = images.double().flatten(1)
-    members = functional.one_hot(labels, classes).double().T
-    counts = members.sum(1, keepdim=True)
-    means = members @ pixels / counts
+    is_of_class = functional.one_hot(labels, classes).double().T
+    counts = is_of_class.sum(1, keepdim=True)
+    means = is_of_class @ pixels / counts
     squares = (pixels - means[labels]).square().mean(1)
-    return (members @ squares / counts[:, 0]).sqrt()
+    return (is_of_class @ squares / counts[:, 0]).sqrt()
 
 
 def pair_cosine(groups: Tensor) -> float:
     """Return the mean cosine over pairs within a group, mean over groups, of rows (groups, n >= 2, D)."""
-    normal = functional.normalize(groups.double(), dim=2)
+    directions = functional.normalize(groups.double(), dim=2)
     n = groups.shape[1]
-    cosines = normal @ normal.transpose(1, 2)
-    lengths = cosines.diagonal(dim1=1, dim2=2).sum(1)
-    return float(((cosines.sum((1, 2)) - lengths) / (n * (n - 1))).mean())
+    cosines = directions @ directions.transpose(1, 2)
+    with_themselves = cosines.diagonal(dim1=1, dim2=2).sum(1)
+    return float(((cosines.sum((1, 2)) - with_themselves) / (n * (n - 1))).mean())
 
 
 def distinct(groups: Tensor) -> float:
@@ -137,7 +137,7 @@ def distinct_nearest(groups: Tensor, reference: ImageSet) -> float:
     Args:
         groups: (classes, n, pixels) in [0, 1].
         reference: Images with labels in [0, classes); nearest means the smallest L2 distance of pixels within the
-        class.
+            class.
 
     Raises:
         ShapeError: The reference has images of another shape.
@@ -149,9 +149,9 @@ def distinct_nearest(groups: Tensor, reference: ImageSet) -> float:
             f"{reference.name} has images of shape {tuple(reference.images.shape[1:])}, "
             f"expected {pixels} values as the inversions have; pass it through the same transform"
         )
-    lacking = set(range(classes)) - set(reference.labels.tolist())
-    if lacking:
-        raise SettingError(f"{reference.name} has no image of class {min(lacking)}; give one with all classes")
+    missing_classes = set(range(classes)) - set(reference.labels.tolist())
+    if missing_classes:
+        raise SettingError(f"{reference.name} has no image of class {min(missing_classes)}; give one with all classes")
     shares = []
     for label in range(classes):
         gallery = reference.floats(reference.labels == label).flatten(1)

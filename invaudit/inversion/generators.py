@@ -12,11 +12,13 @@ from invaudit.inversion.conditions import MODES, Condition, fit_matrix, matrix_c
 from invaudit.runtime.errors import SettingError
 
 SMALLEST_SIDE = 8
+"""Smallest side of an image that a generator draws, in pixels."""
 SMALLEST_MAP = 4
+"""The sides of an image are halved down to the first map while the longer one is at least twice this."""
 
 
 class Generator(Protocol):
-    """What a generator does; every generator of ours is a ``torch.nn.Module`` that does it."""
+    """Makes images from noise and conditions; all of ours are modules of torch."""
 
     def forward(self, noise: Tensor, condition: Condition) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] for noise (N, Z) and N conditions."""
@@ -61,7 +63,8 @@ class Upsampling(nn.Module):
         for size in sizes[1:]:
             after = max(width // 2, 8)
             parts += [nn.Upsample(size), nn.Conv2d(width, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-            parts += [nn.Dropout2d(dropout)] if dropout else []
+            if dropout:
+                parts.append(nn.Dropout2d(dropout))
             width = after
         self.draw = nn.Sequential(*parts, nn.Conv2d(width, shape[0], 3, padding=1), nn.Sigmoid())
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
@@ -90,7 +93,8 @@ class Transposed(nn.Module):
         dropout: Share of channels dropped in layers 4 to 7.
         width: Channels of the first layer (the notebooks: 64).
 
-    Source: arXiv 2411.17777 and 2410.16884 for the idea; layer sizes from public notebooks of the authors' group.
+    References:
+        arXiv 2411.17777 and 2410.16884 for the idea; layer sizes from public notebooks of the authors' group.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class Transposed(nn.Module):
 
 
 class Embedding(nn.Module):
-    """What enters a generator: noise, and beside it a linear map of the condition's vector where the mode shows one."""
+    """The input of a generator: noise, and beside it a linear map of the condition's vector where the mode has one."""
 
     def __init__(self, classes: int, noise: int, mode: str) -> None:
         super().__init__()
@@ -212,9 +216,17 @@ class _Axis:
 
 
 def _layer(before: int, after: int, kernels: tuple[_Kernel, _Kernel], *, dropout: float = 0.0) -> list[nn.Module]:
-    sizes, strides, paddings = zip(*((one.size, one.stride, one.padding) for one in kernels), strict=True)
-    parts: list[nn.Module] = [nn.ConvTranspose2d(before, after, sizes, strides, paddings), nn.BatchNorm2d(after)]
-    parts += [nn.Dropout2d(dropout)] if dropout else []
+    rows, columns = kernels
+    convolution = nn.ConvTranspose2d(
+        before,
+        after,
+        kernel_size=(rows.size, columns.size),
+        stride=(rows.stride, columns.stride),
+        padding=(rows.padding, columns.padding),
+    )
+    parts: list[nn.Module] = [convolution, nn.BatchNorm2d(after)]
+    if dropout:
+        parts.append(nn.Dropout2d(dropout))
     return [*parts, nn.ReLU()]
 
 

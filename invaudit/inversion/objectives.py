@@ -13,7 +13,7 @@ from invaudit.runtime.errors import SettingError
 
 @dataclass(frozen=True)
 class Statistics:
-    """Batch norm of one layer: mean and biased variance of what enters it, and the stored ones; each (C,)."""
+    """Statistics of one batch-norm layer: mean and biased variance of its inputs, and the stored ones; each (C,)."""
 
     mean: Tensor
     variance: Tensor
@@ -23,16 +23,16 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Step:
-    """What objectives see of one batch of N inversions.
+    """What objectives read of one batch of N images.
 
     Attributes:
         images: (N, C, H, W) in [0, 1].
         condition: The outputs wanted, over n classes.
         logits: (N, n), or (N, n + 1) with a garbage class, of which no share is wanted.
         features: (N, D), the input of the target's head.
-        batch_norm: One entry for each batch-norm layer of the target; recorded where an objective asks.
-        perturbed_logits: As ``logits``, of the images after ``perturbed``; where an objective asks.
-        weight_gradients: What ``weight_gradients`` gives; where an objective asks.
+        batch_norm: One entry for each batch-norm layer of the target; recorded where an objective asks for it.
+        perturbed_logits: Logits of the images after ``perturbed``; where an objective asks for them.
+        weight_gradients: Result of ``observing.weight_gradients``; where an objective asks for it.
         centre: (C, H, W), the mean of reference images, where there are any.
     """
 
@@ -51,8 +51,9 @@ def kl(step: Step) -> Tensor:
 
     Beside cross-entropy e, the minimiser of a KL + b CE is p = (a c + b e) / (a + b).
 
-    Source: arXiv 2407.18002. One log-softmax of the logits: with a softmax before it, the least value for 10 classes is
-    1.46.
+    References:
+        arXiv 2407.18002. One log-softmax of the logits: with a softmax before it, the least value for 10 classes is
+        1.46.
     """
     wanted = _wanted(step)
     return (torch.xlogy(wanted, wanted) - wanted * step.logits.log_softmax(1)).sum(1).mean()
@@ -61,7 +62,8 @@ def kl(step: Step) -> Tensor:
 def cross_entropy(step: Step) -> Tensor:
     """Return the mean of -log p of the label.
 
-    Source: arXiv 2407.18002.
+    References:
+        arXiv 2407.18002.
     """
     return functional.cross_entropy(step.logits, step.condition.labels)
 
@@ -69,7 +71,8 @@ def cross_entropy(step: Step) -> Tensor:
 def kl_perturbed(step: Step) -> Tensor:
     """Return ``kl`` of the perturbed images.
 
-    Source: arXiv 2410.16884: the answer to a training image holds under perturbation.
+    References:
+        arXiv 2410.16884: the answer to a training image holds under perturbation.
     """
     return kl(_perturbed(step))
 
@@ -77,7 +80,8 @@ def kl_perturbed(step: Step) -> Tensor:
 def cross_entropy_perturbed(step: Step) -> Tensor:
     """Return ``cross_entropy`` of the perturbed images.
 
-    Source: arXiv 2410.16884.
+    References:
+        arXiv 2410.16884.
     """
     return cross_entropy(_perturbed(step))
 
@@ -88,17 +92,19 @@ def gradient_norm(step: Step) -> Tensor:
     p is the target's distribution, e the one-hot label and the loss its cross-entropy, so the outer product of p - e
     and the features is the gradient; its norm needs no second derivative.
 
-    Source: arXiv 2410.16884, which takes all weights (``gradient-norm-all``). By image, since gradients of different
-    images may cancel in a mean.
+    References:
+        arXiv 2410.16884, which takes all weights (``gradient-norm-all``). By image, since gradients of different images
+        may cancel in a mean.
     """
-    wrong = step.logits.softmax(1) - functional.one_hot(step.condition.labels, step.logits.shape[1])
-    return (torch.linalg.vector_norm(wrong, dim=1) * torch.linalg.vector_norm(step.features, dim=1)).mean()
+    errors = step.logits.softmax(1) - functional.one_hot(step.condition.labels, step.logits.shape[1])
+    return (torch.linalg.vector_norm(errors, dim=1) * torch.linalg.vector_norm(step.features, dim=1)).mean()
 
 
 def gradient_norm_all(step: Step) -> Tensor:
     """Return the norm of the gradient of the batch's mean cross-entropy in all weights of the target.
 
-    Source: arXiv 2410.16884, as in the code of its group.
+    References:
+        arXiv 2410.16884, as in the code of its group.
     """
     squares = torch.stack([gradient.square().sum() for gradient in step.weight_gradients])
     # The root has no slope at 0, where every image is sure.
@@ -108,8 +114,9 @@ def gradient_norm_all(step: Step) -> Tensor:
 def cosine(step: Step) -> Tensor:
     """Return the mean of max(0, cosine) of features over pairs of one label; 0 without such pairs.
 
-    Source: arXiv 2407.18002 takes the plain cosine over all pairs (``cosine-all``). Different labels are kept apart by
-    the class terms already, and a negative cosine earns nothing here, or features would be driven to opposites.
+    References:
+        arXiv 2407.18002 takes the plain cosine over all pairs (``cosine-all``). Different labels are kept apart by the
+        class terms already, and a negative cosine earns nothing here, or features would be driven to opposites.
     """
     return _mean_over(_cosines(step.features).relu(), _same_label(step))
 
@@ -117,7 +124,8 @@ def cosine(step: Step) -> Tensor:
 def cosine_all(step: Step) -> Tensor:
     """Return the mean cosine of features over all pairs: sum over i != j of cos(i, j) / (N (N - 1)).
 
-    Source: arXiv 2407.18002.
+    References:
+        arXiv 2407.18002.
     """
     return _mean_over(_cosines(step.features), _pairs(step))
 
@@ -127,7 +135,8 @@ def orthogonality(step: Step) -> Tensor:
 
     0 for orthogonal features, 1 for equal ones; at least (N / D - 1) / (N - 1) for N > D.
 
-    Source: arXiv 2411.17777. Rows are normalised, or the term would drive norms to 1 against the class terms.
+    References:
+        arXiv 2411.17777. Rows are normalised, or the term would drive norms to 1 against the class terms.
     """
     return _mean_over(_cosines(step.features).square(), _pairs(step))
 
@@ -143,15 +152,17 @@ def batch_norm(step: Step) -> Tensor:
     ||mean - stored|| / ||stored std|| + ||variance - stored|| / ||stored variance||, L2 norms over channels; 0 where
     they match.
 
-    Source: DeepInversion, arXiv 1912.08795, which sums the gaps without dividing; so divided, one weight serves
-    networks of any width and depth.
+    References:
+        DeepInversion, arXiv 1912.08795, which sums the gaps without dividing; so divided, one weight serves networks of
+        any width and depth.
     """
     gaps = []
-    for one in step.batch_norm:
-        scale = one.stored_variance.sum().clamp_min(1e-12).sqrt()
-        mean = torch.linalg.vector_norm(one.mean - one.stored_mean) / scale
-        size = torch.linalg.vector_norm(one.stored_variance).clamp_min(1e-12)
-        gaps.append(mean + torch.linalg.vector_norm(one.variance - one.stored_variance) / size)
+    for layer in step.batch_norm:
+        stored_std = layer.stored_variance.sum().clamp_min(1e-12).sqrt()
+        mean_gap = torch.linalg.vector_norm(layer.mean - layer.stored_mean) / stored_std
+        stored_variance = torch.linalg.vector_norm(layer.stored_variance).clamp_min(1e-12)
+        variance_gap = torch.linalg.vector_norm(layer.variance - layer.stored_variance) / stored_variance
+        gaps.append(mean_gap + variance_gap)
     return torch.stack(gaps).mean()
 
 
@@ -164,8 +175,9 @@ def total_variation(step: Step) -> Tensor:
 def distance(step: Step) -> Tensor:
     """Return the mean squared distance of pixels to the centre.
 
-    Source: the L2 term of DeepInversion, arXiv 1912.08795: the norm of normalised images, that is around the mean of
-    the data. There it is the norm of the whole batch; a mean over pixels serves any size.
+    References:
+        The L2 term of DeepInversion, arXiv 1912.08795: the norm of normalised images, that is around the mean of the
+        data. There it is the norm of the whole batch; a mean over pixels serves any size.
     """
     if step.centre is None:
         raise SettingError("the step holds no centre, which distance needs; give reference images")
@@ -193,7 +205,7 @@ OBJECTIVES: dict[str, Callable[[Step], Tensor]] = {
     "distance": distance,
     "pixel-range": pixel_range,
 }
-"""Name -> objective; the lower the better."""
+"""Name -> objective; lower is better."""
 
 PERTURBED = ("kl-perturbed", "cross-entropy-perturbed")
 """Objectives that ask for ``Step.perturbed_logits``."""
@@ -211,8 +223,8 @@ def _wanted(step: Step) -> Tensor:
 
 
 def _cosines(rows: Tensor) -> Tensor:
-    normal = functional.normalize(rows, dim=1)
-    return normal @ normal.T
+    directions = functional.normalize(rows, dim=1)
+    return directions @ directions.T
 
 
 def _pairs(step: Step) -> Tensor:

@@ -1,7 +1,8 @@
-"""Observing a target: what the objectives see of a batch of images, recorded only where one of them asks."""
+"""Observing a target: what the objectives see of a batch of images, recorded only where one of them asks for it."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from invaudit.inversion.conditions import Condition
-from invaudit.inversion.objectives import PERTURBED, Statistics, Step
+from invaudit.inversion.objectives import OBJECTIVES, PERTURBED, Statistics, Step
 from invaudit.models import Target, autocast
 
 
@@ -23,17 +24,17 @@ def observed(
     precision: torch.dtype = torch.float32,
     centre: Tensor | None = None,
 ) -> Iterator[Callable[[Tensor, Condition], Step]]:
-    """Give a function from images and their condition to the step that these objectives need.
+    """Yield a function that passes images through the target and returns the step that these objectives need.
 
     Args:
         target: In eval mode; a function call draws perturbations from torch's own generators.
         objectives: Names of the objectives that will be asked.
         perturbation: Radius of ``perturbed``.
-        precision: Of the forward passes.
+        precision: Number format of the forward passes.
         centre: Mean of reference images, on the target's device.
     """
     statistics = recorded_statistics(target) if "batch-norm" in objectives else nullcontext(tuple)
-    with target.layers.recorded(target.module) as seen, statistics as batch_norm:
+    with target.layers.recorded(target.module) as recorded, statistics as batch_norm:
 
         def logits_of(images: Tensor) -> Tensor:
             with autocast(target.device, precision):
@@ -41,22 +42,66 @@ def observed(
 
         def observe(images: Tensor, condition: Condition) -> Step:
             logits = logits_of(images)
-            features, found, images = seen[target.layers.head].float(), batch_norm(), images.float()
-            noisy, gradients = None, ()
+            features, layer_statistics, images = recorded[target.layers.head].float(), batch_norm(), images.float()
+            perturbed_logits, gradients = None, ()
             if any(name in objectives for name in PERTURBED):
-                noisy = logits_of(perturbed(images, perturbation))
+                perturbed_logits = logits_of(perturbed(images, perturbation))
             if "gradient-norm-all" in objectives:
                 gradients = weight_gradients(target, images, condition.labels)
             batch_norm()  # forgets the statistics of the further passes
-            return Step(images, condition, logits, features, found, noisy, gradients, centre)
+            return Step(images, condition, logits, features, layer_statistics, perturbed_logits, gradients, centre)
 
         yield observe
 
 
+@dataclass(frozen=True)
+class ServedObjectives:
+    """The objectives of a search that its target can serve.
+
+    Attributes:
+        weights: Name -> weight of each, none of them 0.
+        skipped: Name of each objective that was asked for and cannot be served -> the reason.
+    """
+
+    weights: dict[str, float]
+    skipped: dict[str, str]
+
+    @property
+    def skipped_note(self) -> str:
+        """Say what is skipped and why, as the rest of a sentence; empty where nothing is."""
+        return "".join(f"; objective {name} skipped, {reason}" for name, reason in self.skipped.items())
+
+    def scale(self, device: torch.device) -> Tensor:
+        """Return the weights as a vector, in the order of ``terms``."""
+        return torch.tensor(list(self.weights.values()), device=device)
+
+    def terms(self, step: Step) -> Tensor:
+        """Return the value of each objective, unweighted."""
+        return torch.stack([OBJECTIVES[name](step) for name in self.weights])
+
+
+def serve(weights: dict[str, float], target: Target, centre: Tensor | None = None) -> ServedObjectives:
+    """Return the objectives with a weight that this target can serve, and why the others are skipped.
+
+    Args:
+        weights: Name -> weight; 0 switches an objective off.
+        target: What is searched against.
+        centre: Mean of reference images, where there are any.
+    """
+    wanted = {name: weight for name, weight in weights.items() if weight}
+    skipped = {name: reason for name, reason in unserved(target, centre).items() if name in wanted}
+    served = {name: weight for name, weight in wanted.items() if name not in skipped}
+    return ServedObjectives(served, skipped)
+
+
 def unserved(target: Target, centre: Tensor | None = None) -> dict[str, str]:
-    """Return the objectives that cannot be served, and why."""
-    found = {} if _batch_norms(target) else {"batch-norm": "the target has no stored statistics"}
-    return found if centre is not None else found | {"distance": "there are no reference images"}
+    """Return the objectives that cannot be served, each with the reason."""
+    reasons = {}
+    if not _batch_norms(target):
+        reasons["batch-norm"] = "the target has no stored statistics"
+    if centre is None:
+        reasons["distance"] = "there are no reference images"
+    return reasons
 
 
 @contextmanager
@@ -64,25 +109,25 @@ def recorded_statistics(target: Target) -> Iterator[Callable[[], tuple[Statistic
     """Record what enters the batch-norm layers during the forward passes inside.
 
     Yields:
-        A function that gives the statistics of the last forward pass and forgets them.
+        A function that returns the statistics of the last forward pass and forgets them.
     """
-    seen: list[Statistics] = []
+    recorded: list[Statistics] = []
 
-    def note(part: Any, inputs: tuple[Tensor, ...]) -> None:
+    def record(part: Any, inputs: tuple[Tensor, ...]) -> None:
         # Around the stored mean, which is near: one pass without cancellation, and much faster than torch.var_mean.
         shape = (1, -1, *([1] * (inputs[0].ndim - 2)))
         values = inputs[0].float() - part.running_mean.view(shape)
         axes = [0, *range(2, values.ndim)]
         mean = values.mean(axes)
         variance = values.square().mean(axes) - mean.square()
-        seen.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
+        recorded.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
 
     def take() -> tuple[Statistics, ...]:
-        taken = tuple(seen)
-        seen.clear()
-        return taken
+        statistics = tuple(recorded)
+        recorded.clear()
+        return statistics
 
-    handles = [part.register_forward_pre_hook(note) for part in _batch_norms(target)]
+    handles = [part.register_forward_pre_hook(record) for part in _batch_norms(target)]
     try:
         yield take
     finally:
@@ -95,7 +140,8 @@ def perturbed(images: Tensor, radius: float) -> Tensor:
 
     Draws from torch's own generators.
 
-    Source: arXiv 2410.16884 bounds the perturbation in the largest change; its group draws the signs like this.
+    References:
+        arXiv 2410.16884 bounds the perturbation in the largest change; its group draws the signs like this.
     """
     return (images + radius * torch.randn_like(images).sign()).clamp(0, 1)
 

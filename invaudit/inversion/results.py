@@ -1,29 +1,29 @@
 """What an inversion gives: images on demand, the history of its training and how it ended."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from invaudit.inversion.conditions import MODES, Condition, sample_condition
+from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.settings import InversionSettings
 from invaudit.runtime.errors import SettingError
 
-Outcome = Literal["converged", "budget", "collapsed", "diverged"]
 SAMPLED_AT_ONCE = 256
+"""Most images in one pass of the generator or the target outside of training."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found after ``step`` steps.
+    """The measurements of one evaluation, after ``step`` steps.
 
     Attributes:
         step: Steps done.
         loss: Mean weighted loss of the steps since the last evaluation.
-        objectives: The same for each objective, unweighted.
+        objectives: Mean of each objective over the same steps, unweighted.
         accuracy: Inversion accuracy of each class on fresh draws, in eval mode.
-        spread: Spread of each class on the same draws.
+        spread: Spread of each class on the same draws, see ``diagnostics.spread``.
     """
 
     step: int
@@ -85,17 +85,17 @@ def draw(
     """Draw inversions (N, C, H, W) in [0, 1] on the CPU, for labels or conditions, from a generator in eval mode."""
     condition = wanted if isinstance(wanted, Condition) else draw_condition(settings, classes, wanted, rng)
     mode = MODES[settings.mode]
-    shown = (condition.vector is not None, condition.matrix is not None)
-    if shown != (mode.vector, mode.matrix) or condition.wanted.shape[1] != classes:
+    condition_parts = (condition.vector is not None, condition.matrix is not None)
+    if condition_parts != (mode.vector, mode.matrix) or condition.wanted.shape[1] != classes:
         raise SettingError(
             f"conditions of another mode or number of classes; the generator takes {settings.mode!r}, {classes} classes"
         )
     noise = torch.randn((len(condition), settings.noise), generator=rng)
     device = next(generator.parameters()).device
     with torch.no_grad():
-        parts = []
+        batches = []
         for first in range(0, len(condition), SAMPLED_AT_ONCE):
             index = slice(first, first + SAMPLED_AT_ONCE)
-            parts.append(generator(noise[index].to(device), condition.select(index).to(device)).cpu())
+            batches.append(generator(noise[index].to(device), condition.select(index).to(device)).cpu())
     # Generators may work with channels last in memory; users of images need not know.
-    return torch.cat(parts).contiguous()
+    return torch.cat(batches).contiguous()

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from invaudit.inversion.conditions import MODES
 from invaudit.inversion.generators import GENERATORS
@@ -12,81 +12,8 @@ from invaudit.inversion.objectives import OBJECTIVES
 from invaudit.runtime.settings import Settings
 
 
-class InversionSettings(Settings):
-    """How a generator is trained against a target."""
-
-    mode: str = "vector-matrix"
-    """Condition mode, a key of ``MODES``; the one that all later papers use."""
-
-    generator: str = "upsample"
-    """A key of ``GENERATORS``; the light one, which costs less than the target."""
-
-    weights: dict[str, float] = Field(
-        default={"kl": 1.0, "cross-entropy": 4.0, "cosine": 2.0, "orthogonality": 0.1, "batch-norm": 3.0}
-    )
-    """Weight of each objective; what is not named has none. No paper prints its weights. These give an inversion
-    accuracy over 0.95 in every class with inversions that differ: cross-entropy over KL, so that the class comes first;
-    batch-norm for the contrast and the strokes of training images. A target without batch norm skips it, which is said.
-    """
-
-    steps: int = Field(default=500, ge=1)
-    """Optimiser steps."""
-
-    batch_size: int = Field(default=64, ge=2)
-    """Images of a step."""
-
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Of Adam."""
-
-    betas: tuple[float, float] = (0.5, 0.99)
-    """Of Adam; a low first one, as is usual for generators."""
-
-    noise: int = Field(default=64, ge=1)
-    """Length of a noise vector."""
-
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of channels dropped while the generator is trained; never when it is sampled."""
-
-    hot: bool = False
-    """Ask for one-hot distributions in the soft modes too: surer images, nearer to counterfeits."""
-
-    temperature: float = Field(default=1.0, gt=0)
-    """T of c = softmax(v / T)."""
-
-    perturbation: float = Field(default=0.1, gt=0, le=1)
-    """Change of every pixel for the objectives of perturbed images; no paper prints one."""
-
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the training steps; sampling is float32."""
-
-    eval_every: int = Field(default=100, ge=1)
-    """Steps between two evaluations, which also write the checkpoint."""
-
-    eval_images: int = Field(default=40, ge=2)
-    """Fresh inversions of each class that an evaluation makes."""
-
-    wanted_accuracy: float = Field(default=0.95, gt=0, le=1)
-    """Inversion accuracy in every class from which an inversion counts as converged."""
-
-    least_spread: float = Field(default=0.02, ge=0)
-    """Spread (RMS distance of a class's inversions to their mean, in [0, 1]) under which they count as copies."""
-
-    @field_validator("mode", "generator")
-    @classmethod
-    def _known(cls, value: str, info: ValidationInfo) -> str:
-        known: Mapping[str, object] = MODES if info.field_name == "mode" else GENERATORS
-        if value not in known:
-            raise ValueError(f"unknown {info.field_name} {value!r}; known: {', '.join(known)}")
-        return value
-
-    @field_validator("weights")
-    @classmethod
-    def _weighable(cls, value: dict[str, float]) -> dict[str, float]:
-        return weighable(value)
-
-
-def weighable(weights: dict[str, float]) -> dict[str, float]:
-    """Return weights of objectives as they are, if they can be used.
+def check_weights(weights: dict[str, float]) -> dict[str, float]:
+    """Return weights of objectives unchanged if they can be used.
 
     Raises:
         ValueError: Unknown objective, a weight that is negative or not finite, or nothing that asks for a class.
@@ -100,3 +27,84 @@ def weighable(weights: dict[str, float]) -> dict[str, float]:
     if not any(weights.get(name) for name in ("kl", "cross-entropy")):
         raise ValueError("neither kl nor cross-entropy has a weight, so nothing asks for a class; give one of them")
     return weights
+
+
+ObjectiveWeights = Annotated[dict[str, float], AfterValidator(check_weights)]
+"""Name of an objective -> its weight in the loss."""
+
+RecordEvery = Annotated[int, Field(ge=1)]
+"""Steps between two records of a search, which also write its checkpoint."""
+
+WantedAccuracy = Annotated[float, Field(gt=0, le=1)]
+"""Share of the images of every class that the target must give this class, from which a search counts as converged."""
+
+LeastSpread = Annotated[float, Field(ge=0)]
+"""Spread (RMS distance of a class's images to their mean, in [0, 1]) under which they count as copies of one image."""
+
+
+class InversionSettings(Settings):
+    """How a generator is trained against a target."""
+
+    mode: str = "vector-matrix"
+    """Condition mode, a key of ``MODES``; by default the one that all later papers use."""
+
+    generator: str = "upsample"
+    """A key of ``GENERATORS``; by default the light one, which costs less than the target."""
+
+    weights: ObjectiveWeights = Field(
+        default={"kl": 1.0, "cross-entropy": 4.0, "cosine": 2.0, "orthogonality": 0.1, "batch-norm": 3.0}
+    )
+    """Weight of each objective; one that is not named has none. No paper prints its weights. These give an inversion
+    accuracy over 0.95 in every class with inversions that differ: cross-entropy over KL, so that the class comes first;
+    batch-norm for the contrast and the strokes of training images. A target without batch norm skips it, which is said.
+    """
+
+    steps: int = Field(default=500, ge=1)
+    """Optimiser steps."""
+
+    batch_size: int = Field(default=64, ge=2)
+    """Images in a step."""
+
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Learning rate of Adam."""
+
+    betas: tuple[float, float] = (0.5, 0.99)
+    """Decay rates of Adam's averages; a low first one, as is usual for generators."""
+
+    noise: int = Field(default=64, ge=1)
+    """Length of a noise vector."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of channels dropped while the generator is trained; never when it is sampled."""
+
+    hot: bool = False
+    """Ask for one-hot distributions in the soft modes too: surer images, which are nearer to counterfeits."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Temperature T of a soft condition c = softmax(v / T)."""
+
+    perturbation: float = Field(default=0.1, gt=0, le=1)
+    """Change of every pixel for the objectives of perturbed images; no paper prints one."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the training steps; sampling is float32."""
+
+    eval_every: RecordEvery = 100
+    """Steps between two evaluations, which also write the checkpoint."""
+
+    eval_images: int = Field(default=40, ge=2)
+    """Fresh inversions of each class that an evaluation makes."""
+
+    wanted_accuracy: WantedAccuracy = 0.95
+    """Inversion accuracy in every class from which an inversion counts as converged."""
+
+    least_spread: LeastSpread = 0.02
+    """Spread (RMS distance of a class's inversions to their mean, in [0, 1]) under which they count as copies."""
+
+    @field_validator("mode", "generator")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        known: Mapping[str, object] = MODES if info.field_name == "mode" else GENERATORS
+        if value not in known:
+            raise ValueError(f"unknown {info.field_name} {value!r}; known: {', '.join(known)}")
+        return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.leakage.attribution import attribute, span_score
+    from invaudit.leakage.attribution import attribute
     from invaudit.leakage.blind import BlindBaseline, blind_baseline
     from invaudit.leakage.matches import PoolMatches, best_similarity, papers_count, score_reconstructions, sign_of
     from invaudit.leakage.membership_signals import SIGNALS
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.rows import MEMBERSHIP, PAPERS_COUNT, TABLE, holm_by_test, judge_rows
+    from invaudit.leakage.run import ReconstructionRun, run_reconstruction
     from invaudit.leakage.target_audit import Audit, Metrics, Row, describe_pool, make_metrics, not_audited, row_status
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
 
@@ -34,6 +35,7 @@ __all__ = [
     "PairsDraw",
     "Pool",
     "PoolMatches",
+    "ReconstructionRun",
     "Reconstructions",
     "Row",
     "TargetRecipe",
@@ -53,9 +55,9 @@ __all__ = [
     "read_pairs",
     "reconstruct",
     "row_status",
+    "run_reconstruction",
     "score_reconstructions",
     "sign_of",
-    "span_score",
     "stratified",
     "train_target",
     "unrelated",

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from invaudit.leakage.gradients import check_pool, layers, products, signals, weights
+from invaudit.leakage.gradients import check_pool, layers, products, weights
 from invaudit.models import Target
 from invaudit.runtime.errors import ModelError, SettingError
 
@@ -39,9 +39,10 @@ def attribute(target: Target, images: Tensor, labels: Tensor, *, initial: Mappin
         SettingError: A label or a pixel outside its range.
         ModelError: A logit is not finite, or ``initial`` is not a state of the target's module.
 
-    Source: the stationarity condition of Lyu and Li (ICLR 2020) as used by Haim et al. (arXiv 2206.07758, Eq. 4) and
-    Buzaglo et al. (arXiv 2307.01827), here solved for the multipliers at given images; averaged gradients in the
-    spirit of Loo et al. (arXiv 2302.01428). The weighting by fan-in and the score below zero are our own.
+    References:
+        The stationarity condition of Lyu and Li (ICLR 2020) as used by Haim et al. (arXiv 2206.07758, Eq. 4) and
+        Buzaglo et al. (arXiv 2307.01827), here solved for the multipliers at given images; averaged gradients in the
+        spirit of Loo et al. (arXiv 2302.01428). The weighting by fan-in and the score below zero are our own.
     """
     check_pool(target, images, labels)
     targets, fitted = [target], {name: weights(layer) for name, layer in layers(target).items()}
@@ -49,11 +50,11 @@ def attribute(target: Target, images: Tensor, labels: Tensor, *, initial: Mappin
         first = initialised(target, initial)
         targets.append(first)
         fitted = {name: fitted[name] - weights(layer) for name, layer in layers(first).items()}
-    found = products(targets, fitted, images, labels)
-    lengths = found.gram.diagonal()
-    gram = found.gram + RIDGE * lengths.mean() * torch.eye(len(images), dtype=torch.float64)
-    multipliers = nonnegative_fit(gram, found.inner)
-    slope = (gram @ multipliers - found.inner).clamp_min(0) * (multipliers == 0)
+    inner_products = products(targets, fitted, images, labels)
+    lengths = inner_products.gram.diagonal()
+    gram = inner_products.gram + RIDGE * lengths.mean() * torch.eye(len(images), dtype=torch.float64)
+    multipliers = nonnegative_fit(gram, inner_products.inner)
+    slope = (gram @ multipliers - inner_products.inner).clamp_min(0) * (multipliers == 0)
     return multipliers - slope / gram.diagonal()
 
 
@@ -70,7 +71,8 @@ def nonnegative_fit(gram: Tensor, inner: Tensor) -> Tensor:
     Raises:
         SettingError: No convergence, which a positive definite G does not allow.
 
-    Source: Judice and Pires (1994); exchange rule of Kim and Park (SIAM J. Sci. Comput. 33, 2011, Algorithm 1).
+    References:
+        Judice and Pires (1994); exchange rule of Kim and Park (SIAM J. Sci. Comput. 33, 2011, Algorithm 1).
     """
     scale = gram.diagonal().rsqrt()
     unit, wanted = gram * scale * scale[:, None], inner * scale
@@ -94,47 +96,6 @@ def nonnegative_fit(gram: Tensor, inner: Tensor) -> Tensor:
         x[free] = torch.cholesky_solve(wanted[free, None], torch.linalg.cholesky(unit[free][:, free]))[:, 0]
         slope = unit @ x - wanted
     raise SettingError("the non-negative fit did not converge; the Gram matrix is not positive definite")
-
-
-def span_score(target: Target, initial: Mapping[str, Tensor], images: Tensor, *, rank: int | None = None) -> Tensor:
-    """Return how nearly each image lies in the span of the first layer's change; higher = more likely a member.
-
-    A first layer that was trained by plain gradient descent moves only inside the span of its inputs (x_i, 1). The
-    score is minus the share of the squared length of (x, 1) outside that span. Adam breaks this, and so does a number
-    of members above that of the inputs.
-
-    Args:
-        target: Its first layer is linear and sees the whole image.
-        initial: State dict of its module before training.
-        images: (N, C, H, W) in [0, 1].
-        rank: Number of members where the target was trained with weight decay (the multiple of the initial weights
-            that explains most is subtracted, and this many directions are kept); None without weight decay.
-
-    Returns:
-        (N,) float64 in [-1, 0], on the CPU.
-
-    Raises:
-        ShapeError: Images of the wrong shape.
-        ModelError: Another first layer, or ``initial`` is not a state of the target's module.
-        SettingError: ``rank`` is under 1.
-
-    Source: folklore of gradient descent on a linear map; no paper followed.
-    """
-    if rank is not None and rank < 1:
-        raise SettingError(f"rank is {rank}, expected at least 1: the number of members")
-    labels = torch.zeros(len(images), dtype=torch.int64)
-    check_pool(target, images, labels)
-    name, layer = next(iter(layers(target).items()))
-    if not isinstance(layer, nn.Linear) or layer.in_features != images[0].numel():
-        raise ModelError(f"the first layer {name!r} is {layer}; the span score needs a linear one of the whole image")
-    before, after = weights(layers(initialised(target, initial))[name]), weights(layer)
-    multiple = 1.0 if rank is None else float((before * after).sum() / before.square().sum())
-    _, values, directions = torch.linalg.svd(after - multiple * before, full_matrices=False)
-    # Below this, a direction is the rounding of float32 training.
-    kept = directions[: rank or max(1, int((values > 1e-4 * values[0]).sum()))].cpu()
-    inputs = torch.cat([a[:, 0] for a, _ in signals([target], name, images, labels)])
-    outside = inputs - inputs @ kept.T @ kept
-    return -outside.square().sum(1) / inputs.square().sum(1)
 
 
 def initialised(target: Target, initial: Mapping[str, Tensor]) -> Target:

@@ -1,22 +1,22 @@
 """Reconstruction by DeepInversion: the pixels themselves are optimised, from noise."""
 
-import io
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
-from invaudit.inversion import OBJECTIVES, sample_condition
+from invaudit.inversion import sample_condition
 from invaudit.inversion.diagnostics import spread
-from invaudit.inversion.observing import observed, unserved
-from invaudit.inversion.settings import weighable
-from invaudit.leakage.reconstruction import Outcome, Reconstructions, balanced_labels, centre_of
+from invaudit.inversion.observing import observed, serve
+from invaudit.inversion.outcome import Outcome
+from invaudit.inversion.pixels import optimise_pixels, run_search
+from invaudit.inversion.settings import LeastSpread, ObjectiveWeights, RecordEvery, WantedAccuracy
+from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of, search_identity
 from invaudit.models import Target, collect, frozen_eval, seed_torch
-from invaudit.runtime.console import progress
-from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import content_hash, write_bytes
+from invaudit.models.checkpoints import Checkpoint
 from invaudit.runtime.settings import Settings
 
 
@@ -30,7 +30,7 @@ class DeepInversionSettings(Settings):
     images: int = Field(default=80, ge=1)
     """Images optimised, balanced over the classes; each has a start of its own."""
 
-    weights: dict[str, float] = Field(
+    weights: ObjectiveWeights = Field(
         default={"cross-entropy": 1.0, "batch-norm": 0.1, "distance": 0.03, "total-variation": 0.001}
     )
     """Weight of each objective. Without batch norm in the target, or without reference images, their terms are
@@ -43,7 +43,7 @@ class DeepInversionSettings(Settings):
     """Most images optimised together, in batches of one size; the batch-norm statistics are those of a batch."""
 
     learning_rate: float = Field(default=0.05, gt=0)
-    """Of Adam."""
+    """Learning rate of Adam."""
 
     noise: float = Field(default=0.3, ge=0)
     """Standard deviation of the first images around the mean of the reference, or around 0.5 without reference."""
@@ -54,16 +54,14 @@ class DeepInversionSettings(Settings):
     perturbation: float = Field(default=0.1, gt=0, le=1)
     """Change of every pixel for the objectives of perturbed images, if they get a weight."""
 
-    eval_every: int = Field(default=100, ge=1)
+    eval_every: RecordEvery = 100
     """Steps between two records of the loss, which also write the checkpoint."""
 
-    wanted_accuracy: float = Field(default=0.95, gt=0, le=1)
+    wanted_accuracy: WantedAccuracy = 0.95
     """Share of the images of every class that the target must give this class."""
 
-    least_spread: float = Field(default=0.02, ge=0)
+    least_spread: LeastSpread = 0.02
     """Spread (RMS distance of a class's images to their mean, in [0, 1]) under which they count as copies."""
-
-    _weighable = field_validator("weights")(weighable)
 
 
 def deepinversion(
@@ -78,7 +76,7 @@ def deepinversion(
 
     Args:
         target: Is borrowed: frozen, in eval mode, and given back as it was.
-        settings: How.
+        settings: How to search.
         rng: CPU generator of everything random.
         reference: (M, C, H, W) in [0, 1], images like the members that hold no pool image.
         checkpoint: File from which a killed run goes on; each batch writes one with its number appended.
@@ -87,21 +85,34 @@ def deepinversion(
         ShapeError: The reference has images of another shape.
         RunFolderError: The checkpoint belongs to another run.
 
-    Source: Yin et al., arXiv 1912.08795, without the competing student. Pixels are clipped to [0, 1] in every step,
-    and the starts lie around the mean of the data, which is the zero of their normalised images.
+    References:
+        Yin et al., arXiv 1912.08795, without the competing student. Pixels are clipped to [0, 1] in every step, and
+        the starts lie around the mean of the data, which is the zero of their normalised images.
     """
     labels, centre = balanced_labels(target.classes, settings.images), centre_of(reference, target.spec.shape)
-    searches: list[_Search] = []
+    searches: list[ImageSearch] = []
     with frozen_eval(target):
-        for number, part in enumerate(labels.tensor_split(math.ceil(len(labels) / settings.batch_size))):
-            search = _Search(target, settings, part, rng, centre)
-            search.run(checkpoint and checkpoint.with_name(f"{checkpoint.name}.{number}"))
+        for number, batch_labels in enumerate(labels.tensor_split(math.ceil(len(labels) / settings.batch_size))):
+            file = None
+            if checkpoint is not None:
+                path = checkpoint.with_name(f"{checkpoint.name}.{number}")
+                file = Checkpoint(path, search_identity(target, settings, rng, centre), "search")
+            search = ImageSearch(target, settings, batch_labels, rng, centre)
+            run_search(search, file, label="DeepInversion")
             searches.append(search)
-        return _result(target, settings, labels, searches)
+        return _reconstructions(target, settings, labels, searches)
 
 
-class _Search:
-    """The images of one batch, and the losses so far."""
+class ImageSearch:
+    """The search for the images of one batch.
+
+    Args:
+        target: In eval mode and frozen.
+        settings: How to search.
+        labels: (N,) int64, the wanted class of each image.
+        rng: CPU generator of everything random.
+        centre: (C, H, W), mean of the reference images, where there are any.
+    """
 
     def __init__(
         self,
@@ -113,94 +124,92 @@ class _Search:
     ) -> None:
         self.target, self.settings, self.rng = target, settings, rng
         self.centre = None if centre is None else centre.to(target.device)
-        wanted = {name: weight for name, weight in settings.weights.items() if weight}
-        self.skipped = {name: reason for name, reason in unserved(target, centre).items() if name in wanted}
-        self.weights = {name: weight for name, weight in wanted.items() if name not in self.skipped}
+        self.objectives = serve(settings.weights, target, centre)
         self.condition = sample_condition("label", labels, rng, classes=target.classes).to(target.device)
-        self.identity = self._identity(centre)
         mean = torch.full(target.spec.shape, 0.5) if centre is None else centre.cpu()
         noise = torch.randn((len(labels), *target.spec.shape), generator=rng)
         self.images = (mean + settings.noise * noise).clamp(0, 1).to(target.device).requires_grad_()
         self.optimizer = torch.optim.Adam([self.images], settings.learning_rate)
-        self.rows: list[dict[str, float]] = []
+        self.records: list[dict[str, float]] = []
 
     @property
     def diverged(self) -> bool:
         """Whether some loss or pixel was not finite."""
-        return not (all(math.isfinite(row["loss"]) for row in self.rows) and bool(self.images.isfinite().all()))
+        losses_finite = all(math.isfinite(record["loss"]) for record in self.records)
+        return not (losses_finite and bool(self.images.isfinite().all()))
 
-    def run(self, checkpoint: Path | None) -> None:
-        """Take all steps that are still to be done."""
-        if checkpoint and checkpoint.is_file():
-            self._resume(checkpoint)
-        settings = self.settings
-        parts = range(len(self.rows) * settings.eval_every, settings.steps, settings.eval_every)
-        for start in progress(parts, total=len(parts), label="DeepInversion"):
-            if self.diverged:
-                return
-            self._advance(min(settings.eval_every, settings.steps - start))
-            if checkpoint:
-                self._save(checkpoint)
+    @property
+    def records_left(self) -> int:
+        """Number of records still to be made; none after a loss that was not finite."""
+        if self.diverged:
+            return 0
+        return math.ceil(self.settings.steps / self.settings.eval_every) - len(self.records)
 
-    def _advance(self, steps: int) -> None:
-        scale = torch.tensor(list(self.weights.values()), device=self.target.device)
-        reach = [round(self.settings.jitter * side) for side in self.target.spec.shape[1:]]
-        observing = observed(self.target, self.weights, perturbation=self.settings.perturbation, centre=self.centre)
-        rows = []
+    def advance(self) -> None:
+        """Take the steps to the next record."""
+        settings, objectives = self.settings, self.objectives
+        done = len(self.records) * settings.eval_every
+        steps = range(done, min(done + settings.eval_every, settings.steps))
+        scale = objectives.scale(self.target.device)
+        observing = observed(self.target, objectives.weights, perturbation=settings.perturbation, centre=self.centre)
+        terms_by_step = []
         with seed_torch(self.rng), observing as observe:
-            for _ in range(steps):
-                shift = [int(torch.randint(-most, most + 1, (), generator=self.rng)) for most in reach]
-                step = observe(self.images.roll(shift, (2, 3)), self.condition)
-                terms = torch.stack([OBJECTIVES[name](step) for name in self.weights])
-                self.optimizer.zero_grad()
-                (terms * scale).sum().backward()
-                self.optimizer.step()
-                with torch.no_grad():
-                    self.images.clamp_(0, 1)
-                rows.append(terms.detach())
-        means = torch.stack(rows).double().mean(0)
-        done = steps + int(self.rows[-1]["step"] if self.rows else 0)
-        terms = dict(zip(self.weights, means.tolist(), strict=True))
-        self.rows.append({"step": float(done), "loss": float((means * scale).sum()), **terms})
 
-    def _identity(self, centre: Tensor | None) -> str:
-        parts = [self.settings.model_dump_json(), self.target.hash, self.rng.get_state().numpy().tobytes()]
-        return content_hash(*parts, b"" if centre is None else centre.cpu().numpy().tobytes())
+            def loss(_step: int) -> Tensor:
+                terms = objectives.terms(observe(self._shifted(), self.condition))
+                terms_by_step.append(terms.detach())
+                return (terms * scale).sum()
 
-    def _save(self, path: Path) -> None:
-        buffer = io.BytesIO()
-        state = {"identity": self.identity, "rng": self.rng.get_state(), "images": self.images.detach()}
-        torch.save({**state, "optimizer": self.optimizer.state_dict(), "rows": self.rows}, buffer)
-        write_bytes(path, buffer.getvalue())
+            optimise_pixels(self.images, loss, self.optimizer, steps)
+        means = torch.stack(terms_by_step).double().mean(0)
+        terms = dict(zip(objectives.weights, means.tolist(), strict=True))
+        self.records.append({"step": float(steps.stop), "loss": float((means * scale).sum()), **terms})
 
-    def _resume(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-        if saved.get("identity") != self.identity:
-            raise RunFolderError(f"{path} is the checkpoint of another search; remove it or choose another --out")
-        self.rng.set_state(saved["rng"])
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the rest of the search depends on."""
+        return {
+            "rng": self.rng.get_state(),
+            "images": self.images.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "rows": self.records,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take the state of a checkpoint."""
+        self.rng.set_state(state["rng"])
         with torch.no_grad():
-            self.images.copy_(saved["images"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.rows = saved["rows"]
+            self.images.copy_(state["images"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.records = state["rows"]
+
+    def _shifted(self) -> Tensor:
+        """Return the images, all rolled by one random shift of up to ``jitter`` of their sides."""
+        shifts = []
+        for side in self.target.spec.shape[1:]:
+            largest = round(self.settings.jitter * side)
+            shifts.append(int(torch.randint(-largest, largest + 1, (), generator=self.rng)))
+        return self.images.roll(shifts, (2, 3))
 
 
-def _result(
-    target: Target, settings: DeepInversionSettings, labels: Tensor, searches: list[_Search]
+def _reconstructions(
+    target: Target, settings: DeepInversionSettings, labels: Tensor, searches: list[ImageSearch]
 ) -> Reconstructions:
-    history = {name: [row[name] for search in searches for row in search.rows] for name in searches[0].rows[0]}
+    """Return the images of all batches and how their searches ended."""
+    history = history_of(record for search in searches for record in search.records)
     images = torch.cat([search.images.detach().cpu() for search in searches])
     if any(search.diverged for search in searches):
-        text = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"
-        return Reconstructions(images[:0], labels[:0], labels[:0], "diverged", history, text)
+        message = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"
+        return Reconstructions(images[:0], labels[:0], labels[:0], "diverged", history, message)
     hits = collect(target, images, keep_maps=False).logits.argmax(1) == labels
     counts = torch.bincount(labels)
-    lowest = float((torch.bincount(labels, hits.double()) / counts).min())
-    copies = ((spread(images, labels, len(counts)) < settings.least_spread) & (counts > 1)).nonzero()[:, 0].tolist()
-    outcome: Outcome = "converged" if lowest >= settings.wanted_accuracy else "budget"
-    text = f"the target gives {lowest:.1%} of the images of the worst class their class"
-    text += "".join(f"; objective {name} skipped, {reason}" for name, reason in searches[0].skipped.items())
-    if copies:
+    worst_accuracy = float((torch.bincount(labels, hits.double()) / counts).min())
+    outcome: Outcome = "converged" if worst_accuracy >= settings.wanted_accuracy else "budget"
+    message = f"the target gives {worst_accuracy:.1%} of the images of the worst class their class"
+    message += searches[0].objectives.skipped_note
+    # One image alone has no spread, and is no copy.
+    alike = (spread(images, labels, len(counts)) < settings.least_spread) & (counts > 1)
+    if alike.any():
         outcome = "collapsed"
-        found = f"images of class {', '.join(map(str, copies))} are copies of one image"
-        text += f"; {found}: give cosine a weight, or take fewer steps"
-    return Reconstructions(images, labels, torch.zeros_like(labels), outcome, history, text)
+        copied = ", ".join(str(label) for label in alike.nonzero()[:, 0].tolist())
+        message += f"; images of class {copied} are copies of one image: give cosine a weight, or take fewer steps"
+    return Reconstructions(images, labels, torch.zeros_like(labels), outcome, history, message)

@@ -1,6 +1,6 @@
 """Reconstruction by a conditioned generator: plain inversion, and training-like inversion with the nine terms of TLDR.
 
-Both are the inversion engine with settings of their own.
+Both use the inversion engine, with different settings.
 """
 
 from pathlib import Path
@@ -10,7 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from invaudit.inversion import Inversion, InversionSettings, Inverter
-from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, worst
+from invaudit.inversion.outcome import worst
+from invaudit.inversion.settings import ObjectiveWeights
+from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of
 from invaudit.models import Target
 
 
@@ -22,12 +24,12 @@ class GeneratorSettings(InversionSettings):
     """
 
     images: int = Field(default=80, ge=1)
-    """Images sampled from each restart, balanced over the classes."""
+    """Images drawn from each restart, balanced over the classes."""
 
     restarts: int = Field(default=1, ge=1)
     """Generators trained from different starts; the images of all are kept."""
 
-    weights: dict[str, float] = Field(default={"cross-entropy": 1.0, "cosine": 1.0, "distance": 2.0, "batch-norm": 0.1})
+    weights: ObjectiveWeights = Field(default={"cross-entropy": 1.0, "cosine": 1.0, "distance": 2.0, "batch-norm": 0.1})
     """Distance to the mean of reference images takes away what the target does not ask for; cosine then keeps the
     images of a class apart. More batch norm makes them alike. Without reference images or without batch norm in the
     target their terms are skipped, which is said."""
@@ -42,7 +44,7 @@ class TldrSettings(GeneratorSettings):
     Defaults were found on the same shadow targets.
     """
 
-    weights: dict[str, float] = Field(
+    weights: ObjectiveWeights = Field(
         default={
             "kl": 0.5,
             "kl-perturbed": 0.5,
@@ -62,7 +64,7 @@ class TldrSettings(GeneratorSettings):
     three times the cost and with no better result."""
 
     perturbation: float = Field(default=0.2, gt=0, le=1)
-    """Larger ones held members apart from controls a little better."""
+    """Change of every pixel for the perturbed terms; larger ones held members apart from controls a little better."""
 
 
 def from_generator(
@@ -90,33 +92,37 @@ def from_generator(
         ShapeError: The reference has images of another shape.
         RunFolderError: The checkpoint belongs to another run.
 
-    Source: arXiv 2411.17777 (``generator``), arXiv 2410.16884 (``tldr``).
+    References:
+        arXiv 2411.17777 (``generator``), arXiv 2410.16884 (``tldr``).
     """
     labels, centre = balanced_labels(target.classes, settings.images), centre_of(reference, target.spec.shape)
-    found, images = [], []
+    inversions: list[Inversion] = []
+    images_by_restart: list[Tensor] = []
     for restart in range(settings.restarts):
-        file = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{restart}")
-        inverter = Inverter(settings, target, rng, centre=centre)
-        inversion = inverter.run(target, checkpoint=file, watch=True)
-        drawn = inversion.outcome != "diverged"
-        images.append(inversion.sample(labels, rng) if drawn else torch.empty(0, *target.spec.shape))
-        found.append(inversion)
-    counts = torch.tensor([len(part) for part in images])
+        file = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{restart}")
+        inversion = Inverter(settings, target, rng, centre=centre).run(target, checkpoint=file, watch=True)
+        inversions.append(inversion)
+        if inversion.outcome == "diverged":
+            images_by_restart.append(torch.empty(0, *target.spec.shape))
+        else:
+            images_by_restart.append(inversion.sample(labels, rng))
+    counts = torch.tensor([len(images) for images in images_by_restart])
     return Reconstructions(
-        torch.cat(images),
-        torch.cat([labels[: len(part)] for part in images]),
-        torch.arange(settings.restarts).repeat_interleave(counts),
-        worst([one.outcome for one in found]),
-        _history(found),
-        "; ".join(dict.fromkeys(one.message for one in found)),
+        images=torch.cat(images_by_restart),
+        labels=torch.cat([labels[: len(images)] for images in images_by_restart]),
+        restart=torch.arange(settings.restarts).repeat_interleave(counts),
+        outcome=worst(inversion.outcome for inversion in inversions),
+        history=_history(inversions),
+        message="; ".join(dict.fromkeys(inversion.message for inversion in inversions)),
     )
 
 
 def _history(inversions: list[Inversion]) -> dict[str, list[float]]:
     """Return loss, terms, and accuracy and spread of the worst class, of one restart after the other."""
-    rows = [
-        {"step": one.step, "loss": one.loss, "accuracy": min(one.accuracy), "spread": min(one.spread), **one.objectives}
-        for inversion in inversions
-        for one in inversion.history
-    ]
-    return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+    records: list[dict[str, float]] = []
+    for inversion in inversions:
+        for evaluation in inversion.history:
+            record = {"step": evaluation.step, "loss": evaluation.loss}
+            record |= {"accuracy": min(evaluation.accuracy), "spread": min(evaluation.spread)}
+            records.append(record | evaluation.objectives)
+    return history_of(records)

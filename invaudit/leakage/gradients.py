@@ -1,4 +1,4 @@
-"""Per-image gradients of a target's margin, layer by layer, as products of what goes into a layer and what comes back.
+"""Per-image gradients of a target's log-odds, layer by layer, as products of what enters a layer and what comes back.
 
 The gradient of image i at a linear or convolutional layer is D_i' A_i: A_i (positions, inputs + 1) holds the layer's
 inputs with a one for the bias, D_i (positions, outputs) the derivative by its outputs. No N x weights matrix is kept.
@@ -94,7 +94,7 @@ def check_pool(target: Target, images: Tensor, labels: Tensor) -> None:
 def products(
     targets: Sequence[Target], fitted: Mapping[str, Tensor], images: Tensor, labels: Tensor, *, block: int = BLOCK
 ) -> Products:
-    """Return inner products of per-image margin gradients with each other and with the weights, weighted by fan-in.
+    """Return inner products of per-image gradients with each other and with the weights, weighted by fan-in.
 
     Args:
         targets: Targets of one architecture; the gradients are averaged over them.
@@ -128,27 +128,28 @@ def signals(
     """
     for start in range(0, len(images), AT_ONCE):
         batch = slice(start, start + AT_ONCE)
-        found = [part for target in targets for part in _calls(target, name, images[batch], labels[batch], score)]
-        yield (
-            torch.cat([inputs for inputs, _ in found], 1).double().cpu(),
-            torch.cat([derivative for _, derivative in found], 1).double().cpu() / len(targets),
-        )
+        inputs, derivatives = [], []
+        for target in targets:
+            for patches, derivative in _calls(target, name, images[batch], labels[batch], score):
+                inputs.append(patches)
+                derivatives.append(derivative)
+        yield torch.cat(inputs, 1).double().cpu(), torch.cat(derivatives, 1).double().cpu() / len(targets)
 
 
 def squared_lengths(target: Target, images: Tensor, labels: Tensor, score: Score = log_odds) -> dict[str, Tensor]:
     """Return for each layer the squared length of the gradient of the score at each image, (N,) float64."""
-    found = {}
+    lengths = {}
     for name, layer in layers(target).items():
         parts = []
         for a, d in signals([target], name, images, labels, score):
             if a.shape[1] ** 2 * (a.shape[2] + d.shape[2]) <= a.shape[2] * d.shape[2]:
                 parts.append(((a @ a.mT) * (d @ d.mT)).sum((1, 2)))
-            else:
-                rows = max(1, BLOCK // (fan_in(layer) * d.shape[2]))
-                pairs = zip(a.split(rows), d.split(rows), strict=True)
-                parts += [(some_d.mT @ some_a).square().sum((1, 2)) for some_a, some_d in pairs]
-        found[name] = torch.cat(parts)
-    return found
+                continue
+            rows = max(1, BLOCK // (fan_in(layer) * d.shape[2]))
+            for some_a, some_d in zip(a.split(rows), d.split(rows), strict=True):
+                parts.append((some_d.mT @ some_a).square().sum((1, 2)))
+        lengths[name] = torch.cat(parts)
+    return lengths
 
 
 def _calls(target: Target, name: str, images: Tensor, labels: Tensor, score: Score) -> list[tuple[Tensor, Tensor]]:
@@ -172,7 +173,10 @@ def _calls(target: Target, name: str, images: Tensor, labels: Tensor, score: Sco
         handle.remove()
     if not torch.isfinite(scores).all():
         raise ModelError("the model gives logits that are not finite; check its weights and the input spec")
-    return [(patches, _positions(layer, one)) for (patches, _), one in zip(seen, derivatives, strict=True)]
+    calls = []
+    for (patches, _), derivative in zip(seen, derivatives, strict=True):
+        calls.append((patches, _positions(layer, derivative)))
+    return calls
 
 
 def _patches(layer: Layer, inputs: Tensor) -> Tensor:
@@ -199,9 +203,9 @@ def _from_factors(
     a, d = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     gram = torch.zeros((len(a), len(a)), dtype=torch.float64)
     for rows in torch.arange(len(a)).split(AT_ONCE):
-        for one in range(a.shape[1]):
-            for other in range(a.shape[1]):
-                gram[rows] += (a[rows, one] @ a[:, other].T) * (d[rows, one] @ d[:, other].T)
+        for first in range(a.shape[1]):
+            for second in range(a.shape[1]):
+                gram[rows] += (a[rows, first] @ a[:, second].T) * (d[rows, first] @ d[:, second].T)
     return gram, ((a @ matrix.T.to(a)) * d).sum((1, 2))
 
 
@@ -213,10 +217,9 @@ def _from_gradients(
     gram, inner = torch.zeros((n, n), dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     units = max(1, block // (n * matrix.shape[1]))
     for chosen in torch.arange(len(matrix)).split(units):
-        parts = [
-            torch.einsum("nlo,nlk->nok", d[:, :, chosen], a).flatten(1)
-            for a, d in signals(targets, name, images, labels)
-        ]
+        parts = []
+        for a, d in signals(targets, name, images, labels):
+            parts.append(torch.einsum("nlo,nlk->nok", d[:, :, chosen], a).flatten(1))
         gradients = torch.cat(parts)
         gram.addmm_(gradients, gradients.T)
         inner += gradients @ matrix[chosen].flatten().to(gradients)

@@ -1,6 +1,5 @@
 """KKT reconstruction: images whose gradients, with multipliers >= 0, add up to the weights of the target."""
 
-import io
 import logging
 import math
 import time
@@ -14,44 +13,49 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from invaudit.inversion.outcome import Outcome
+from invaudit.inversion.pixels import optimise_pixels, run_search
+from invaudit.inversion.settings import RecordEvery
 from invaudit.leakage.gradients import fan_in, layers, log_odds, squared_lengths
-from invaudit.leakage.reconstruction import Outcome, Reconstructions, balanced_labels
+from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, search_identity
 from invaudit.models import Target, frozen_eval
-from invaudit.runtime.console import progress
-from invaudit.runtime.errors import ModelError, RunFolderError, ShapeError
-from invaudit.runtime.files import content_hash, write_bytes
+from invaudit.models.checkpoints import Checkpoint
+from invaudit.runtime.errors import ModelError, ShapeError
 from invaudit.runtime.settings import Settings
 
 COLLAPSED = 0.97
-"""Share of the weights left unexplained from which a restart counts as fallen to multipliers of zero."""
+"""Share of the weights left unexplained from which the multipliers of a restart count as fallen to zero."""
 
 RATE_END = 0.02
-"""Learning rates end at this share of their start (cosine)."""
+"""Share of its first value at which a learning rate ends (cosine)."""
 
 RIDGE = 0.02
-"""Added to the reference covariance, in multiples of its mean variance."""
+"""What is added to the diagonal of the reference covariance, in multiples of its mean variance."""
 
 _log = logging.getLogger(__name__)
 
 
 class KKTSettings(Settings):
-    """How images are searched; the defaults were chosen on targets of our own that share no seed with a report."""
+    """How ``kkt`` searches for images; the defaults were chosen on targets that share no seed with a report."""
 
     images: int = Field(default=80, ge=1)
-    """Images of a restart: twice the number of members where that is known (n to 4n make no difference)."""
+    """Images of a restart: twice the number of members where it is known (n to 4n make no difference)."""
 
     restarts: int = Field(default=3, ge=1)
-    """A candidate is to be scored by the mean over restarts of its best similarity: better than one longer run."""
+    """Searches from different starts. A candidate is to be scored by the mean over restarts of its best similarity:
+    better than one longer run."""
 
     steps: int = Field(default=1500, ge=1)
+    """Optimiser steps of a restart."""
+
     learning_rate: float = Field(default=0.02, gt=0)
-    """Of Adam for the images."""
+    """First learning rate of Adam for the images."""
 
     multiplier_rate: float = Field(default=0.01, gt=0)
-    """Of Adam for the roots of the multipliers, in multiples of their start."""
+    """First learning rate of Adam for the roots of the multipliers, in multiples of their start."""
 
     sharpness: tuple[PositiveFloat, PositiveFloat] = (2.0, 50.0)
-    """Of the smoothed derivative of ReLU, at the start and at the end of the run; geometric between."""
+    """Sharpness of the smoothed derivative of ReLU, at the start and at the end of a restart; geometric between."""
 
     prior: float = Field(default=0.01, ge=0)
     """Weight of the image prior; it needs reference images."""
@@ -59,7 +63,7 @@ class KKTSettings(Settings):
     spread: float | None = Field(default=None, gt=0)
     """Standard deviation of the first images; None for 0.3 at a side of 8, falling to 0.1 at 28."""
 
-    record_every: int = Field(default=250, ge=1)
+    record_every: RecordEvery = 250
     """Steps between two records of the loss, which also write the checkpoint."""
 
 
@@ -81,19 +85,19 @@ def kkt(
     the backward pass: sigmoid(k z / size), size the rms of the unit over the batch. With reference images (mean m,
     covariance S) a prior keeps the images plausible: 0.01 mean_i (x_i - m)' S^-1 (x_i - m) / pixels.
 
-    A small loss is no sign of a good reconstruction, and none is chosen by it: all restarts are kept, and a candidate
+    A small loss is no sign of a good reconstruction, and no restart is chosen by it: all are returned, and a candidate
     is to be scored by the mean over restarts of its best similarity. The theory asks for a homogeneous network
     without biases beyond the first layer that was trained to the end; on others this is a heuristic, and is logged so.
 
     Args:
         target: Borrowed in eval mode: frozen, and given back as it was. Linear and convolutional layers are read.
-        settings: How.
+        settings: How to search.
         rng: CPU generator of the first images of all restarts.
         reference: (M, C, H, W) in [0, 1], images like the members that hold no pool image; None goes without prior.
-        checkpoint: File that is written at every record and continued from where it exists.
+        checkpoint: File that is written at every record; where it exists, the search goes on from it.
 
     Returns:
-        ``images`` of each restart. The outcome is ``budget``; ``collapsed`` where in every restart the multipliers
+        The images of all restarts. The outcome is ``budget``; ``collapsed`` where in every restart the multipliers
         fell to zero; ``diverged`` where a loss was not finite. ``history`` holds ``loss/RESTART``, the loss above
         without the prior.
 
@@ -102,145 +106,150 @@ def kkt(
         ShapeError: The reference has images of another shape, or fewer than two.
         RunFolderError: The checkpoint belongs to another search.
 
-    Source: Haim et al. (arXiv 2206.07758, Eq. 5 to 8) for two classes, Buzaglo et al. (arXiv 2307.01827, section 4)
-    for more. Ours are the logsumexp in the log-odds (theirs takes the largest other logit), the weights of the layers,
-    the smoothing relative to the size of a unit and its schedule, the prior, the start of the multipliers, and Adam.
+    References:
+        Haim et al. (arXiv 2206.07758, Eq. 5 to 8) for two classes, Buzaglo et al. (arXiv 2307.01827, section 4) for
+        more. Ours are the logsumexp in the log-odds (theirs takes the largest other logit), the weights of the layers,
+        the smoothing relative to the size of a unit and its schedule, the prior, the start of the multipliers, and
+        Adam.
     """
     start = time.perf_counter()
     _refuse(target, reference)
-    identity = content_hash(
-        settings.model_dump_json(), target.hash, rng.get_state().numpy().tobytes(), _bytes(reference)
-    )
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, search_identity(target, settings, rng, reference), "search")
     with frozen_eval(target):
-        search = _Search(target, settings, rng, reference)
-        if checkpoint and checkpoint.is_file():
-            search.resume(checkpoint, identity)
-        records = range(search.recorded, settings.restarts * search.records_each)
-        for _ in progress(records, total=len(records), label="KKT reconstruction"):
-            search.advance()
-            if checkpoint:
-                search.save(checkpoint, identity)
-    return search.result(time.perf_counter() - start)
+        search = KKTSearch(target, settings, rng, reference)
+        run_search(search, file, label="KKT reconstruction")
+    return search.reconstructions(time.perf_counter() - start)
 
 
-class _Search:
-    """The state of a search: finished restarts, and the one that runs."""
+class KKTSearch:
+    """The search for images and multipliers: the restarts that are finished, and the one that runs.
+
+    Args:
+        target: In eval mode and frozen.
+        settings: How to search.
+        rng: CPU generator of the first images of all restarts.
+        reference: (M, C, H, W) in [0, 1], where there are any.
+    """
 
     def __init__(self, target: Target, settings: KKTSettings, rng: torch.Generator, reference: Tensor | None) -> None:
         self.settings, self.labels = settings, balanced_labels(target.classes, settings.images)
         self.equations = _Equations(target, self.labels)
-        self.prior = _Prior(reference.to(target.device), settings.prior) if reference is not None else None
+        self.prior = None if reference is None else _Prior(reference.to(target.device), settings.prior)
         self.starts = _starts(target, settings, rng, reference)
-        self.records_each = math.ceil(settings.steps / settings.record_every)
         self.finished: list[Tensor] = []
         self.losses: list[list[float]] = []
-        self.step = 0
         self._begin()
 
     @property
-    def recorded(self) -> int:
-        """Number of records so far, over all restarts."""
-        return sum(len(losses) for losses in self.losses)
+    def records_left(self) -> int:
+        """Number of records still to be made, over all restarts."""
+        records_of_a_restart = math.ceil(self.settings.steps / self.settings.record_every)
+        return self.settings.restarts * records_of_a_restart - sum(len(losses) for losses in self.losses)
 
     def advance(self) -> None:
         """Take the steps to the next record; a restart that is done makes room for the next."""
         settings = self.settings
         if self.step == settings.steps:
             self._begin()
-        if not self.step:
+        if self.step == 0:
             self.losses.append([])
-        loss = torch.zeros(())
-        for step in range(self.step, min(self.step + settings.record_every, settings.steps)):
-            share = step / max(1, settings.steps - 1)
-            rate = RATE_END + (1 - RATE_END) * (1 + math.cos(math.pi * share)) / 2
-            for group, first in zip(self.optimizer.param_groups, self._rates(), strict=True):
-                group["lr"] = first * rate
-            low, high = settings.sharpness
-            loss = self.equations.loss(self.images, self.roots, low * (high / low) ** share)
-            # Fused Adam reads memory in order, so a gradient must be laid out as what it is of.
-            slopes = torch.autograd.grad(loss, [self.images, self.roots])
-            self.images.grad, self.roots.grad = (slope.contiguous() for slope in slopes)
-            if self.prior:
-                self.images.grad += self.prior.gradient(self.images.detach())
-            self.optimizer.step()
-            with torch.no_grad():
-                self.images.clamp_(0, 1)
-            self.step = step + 1
-        self.losses[-1].append(float(loss.detach()))
+        steps = range(self.step, min(self.step + settings.record_every, settings.steps))
+        unexplained = torch.zeros(())
+
+        def loss(step: int) -> Tensor:
+            nonlocal unexplained
+            share = self.equations.loss(self.images, self.roots, self._sharpness(step))
+            unexplained = share.detach()
+            return share if self.prior is None else share + self.prior.linear(self.images)
+
+        optimise_pixels(self.images, loss, self.optimizer, steps, before_step=self._set_rates)
+        self.step = steps.stop
+        self.losses[-1].append(float(unexplained))
         if self.step == settings.steps:
             self.finished.append(self.images.detach().cpu())
 
-    def result(self, seconds: float) -> Reconstructions:
+    def reconstructions(self, seconds: float) -> Reconstructions:
         """Return the images of all restarts and how they ended."""
-        last = [losses[-1] for losses in self.losses]
-        fallen = [str(restart) for restart, loss in enumerate(last) if loss >= COLLAPSED]
-        restart = torch.arange(len(last)).repeat_interleave(len(self.labels))
-        labels, images = self.labels.repeat(len(last)), torch.cat(self.finished)
-        message = f"share of the weights left unexplained: {', '.join(f'{loss:.3f}' for loss in last)}"
+        last_losses = [losses[-1] for losses in self.losses]
+        images, labels = torch.cat(self.finished), self.labels.repeat(len(last_losses))
+        restart = torch.arange(len(last_losses)).repeat_interleave(len(self.labels))
+        collapsed = [str(number) for number, loss in enumerate(last_losses) if loss >= COLLAPSED]
+        message = f"share of the weights left unexplained: {', '.join(f'{loss:.3f}' for loss in last_losses)}"
         outcome: Outcome = "budget"
-        if not all(math.isfinite(loss) for loss in last):
+        if not all(math.isfinite(loss) for loss in last_losses):
             outcome, message = "diverged", f"{message}; lower learning_rate (now {self.settings.learning_rate:g})"
             images, labels, restart = images[:0], labels[:0], restart[:0]
-        elif fallen:
-            outcome = "collapsed" if len(fallen) == len(last) else "budget"
-            message += f"; the multipliers of restart {', '.join(fallen)} fell to zero: its images say nothing"
+        elif collapsed:
+            outcome = "collapsed" if len(collapsed) == len(last_losses) else "budget"
+            message += f"; the multipliers of restart {', '.join(collapsed)} fell to zero: its images say nothing"
         history = {f"loss/{number}": losses for number, losses in enumerate(self.losses)}
         return Reconstructions(images, labels, restart, outcome, history, message, seconds)
 
-    def save(self, path: Path, identity: str) -> None:
-        """Write the state."""
-        buffer = io.BytesIO()
-        state = {"identity": identity, "finished": self.finished, "losses": self.losses, "step": self.step}
-        state |= {"images": self.images.detach(), "roots": self.roots.detach()}
-        torch.save({**state, "optimizer": self.optimizer.state_dict()}, buffer)
-        write_bytes(path, buffer.getvalue())
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the rest of the search depends on."""
+        return {
+            "finished": self.finished,
+            "losses": self.losses,
+            "step": self.step,
+            "images": self.images.detach(),
+            "roots": self.roots.detach(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
-    def resume(self, path: Path, identity: str) -> None:
-        """Take the state of a checkpoint.
-
-        Raises:
-            RunFolderError: It belongs to another search.
-        """
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-        if saved.get("identity") != identity:
-            raise RunFolderError(f"{path} is the checkpoint of another search; remove it or choose another --out")
-        self.finished, self.losses = saved["finished"], saved["losses"]
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take the state of a checkpoint."""
+        self.finished, self.losses = state["finished"], state["losses"]
         if len(self.finished) < self.settings.restarts:
             self._begin()
-        self.step = saved["step"]
+        self.step = state["step"]
         with torch.no_grad():
-            self.images.copy_(saved["images"])
-            self.roots.copy_(saved["roots"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+            self.images.copy_(state["images"])
+            self.roots.copy_(state["roots"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
     def _begin(self) -> None:
-        images = self.starts[len(self.finished)]
-        self.root = self.equations.root(images)
-        self.images = images.clone().requires_grad_()
-        self.roots = torch.full((len(images),), self.root, device=images.device).requires_grad_()
+        """Begin the next restart."""
+        first_images = self.starts[len(self.finished)]
+        first_root = self.equations.root(first_images)
+        self.images = first_images.clone().requires_grad_()
+        self.roots = torch.full((len(first_images),), first_root, device=first_images.device).requires_grad_()
+        self.first_rates = (self.settings.learning_rate, self.settings.multiplier_rate * first_root)
         self.optimizer = torch.optim.Adam([{"params": [self.images]}, {"params": [self.roots]}], fused=True)
         self.step = 0
 
-    def _rates(self) -> tuple[float, float]:
-        return self.settings.learning_rate, self.settings.multiplier_rate * self.root
+    def _set_rates(self, step: int) -> None:
+        decay = RATE_END + (1 - RATE_END) * (1 + math.cos(math.pi * self._progress(step))) / 2
+        for group, first_rate in zip(self.optimizer.param_groups, self.first_rates, strict=True):
+            group["lr"] = first_rate * decay
+
+    def _sharpness(self, step: int) -> float:
+        low, high = self.settings.sharpness
+        return low * (high / low) ** self._progress(step)
+
+    def _progress(self, step: int) -> float:
+        """Return how far a restart has come: 0 in its first step, 1 in its last."""
+        return step / max(1, self.settings.steps - 1)
 
 
 class _Equations:
-    """The stationarity conditions of a target, for images with these labels."""
+    """The stationarity conditions of a target, for images with these labels.
+
+    ``scales`` are the fan-ins of the layers, by the name of each parameter that is read.
+    """
 
     def __init__(self, target: Target, labels: Tensor) -> None:
         self.target, self.labels = target, labels.to(target.device)
         self.parameters = {name: value.detach().clone().requires_grad_() for name, value in target.named_parameters()}
-        found = layers(target).items()
-        self.scales = {
-            f"module.{name}.{kind}": float(fan_in(layer))
-            for name, layer in found
-            for kind in ("weight", "bias")
-            if getattr(layer, kind) is not None
-        }
-        self.layers = {name: fan_in(layer) for name, layer in found}
+        self.fan_ins = {name: fan_in(layer) for name, layer in layers(target).items()}
+        self.scales: dict[str, float] = {}
+        for name, layer in layers(target).items():
+            for kind in ("weight", "bias"):
+                if getattr(layer, kind) is not None:
+                    self.scales[f"module.{name}.{kind}"] = float(self.fan_ins[name])
         self.read = [self.parameters[name] for name in self.scales]
-        self.total = self._square(self.read).detach()
+        self.total = self._squared_length(self.read).detach()
 
     def loss(self, images: Tensor, roots: Tensor, sharpness: float) -> Tensor:
         """Return the share of the weights that the images leave unexplained."""
@@ -248,7 +257,8 @@ class _Equations:
             logits = functional_call(self.target, self.parameters, (images,))
         objective = (roots.square() * log_odds(logits, self.labels)).sum()
         gradients = torch.autograd.grad(objective, self.read, create_graph=True)
-        return self._square([old.detach() - new for old, new in zip(self.read, gradients, strict=True)]) / self.total
+        unexplained = [weight.detach() - slope for weight, slope in zip(self.read, gradients, strict=True)]
+        return self._squared_length(unexplained) / self.total
 
     def root(self, images: Tensor) -> float:
         """Return the root of the multiplier at which the squared lengths of all images' gradients add up to theta's.
@@ -256,10 +266,10 @@ class _Equations:
         A start from the projection of theta instead falls to zero in one search of three.
         """
         squares = squared_lengths(self.target, images, self.labels)
-        length = sum(scale * float(squares[name].sum()) for name, scale in self.layers.items())
+        length = sum(scale * float(squares[name].sum()) for name, scale in self.fan_ins.items())
         return (float(self.total) / max(length, 1e-30)) ** 0.25
 
-    def _square(self, values: list[Tensor]) -> Tensor:
+    def _squared_length(self, values: list[Tensor]) -> Tensor:
         pairs = zip(self.scales.values(), values, strict=True)
         return torch.stack([scale * value.square().sum() for scale, value in pairs]).sum()
 
@@ -278,6 +288,10 @@ class _Prior:
         """Return the derivative by the images."""
         centred = images.flatten(1) - self.mean
         return (2 * self.weight / centred.numel() * centred @ self.precision).view_as(images)
+
+    def linear(self, images: Tensor) -> Tensor:
+        """Return a term for the loss that has this derivative and, being linear, costs no pass backwards."""
+        return (self.gradient(images.detach()) * images).sum()
 
 
 class _SmoothReLU(TorchFunctionMode):
@@ -327,10 +341,10 @@ def _starts(target: Target, settings: KKTSettings, rng: torch.Generator, referen
 
 def _refuse(target: Target, reference: Tensor | None) -> None:
     kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
-    normed = [name for name, part in target.module.named_modules() if isinstance(part, kinds)]
-    if normed:
+    batch_norms = [name for name, part in target.module.named_modules() if isinstance(part, kinds)]
+    if batch_norms:
         raise ModelError(
-            f"the target has batch norm ({normed[0]}), for which the KKT conditions do not hold; "
+            f"the target has batch norm ({batch_norms[0]}), for which the KKT conditions do not hold; "
             "use method deepinversion or generator"
         )
     if reference is not None and (len(reference) < 2 or reference.shape[1:] != target.spec.shape):
@@ -340,7 +354,3 @@ def _refuse(target: Target, reference: Tensor | None) -> None:
     biases = [name for name, layer in list(layers(target).items())[1:] if layer.bias is not None]
     if biases:
         _log.warning("layer %s has a bias: the network is not homogeneous, so KKT is a heuristic here", biases[0])
-
-
-def _bytes(reference: Tensor | None) -> bytes:
-    return b"" if reference is None else reference.cpu().contiguous().numpy().tobytes()

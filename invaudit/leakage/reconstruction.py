@@ -1,14 +1,16 @@
-"""What every reconstruction method gives: images, how they were come by, and how the search ended."""
+"""What every reconstruction method returns: images, their classes, and how the search ended."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from invaudit.inversion.outcome import Outcome
+from invaudit.models import Target
 from invaudit.runtime.errors import SettingError, ShapeError
-
-Outcome = Literal["given", "converged", "budget", "collapsed", "diverged"]
+from invaudit.runtime.files import content_hash
+from invaudit.runtime.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,9 @@ class Reconstructions:
 
     Attributes:
         images: (R, C, H, W) float32 in [0, 1], on the CPU; none of a restart that diverged.
-        labels: (R,) int64, the class each was made for; -1 where that is not known.
-        restart: (R,) int64, the restart each comes from, counted from 0.
-        outcome: ``converged``, ``budget``, ``collapsed`` (images of some class are copies of one another), ``diverged``
-            (a loss was not finite), or ``given`` (read from a file, so nothing is known about it).
+        labels: (R,) int64, the class that each was made for; -1 where it is not known.
+        restart: (R,) int64, the restart that each comes from, counted from 0.
+        outcome: How the search ended, see ``inversion.outcome``.
         history: Name of a loss or measure -> its value at each evaluation.
         message: The outcome in words.
         seconds: Wall time.
@@ -39,12 +40,12 @@ class Reconstructions:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit the description."""
+        """Refuse values that do not fit the description."""
         n = len(self.images)
         if self.images.ndim != 4 or self.labels.shape != (n,) or self.restart.shape != (n,):
-            got = f"images {tuple(self.images.shape)}, labels {tuple(self.labels.shape)}"
             raise ShapeError(
-                f"got {got}, restart {tuple(self.restart.shape)}; expected (R, C, H, W) and one label and restart each"
+                f"got images {tuple(self.images.shape)}, labels {tuple(self.labels.shape)}, "
+                f"restart {tuple(self.restart.shape)}; expected (R, C, H, W) and one label and restart each"
             )
         # Not by comparing with "outside": that is false for NaN.
         if n and not (self.images.min() >= 0 and self.images.max() <= 1):
@@ -73,6 +74,23 @@ def centre_of(reference: Tensor | None, shape: tuple[int, int, int]) -> Tensor |
     return reference.float().mean(0)
 
 
-def worst(outcomes: list[Outcome]) -> Outcome:
-    """Return the worst of the outcomes of several restarts."""
-    return max(outcomes, key=get_args(Outcome).index)
+def search_identity(target: Target, settings: Settings, rng: torch.Generator, reference: Tensor | None) -> str:
+    """Return the identity of a search for its checkpoint: everything that it begins with.
+
+    Args:
+        target: What is searched against.
+        settings: How.
+        rng: Source of all draws, before the first of them.
+        reference: What is used of the reference images, if there are any.
+    """
+    reference_bytes = b"" if reference is None else reference.cpu().contiguous().numpy().tobytes()
+    return content_hash(settings.model_dump_json(), target.hash, rng.get_state().numpy().tobytes(), reference_bytes)
+
+
+def history_of(records: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Return the records of a search by name: name -> its value in each record."""
+    history: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.items():
+            history.setdefault(name, []).append(float(value))
+    return history

@@ -35,8 +35,8 @@ class Activations:
             change(self.images),
             change(self.logits),
             change(self.features),
-            tuple(change(value) for value in self.maps),
-            tuple(change(value) for value in self.moments),
+            tuple(map(change, self.maps)),
+            tuple(map(change, self.moments)),
         )
 
     def select(self, index: Tensor | slice) -> "Activations":
@@ -54,13 +54,24 @@ class Activations:
     @staticmethod
     def cat(parts: "Sequence[Activations]") -> "Activations":
         """Join the activations of several batches."""
+
+        def joined(read: Callable[[Activations], Tensor]) -> Tensor:
+            return torch.cat(list(map(read, parts)))
+
+        def joined_blocks(read: Callable[[Activations], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+            return tuple(map(torch.cat, zip(*map(read, parts), strict=True)))
+
         return Activations(
-            torch.cat([part.images for part in parts]),
-            torch.cat([part.logits for part in parts]),
-            torch.cat([part.features for part in parts]),
-            tuple(torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)),
-            tuple(torch.cat(moments) for moments in zip(*(part.moments for part in parts), strict=True)),
+            joined(lambda part: part.images),
+            joined(lambda part: part.logits),
+            joined(lambda part: part.features),
+            joined_blocks(lambda part: part.maps),
+            joined_blocks(lambda part: part.moments),
         )
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors, in the order of the attributes."""
+        return [self.images, self.logits, self.features, *self.maps, *self.moments]
 
 
 def moments(block: Tensor) -> Tensor:

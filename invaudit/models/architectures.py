@@ -39,8 +39,9 @@ def cnn(
 ) -> Classifier:
     """Build the papers' classifier: convolution, batch norm, leaky ReLU, dropout, fully connected.
 
-    Source: the family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their
-    size in the first block, so that any side from 8 up works.
+    References:
+        The family of arXiv 2505.23448; sizes of the research group's public notebooks. Sides under 16 keep their size
+        in the first block, so that any side from 8 up works.
     """
     blocks: list[nn.Module] = []
     before, side = spec.channels, min(spec.height, spec.width)
@@ -104,12 +105,12 @@ class _Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         passed = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(inputs)))))
         if self.shortcut is not None:
-            kept = self.shortcut(inputs)
+            skipped = self.shortcut(inputs)
         else:
-            kept = functional.pad(
+            skipped = functional.pad(
                 inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding)
             )
-        return functional.relu(passed + kept)
+        return functional.relu(passed + skipped)
 
 
 class _GlobalPool(nn.Module):
@@ -152,17 +153,28 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
 }
 
 
+def full_name(arch: str) -> str:
+    """Return an architecture with its family, as files and ``load_model`` have it; a name alone is one of ours.
+
+    Example:
+        >>> full_name("cnn"), full_name("timm:resnet18")
+        ('invaudit:cnn', 'timm:resnet18')
+    """
+    return arch if ":" in arch else f"invaudit:{arch}"
+
+
 def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
     """Build an architecture by name.
 
     Args:
-        name: A key of ``ARCHITECTURES``, or ``mlp-WIDTH-WIDTH...``.
+        name: A key of ``ARCHITECTURES``, or ``mlp-WIDTH-WIDTH...``, with or without ``invaudit:`` before it.
         spec: What it takes.
         outputs: Number of logits.
 
     Raises:
         ModelError: Unknown name; the message lists the known ones.
     """
+    name = name.removeprefix("invaudit:")
     family, *widths = name.split("-") if name.startswith("mlp-") else [name]
     if family not in ARCHITECTURES or not all(width.isdigit() and int(width) for width in widths):
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH...")

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from invaudit.runtime.errors import ModelError
 
@@ -31,7 +33,9 @@ class Layers:
         def input_of_head(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             seen[self.head] = inputs[0]
 
-        handles = [module.get_submodule(name).register_forward_hook(output_of(name)) for name in self.blocks]
+        handles: list[RemovableHandle] = []
+        for name in self.blocks:
+            handles.append(module.get_submodule(name).register_forward_hook(output_of(name)))
         handles.append(module.get_submodule(self.head).register_forward_pre_hook(input_of_head))
         try:
             yield seen
@@ -53,47 +57,75 @@ def find_layers(module: nn.Module, inputs: Tensor) -> Layers:
     Raises:
         ModelError: The output is not that of a linear layer.
     """
-    calls: list[tuple[str, nn.Module, Tensor]] = []
+    calls, logits = _recorded_calls(module, inputs)
+    last = None
+    for call in calls:
+        if not any(call.part.children()) and not isinstance(call.part, nn.Identity | nn.Dropout):
+            last = call
+    # The values alone do not tell: a ReLU after the last layer changes nothing where all logits are positive.
+    if last is None or not isinstance(last.part, nn.Linear) or not torch.equal(last.output, logits):
+        raise ModelError(
+            "the output of the model is not that of a linear layer (nn.Linear); wrap a model that ends with one"
+        )
+    return Layers(last.name, tuple(_blocks(module, calls)))
 
-    def note(name: str):
+
+class _Call(NamedTuple):
+    """One call of a submodule in a forward pass."""
+
+    name: str
+    part: nn.Module
+    output: Tensor
+
+
+def _recorded_calls(module: nn.Module, inputs: Tensor) -> tuple[list[_Call], Tensor]:
+    """Return the calls of all submodules in one forward pass, in order, and its output."""
+    calls: list[_Call] = []
+
+    def record_as(name: str):
         def hook(part: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if isinstance(output, Tensor):
-                calls.append((name, part, output.clone()))
+                calls.append(_Call(name, part, output.clone()))
 
         return hook
 
-    handles = [part.register_forward_hook(note(name)) for name, part in module.named_modules() if name]
+    handles = [part.register_forward_hook(record_as(name)) for name, part in module.named_modules() if name]
     try:
         logits = module(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    leaves = [
-        call for call in calls if not any(call[1].children()) and not isinstance(call[1], nn.Identity | nn.Dropout)
-    ]
-    name, last, output = leaves[-1] if leaves else ("", None, logits)
-    # The values alone do not tell: a ReLU after the last layer changes nothing where all logits are positive.
-    if not isinstance(last, nn.Linear) or output.shape != logits.shape or not torch.equal(output, logits):
-        raise ModelError(
-            "the output of the model is not that of a linear layer (nn.Linear); wrap a model that ends with one"
-        )
-    return Layers(name, tuple(_blocks(module, calls)))
+    return calls, logits
 
 
-def _blocks(module: nn.Module, calls: list[tuple[str, nn.Module, Tensor]]) -> list[str]:
-    container, prefix = module, ""
-    while len(children := list(container.named_children())) <= 2 and any(
-        len(list(c.children())) > 1 for _, c in children
-    ):
-        name, container = max(children, key=lambda item: sum(1 for _ in item[1].modules()))
-        prefix += f"{name}."
-    direct = {f"{prefix}{name}": part for name, part in container.named_children()}
+def _blocks(module: nn.Module, calls: list[_Call]) -> list[str]:
+    """Return the names of the parts after which a block ends, see ``find_layers``."""
+    container, prefix = _main_container(module)
+    parts = {f"{prefix}{name}": part for name, part in container.named_children()}
     blocks: list[str] = []
     for name, _, output in calls:
-        if name not in direct or output.ndim != 4 or output.shape[2:].numel() < 2:
+        if name not in parts or output.ndim != 4 or output.shape[2:].numel() < 2:
             continue
-        if any(isinstance(part, nn.Conv2d) for part in direct[name].modules()):
+        if _holds_convolution(parts[name]):
             blocks.append(name)
         elif blocks:
             blocks[-1] = name
     return list(dict.fromkeys(blocks))
+
+
+def _main_container(module: nn.Module) -> tuple[nn.Module, str]:
+    """Return the module whose children are the parts of the network, and the beginning of their names.
+
+    A wrapper has one or two children, the larger of which holds the network.
+    """
+    container, prefix = module, ""
+    children = list(container.named_children())
+    while len(children) <= 2 and any(len(list(child.children())) > 1 for _, child in children):
+        name, container = max(children, key=lambda child: len(list(child[1].modules())))
+        prefix += f"{name}."
+        children = list(container.named_children())
+    return container, prefix
+
+
+def _holds_convolution(part: nn.Module) -> bool:
+    return any(isinstance(inner, nn.Conv2d) for inner in part.modules())

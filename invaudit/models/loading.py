@@ -4,8 +4,8 @@ import json
 import os
 import pickle
 import warnings
-from dataclasses import dataclass, fields
-from itertools import takewhile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from invaudit.models.architectures import build
+from invaudit.models.architectures import build, full_name
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
@@ -40,16 +40,16 @@ def save_target(target: Target, path: Path) -> None:
         raise ModelError(
             "a wrapped module has no architecture name and cannot be saved; build it with load_model and --arch"
         )
-    about = {
+    header = {
         "schema": SCHEMA,
         "arch": target.arch,
         "classes": target.classes,
         "outputs": target.outputs,
         "head": target.layers.head,
-        "spec": {name: getattr(target.spec, name) for name in InputSpec.__dataclass_fields__},
+        "spec": asdict(target.spec),
     }
     weights = {name: value.detach().cpu().contiguous() for name, value in target.module.state_dict().items()}
-    write_bytes(path, save(weights, {"invaudit": json.dumps(about, sort_keys=True)}))
+    write_bytes(path, save(weights, {"invaudit": json.dumps(header, sort_keys=True)}))
 
 
 def load_model(
@@ -60,8 +60,8 @@ def load_model(
     Args:
         path: safetensors, or a torch checkpoint with weights alone; looked for here and in the folder that
             INVAUDIT_WEIGHTS names.
-        arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it,
-            but a callable has to be named here: it is code, which a file has no say in.
+        arch: ``invaudit:NAME`` (or NAME alone), ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our
+            files know it, but a callable has to be named here: a file must not choose which code runs.
         spec: What it takes; files of ours know it.
         classes: Number of ID classes; by default all outputs.
 
@@ -69,25 +69,35 @@ def load_model(
         MissingDataError: There is no such file.
         ModelError: A damaged file, a file that would execute code, unknown architecture, weights that do not fit.
         MissingExtraError: timm is not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> spec = InputSpec(channels=1, height=8, width=8)
+        >>> network = build("small-cnn", spec, 10)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(network.state_dict(), f"{folder}/weights.pth")
+        ...     target = load_model(f"{folder}/weights.pth", arch="small-cnn", spec=spec)
+        >>> target.classes, target.arch
+        (10, 'invaudit:small-cnn')
     """
     path = model_file(path)
-    weights, about, ordered = _read(path)
-    if about:
-        if spec not in (None, about.spec):
-            raise ModelError(f"{path} says that it takes {about.spec}, the options say {spec}; leave the options out")
-        arch, spec, classes = arch or _own_arch(about.arch, path), about.spec, classes or about.classes
+    weights, header, ordered = _read(path)
+    if header:
+        if spec not in (None, header.spec):
+            raise ModelError(f"{path} says that it takes {header.spec}, the options say {spec}; leave the options out")
+        arch, spec, classes = arch or _own_arch(header.arch, path), header.spec, classes or header.classes
     if arch is None or spec is None:
         raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
-    broken = [name for name, value in weights.items() if not value.float().isfinite().all()]
-    if broken:
+    arch = full_name(arch)
+    if broken := [name for name, value in weights.items() if not value.float().isfinite().all()]:
         raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
     problems: list[ModelError] = []
-    for outputs in [about.outputs] if about else _outputs(weights, path):
+    for outputs in [header.outputs] if header else _outputs(weights, path):
         # Loading replaces these first weights, so drawing them must not advance the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
             module = _build(arch, spec, outputs)
-            if about:
-                _widen(module, about.head, outputs, path)
+            if header:
+                _widen(module, header.head, outputs, path)
         try:
             module.load_state_dict(_fit_names(weights, module, path, arch, ordered=ordered))
             return Target(module, spec, classes or outputs, arch=arch).eval()
@@ -102,7 +112,9 @@ def model_file(path: str | Path) -> Path:
     Raises:
         MissingDataError: There is no such file.
     """
-    places = [Path(path), *(Path(folder) / path for folder in [os.environ.get(WEIGHTS_FOLDER)] if folder)]
+    places = [Path(path)]
+    if folder := os.environ.get(WEIGHTS_FOLDER):
+        places.append(Path(folder) / path)
     for place in places:
         if place.is_file():
             return place
@@ -129,7 +141,7 @@ def _widen(module: nn.Module, name: str, outputs: int, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _About:
+class _Header:
     """What a file of ours says of itself."""
 
     arch: str
@@ -139,20 +151,20 @@ class _About:
     head: str
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], _About | None, bool]:
+def _read(path: Path) -> tuple[dict[str, Tensor], _Header | None, bool]:
     """Return the weights, what a file of ours says of itself, and whether the order of the weights means something."""
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("invaudit")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return weights, None if text is None else _about(text, path), False
+        return weights, None if text is None else _header(text, path), False
     except SafetensorError:
         pass
     try:
         with warnings.catch_warnings():
             # torch warns of a foreign pickle before it refuses it; the error says it once.
             warnings.simplefilter("ignore", UserWarning)
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than weights and would have to execute code to be read; refused. "
@@ -161,19 +173,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], _About | None, bool]:
     except Exception as error:  # what torch raises on damaged bytes is not listed anywhere
         raise ModelError(f"{path} is neither a safetensors file nor a torch checkpoint, or it is damaged") from error
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in found.items()}, None, True
+    return {name.removeprefix("module."): value for name, value in content.items()}, None, True
 
 
-def _about(text: str, path: Path) -> _About:
+def _header(text: str, path: Path) -> _Header:
     try:
-        about = json.loads(text)
-        if about["schema"] != SCHEMA:
-            raise ModelError(f"{path} is of schema {about['schema']}, this version reads {SCHEMA}; save it again")
-        return TypeAdapter(_About).validate_python({one.name: about[one.name] for one in fields(_About)})
+        values = json.loads(text)
+        if values["schema"] != SCHEMA:
+            raise ModelError(f"{path} is of schema {values['schema']}, this version reads {SCHEMA}; save it again")
+        return TypeAdapter(_Header).validate_python({field.name: values[field.name] for field in fields(_Header)})
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: what it says of itself is damaged") from error
 
@@ -187,11 +199,7 @@ def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
 
 
 def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
-    family, found, name = arch.partition(":")
-    if not found:
-        raise ModelError(
-            f"--arch {arch!r}: expected invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable"
-        )
+    family, _, name = arch.partition(":")
     if family == "invaudit":
         return build(name, spec, outputs)
     if family == "timm":
@@ -199,14 +207,14 @@ def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
     if family == "torchvision":
         return _torchvision(name, outputs)
     try:
-        made = import_named(family, name)()
+        module = import_named(family, name)()
     except (ImportError, AttributeError, ValueError, SyntaxError, TypeError) as error:
         raise ModelError(
             f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"
         ) from error
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"--arch {arch!r} gave {type(made).__name__}, expected a torch.nn.Module")
-    return made
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"--arch {arch!r} gave {type(module).__name__}, expected a torch.nn.Module")
+    return module
 
 
 def _torchvision(name: str, outputs: int) -> nn.Module:
@@ -234,38 +242,51 @@ def _timm(name: str, spec: InputSpec, outputs: int) -> nn.Module:
 def _fit_names(
     weights: dict[str, Tensor], module: nn.Module, path: Path, arch: str, *, ordered: bool
 ) -> dict[str, Tensor]:
-    own = module.state_dict()
-    if set(weights) == set(own) and all(weights[name].shape == own[name].shape for name in own):
+    """Return the weights under the module's names: by name, but for how names begin, or else by order and shape."""
+    state = module.state_dict()
+    if set(weights) == set(state) and all(weights[name].shape == state[name].shape for name in state):
         return weights
-    # Other names for the same layers: the same but for how they begin, or else the same order and the same shapes.
-    given = [(name, value) for name, value in weights.items() if not name.endswith(COUNTERS)]
-    wanted = [(name, value) for name, value in own.items() if not name.endswith(COUNTERS)]
-    ends, own_ends = (_without_beginning([name for name, _ in part]) for part in (given, wanted))
-    if sorted(ends) == sorted(own_ends):
+    given, wanted = _without_counters(weights), _without_counters(state)
+    ends, wanted_ends = _without_beginning(given), _without_beginning(wanted)
+    order = list(given)
+    if sorted(ends) == sorted(wanted_ends):
         by_end = dict(zip(ends, given, strict=True))
-        given = [by_end[end] for end in own_ends]
-    elif not ordered and sorted(tuple(one.shape) for _, one in given) == sorted(tuple(one.shape) for _, one in wanted):
+        order = [by_end[end] for end in wanted_ends]
+    elif not ordered and _shapes(given) == _shapes(wanted):
         raise ModelError(
-            f"{path} does not fit {arch}: it has other names, such as {given[0][0]!r} for {wanted[0][0]!r}, "
+            f"{path} does not fit {arch}: it has other names, such as {order[0]!r} for {next(iter(wanted))!r}, "
             "and safetensors keep no order to match them by; rename them, or give a .pth file"
         )
-    for (name, value), (own_name, own_value) in zip(given, wanted, strict=False):
-        if value.shape != own_value.shape:
+    for name, wanted_name in zip(order, wanted, strict=False):
+        if given[name].shape != wanted[wanted_name].shape:
             raise ModelError(
-                f"{path} does not fit {arch}: {name!r} has shape {tuple(value.shape)}, "
-                f"{own_name!r} takes {tuple(own_value.shape)}"
+                f"{path} does not fit {arch}: {name!r} has shape {tuple(given[name].shape)}, "
+                f"{wanted_name!r} takes {tuple(wanted[wanted_name].shape)}"
             )
     if len(given) != len(wanted):
         raise ModelError(
             f"{path} does not fit {arch}: it holds {len(given)} tensors, the architecture has {len(wanted)}"
         )
-    matched = {own_name: value for (own_name, _), (_, value) in zip(wanted, given, strict=True)}
-    return {**{name: value for name, value in own.items() if name.endswith(COUNTERS)}, **matched}
+    matched = dict(state)
+    for name, wanted_name in zip(order, wanted, strict=True):
+        matched[wanted_name] = given[name]
+    return matched
 
 
-def _without_beginning(names: list[str]) -> list[str]:
+def _without_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.endswith(COUNTERS)}
+
+
+def _shapes(state: dict[str, Tensor]) -> list[tuple[int, ...]]:
+    return sorted(tuple(value.shape) for value in state.values())
+
+
+def _without_beginning(names: Iterable[str]) -> list[str]:
     """Return dotted names without the parts that all of them begin with."""
-    parts = [name.split(".") for name in names]
-    columns = zip(*(part[:-1] for part in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    return [".".join(part[shared:]) for part in parts]
+    split_names = [name.split(".") for name in names]
+    shared = 0
+    for parts in zip(*(parts[:-1] for parts in split_names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared += 1
+    return [".".join(parts[shared:]) for parts in split_names]

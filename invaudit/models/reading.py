@@ -54,19 +54,15 @@ def collect(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128,
         ShapeError: There are no images, or they have another shape than the target takes.
         ModelError: A logit is not finite.
     """
-    found: Activations | None = None
+    activations: Activations | None = None
     start = 0
-    for part in passes(target, images, batch_size=batch_size):
-        kept = part if keep_maps else part.vectors_only()
+    for batch in passes(target, images, batch_size=batch_size):
+        part = batch if keep_maps else batch.vectors_only()
         # Room for all images at once: joining the maps of many batches afterwards would take twice the memory.
-        if found is None:
-            found = kept.map(lambda value: value.new_empty(len(images) if len(value) else 0, *value.shape[1:]))
-        for whole, value in zip(_tensors(found), _tensors(kept), strict=True):
-            whole[start : start + len(part)] = value
-        start += len(part)
-    assert found is not None  # noqa: S101
-    return found
-
-
-def _tensors(part: Activations) -> list[Tensor]:
-    return [part.images, part.logits, part.features, *part.maps, *part.moments]
+        if activations is None:
+            activations = part.map(lambda value: value.new_empty(len(images) if len(value) else 0, *value.shape[1:]))
+        for whole, values in zip(activations.tensors(), part.tensors(), strict=True):
+            whole[start : start + len(batch)] = values
+        start += len(batch)
+    assert activations is not None  # noqa: S101 - there is at least one batch
+    return activations

@@ -1,6 +1,5 @@
 """The training loop: plain, readable, resumable."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.data import ImageSet
+from invaudit.models.checkpoints import Checkpoint
 from invaudit.models.devices import autocast, seed_torch
 from invaudit.models.target import Target
 from invaudit.runtime.console import progress
-from invaudit.runtime.errors import RunFolderError, SettingError
-from invaudit.runtime.files import content_hash, write_bytes
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.files import content_hash
 from invaudit.runtime.settings import Settings
 
 
@@ -28,22 +28,34 @@ class TrainingSettings(Settings):
     """
 
     epochs: int = Field(default=8, ge=1)
+    """Passes over the training images."""
+
     batch_size: int = Field(default=128, ge=2)
+    """ID images in a step."""
+
     learning_rate: float = Field(default=4e-3, gt=0)
+    """Highest learning rate of the one-cycle schedule."""
+
     weight_decay: float = Field(default=5e-4, ge=0)
+    """Weight decay of AdamW."""
+
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label that is spread evenly over the classes."""
+
     shift: int = Field(default=0, ge=0)
-    """Random shift of ID images, in pixels (0: none)."""
+    """Largest random shift of ID images, in pixels (0: none)."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the passes; ``auto`` takes bfloat16 where the device is fast at it."""
 
     def steps_per_epoch(self, n: int) -> int:
         """Return the number of batches that n images make, the last one perhaps a smaller one; see ``_batches``."""
-        whole, rest = divmod(n, self.batch_size)
-        return max(1, whole + (rest > 1))
+        whole_batches, images_left = divmod(n, self.batch_size)
+        return max(1, whole_batches + (images_left > 1))
 
 
 class Stateful(Protocol):
-    """What a checkpoint can hold."""
+    """An object whose state a checkpoint can hold."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -52,12 +64,12 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Outliers:
-    """Images of no class for every step.
+    """Images of no class, which join the ID images of every step.
 
     Attributes:
         draw: ``draw(n, images, labels) -> (n, C, H, W)``, for the ID images and labels of a batch.
-        per_image: How many there are for each ID image, but at least one in a step.
-        weight: Of each in the loss.
+        per_image: Number of outliers for each ID image; at least one joins every step.
+        weight: Weight of each outlier in the loss.
     """
 
     draw: Callable[[int, Tensor, Tensor], Tensor]
@@ -67,7 +79,13 @@ class Outliers:
 
 @dataclass
 class History:
-    """What training did: optimiser steps, mean loss of every epoch, and wall time without epochs that were lost."""
+    """How a training went.
+
+    Attributes:
+        steps: Optimiser steps.
+        loss: Mean loss of each epoch.
+        seconds: Wall time, without epochs that a kill took.
+    """
 
     steps: int
     loss: list[float]
@@ -101,16 +119,16 @@ def train(
     Args:
         target: The classifier; with ``outliers`` and no ``loss`` it has a garbage class.
         data: Training images with labels in [0, classes).
-        settings: How.
+        settings: How to train.
         rng: Source of batches, shifts and dropout.
         precision: float32, or bfloat16 for autocast.
         outliers: Images of no class, fresh in every step.
-        loss: ``loss(logits, features, labels) -> Tensor`` with outliers labelled below 0; parameters of its own are
-            trained along. None: the weighted cross-entropy, outliers being of the garbage class.
+        loss: ``loss(logits, features, labels) -> Tensor`` with outliers labelled below 0; its parameters are trained
+            along. None: the weighted cross-entropy, with outliers in the garbage class.
         after_step: Called with the number of steps done.
         state: Further objects that a resumed training needs as they were.
-        checkpoint: File that is written after every epoch and continued from where it exists.
-        identity: What else the training depends on: a checkpoint with another identity is refused.
+        checkpoint: File that is written after every epoch; where it exists, the training goes on from it.
+        identity: Names everything else that the training depends on: a checkpoint with another identity is refused.
 
     Raises:
         SettingError: The labels do not fit the target, or there are fewer images than a batch needs.
@@ -128,28 +146,33 @@ def train(
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total)
     history = History(0, [])
     parts: dict[str, Stateful] = {"target": target, "optimizer": optimizer, "scheduler": scheduler, "history": history}
-    parts |= ({} if loss is None else {"loss": loss}) | (state or {})
-    begun = _beginning(target, data, settings, rng, precision, identity) if checkpoint else ""
-    done = _load(checkpoint, parts, rng, begun) if checkpoint else 0
+    if loss is not None:
+        parts["loss"] = loss
+    parts |= state or {}
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint(checkpoint, _beginning(target, data, settings, rng, precision, identity), "training")
+    done = 0 if file is None else _resume(file, parts, rng)
     for epoch in progress(range(done, settings.epochs), total=settings.epochs - done, label="training"):
         start = time.perf_counter()
         target.train()
         with seed_torch(rng):
             losses = []
             for images, labels in _batches(data, settings, rng, target.device):
-                found = _step(target, images, labels, settings, precision, outliers, loss)
+                step_loss = _step(target, images, labels, settings, precision, outliers, loss)
                 optimizer.zero_grad(set_to_none=True)
-                found.backward()
+                step_loss.backward()
                 optimizer.step()
                 scheduler.step()
-                losses.append(found.detach())
+                losses.append(step_loss.detach())
                 history.steps += 1
                 if after_step:
                     after_step(history.steps)
         history.loss.append(float(torch.stack(losses).mean()))
         history.seconds += time.perf_counter() - start
-        if checkpoint:
-            _save(checkpoint, parts, rng, begun, epoch + 1)
+        if file is not None:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            file.save({"epoch": epoch + 1, "rng": rng.get_state(), **states})
     target.eval()
     return history
 
@@ -176,13 +199,13 @@ def _step(
 ) -> Tensor:
     n = len(images)
     if outliers:
-        extra = outliers.draw(max(1, round(outliers.per_image * n)), images, labels)
-        images = torch.cat([images, extra])
-        labels = torch.cat([labels, labels.new_full((len(extra),), -1)])
+        outlier_images = outliers.draw(max(1, round(outliers.per_image * n)), images, labels)
+        images = torch.cat([images, outlier_images])
+        labels = torch.cat([labels, labels.new_full((len(outlier_images),), -1)])
     if loss is not None:
-        with autocast(target.device, precision), target.layers.recorded(target.module) as seen:
+        with autocast(target.device, precision), target.layers.recorded(target.module) as recorded:
             logits = target(images)
-        return loss(logits.float(), seen[target.layers.head].float(), labels)
+        return loss(logits.float(), recorded[target.layers.head].float(), labels)
     with autocast(target.device, precision):
         logits = target(images)
     losses = functional.cross_entropy(
@@ -192,7 +215,8 @@ def _step(
         label_smoothing=settings.label_smoothing,
     )
     # Weighted cross-entropy, divided by the number of ID images: garbage adds to the loss and does not dilute it.
-    return (losses[:n].sum() + (outliers.weight if outliers else 0.0) * losses[n:].sum()) / n
+    garbage_weight = outliers.weight if outliers else 0.0
+    return (losses[:n].sum() + garbage_weight * losses[n:].sum()) / n
 
 
 def _batches(
@@ -227,24 +251,18 @@ def _beginning(
     precision: torch.dtype,
     identity: str,
 ) -> str:
-    """Return what a training begins with: only the same one continues a checkpoint."""
-    drawn = rng.get_state().numpy().tobytes()
-    return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), drawn, identity)
+    """Return the identity of everything a training begins with: only the same beginning continues a checkpoint."""
+    rng_state = rng.get_state().numpy().tobytes()
+    return content_hash(settings.model_dump_json(), target.hash, data.hash, str(precision), rng_state, identity)
 
 
-def _save(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str, epoch: int) -> None:
-    buffer = io.BytesIO()
-    states = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"identity": identity, "epoch": epoch, "rng": rng.get_state(), **states}, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def _load(path: Path, parts: dict[str, Stateful], rng: torch.Generator, identity: str) -> int:
-    if not path.is_file():
+def _resume(file: Checkpoint, parts: dict[str, Stateful], rng: torch.Generator) -> int:
+    """Give the parts and the generator the state of a checkpoint, if there is one; return the number of epochs done."""
+    saved = file.load()
+    if saved is None:
         return 0
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    if saved.get("identity") != identity or set(saved) != {"identity", "epoch", "rng", *parts}:
-        raise RunFolderError(f"{path} is the checkpoint of another training; remove it or choose another --out")
+    if set(saved) != {"epoch", "rng", *parts}:
+        raise file.refusal()
     for name, part in parts.items():
         part.load_state_dict(saved[name])
     rng.set_state(saved["rng"])

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from invaudit.ood.cycle import TrainingResult, train_network, untrained_target, with_garbage
     from invaudit.ood.detector import DETECTORS, Detector, make_detector
     from invaudit.ood.fit_inputs import FitInputs
-    from invaudit.ood.guarded import GuardedClassifier, Judgement, check_training_images, fit, guard
+    from invaudit.ood.guarded import GuardedClassifier, Judgement, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
     from invaudit.ood.joint import Joint, part_weight, synthetic_activations
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
-    from invaudit.ood.scores import confidence, fools_network, predictions, require_finite
+    from invaudit.ood.run import FitRun, ImageScore, ImageScores, run_fit, score_images
+    from invaudit.ood.scores import confidence, fools_network, predictions
 
 __all__ = [
     "BASELINES",
@@ -26,15 +27,17 @@ __all__ = [
     "TUNABLE",
     "Detector",
     "FitInputs",
+    "FitRun",
     "FitSettings",
     "GarbageSettings",
     "GuardedClassifier",
+    "ImageScore",
+    "ImageScores",
     "Joint",
     "Judgement",
     "Recipe",
     "TrainingResult",
     "as_pytorch_ood",
-    "check_training_images",
     "confidence",
     "fit",
     "fools_network",
@@ -42,7 +45,8 @@ __all__ = [
     "make_detector",
     "part_weight",
     "predictions",
-    "require_finite",
+    "run_fit",
+    "score_images",
     "synthetic_activations",
     "train_network",
     "tuned",

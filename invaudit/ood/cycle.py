@@ -23,6 +23,7 @@ from invaudit.models import (
     seed_torch,
     train,
 )
+from invaudit.models.architectures import full_name
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
@@ -110,15 +111,23 @@ class Cycle:
         classes = self.target.classes
         labels = torch.arange(classes).repeat(-(-settings.per_cycle // classes))[: settings.per_cycle]
         images = self.inverter.sample(labels, self.rng)
-        epoch = -(-step // self.steps_per_epoch)
-        if epoch not in self.snapshots.epochs and (each := min(SHOWN, settings.per_cycle // classes)):
-            shown = [self.garbage.quantise(images[labels == label][:each].cpu()) for label in range(classes)]
-            self.snapshots.epochs.append(epoch)
-            self.snapshots.images.append(torch.stack(shown))
+        self._take_snapshot(images, labels, epoch=-(-step // self.steps_per_epoch))
         if settings.exclude == "uncertain":
             images = images[self._uncertain(images)]
         self.excluded += len(images)
         self.garbage.remember(images)
+
+    def _take_snapshot(self, images: Tensor, labels: Tensor, *, epoch: int) -> None:
+        """Keep the first inversions of each class of an epoch, for people to look at."""
+        classes = self.target.classes
+        per_class = min(SHOWN, _garbage(self.recipe).per_cycle // classes)
+        if epoch in self.snapshots.epochs or not per_class:
+            return
+        rows = []
+        for label in range(classes):
+            rows.append(self.garbage.quantise(images[labels == label][:per_class].cpu()))
+        self.snapshots.epochs.append(epoch)
+        self.snapshots.images.append(torch.stack(rows))
 
     def _uncertain(self, images: Tensor) -> Tensor:
         classes = self.target.classes
@@ -163,7 +172,7 @@ def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generat
     spec = InputSpec(*data.images.shape[1:], mean=tuple(mean), std=tuple(std))
     with seed_torch(rng):
         module = build(arch, spec, classes + garbage)
-    return Target(module, spec, classes, arch=f"invaudit:{arch}")
+    return Target(module, spec, classes, arch=full_name(arch))
 
 
 def with_garbage(target: Target) -> Target:
@@ -216,13 +225,13 @@ def train_network(
         raise SettingError("the recipe has a share of real outliers and none are given; set garbage.real to 0")
     outliers = cycle = None
     precision = resolve_precision(recipe.training.precision, target.device)
-    cycle_rng = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
+    garbage_rng = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=rng)))
     if recipe.garbage:
-        garbage = Garbage(recipe.garbage, target.spec.shape, cycle_rng, data.quantise, real.images if real else None)
+        garbage = Garbage(recipe.garbage, target.spec.shape, garbage_rng, data.quantise, real.images if real else None)
         draw = _drawing(target, garbage, recipe.garbage, precision)
         outliers = Outliers(draw, recipe.garbage.slots, recipe.garbage.weight)
         steps = recipe.training.steps_per_epoch(len(data))
-        cycle = Cycle(target, recipe, garbage, held_out, cycle_rng, steps_per_epoch=steps)
+        cycle = Cycle(target, recipe, garbage, held_out, garbage_rng, steps_per_epoch=steps)
     history = train(
         target,
         data,
@@ -230,7 +239,7 @@ def train_network(
         rng,
         precision=precision,
         outliers=outliers,
-        loss=_loss(recipe.loss, target, cycle_rng) if recipe.loss else None,
+        loss=_loss(recipe.loss, target, garbage_rng) if recipe.loss else None,
         after_step=cycle if recipe.garbage and recipe.garbage.inversions else None,
         state={"cycle": cycle} if cycle else None,
         checkpoint=checkpoint,

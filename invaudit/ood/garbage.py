@@ -1,7 +1,6 @@
 """What the garbage class sees in a step: noise, derived outliers, inversions, real outliers; sharpened if asked for."""
 
 from collections.abc import Callable
-from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -9,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data import derived, noise
+from invaudit.data.shares import shares_to_counts
+from invaudit.inversion.pixels import SignDescent, optimise_pixels
 from invaudit.models import Target, autocast, frozen_eval
 from invaudit.ood.recipes import GarbageSettings
 
@@ -23,17 +24,19 @@ def sharpened(target: Target, images: Tensor, steps: int, size: float, precision
         size: Change of every pixel in a step; pixels stay in [0, 1].
         precision: float32, or bfloat16 for autocast.
 
-    Source: projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
-    1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
+    References:
+        Projected gradient descent of Madry et al. (arXiv 1706.06083) on outliers, as in ACET (Hein et al., arXiv
+        1812.05720) and RATIO (Augustin et al., arXiv 2003.09461); the class in place of the largest confidence is ours.
     """
+    moved = images.detach().clone().requires_grad_()
     with frozen_eval(target), torch.enable_grad(), autocast(target.device, precision):
-        wanted = target(images)[:, : target.classes].argmax(1)
-        for _ in range(steps):
-            images = images.detach().requires_grad_()
-            loss = functional.cross_entropy(target(images).float(), wanted, reduction="sum")
-            (slope,) = torch.autograd.grad(loss, images)
-            images = (images - size * slope.sign()).clamp(0, 1)
-    return images.detach()
+        labels = target(images)[:, : target.classes].argmax(1)
+
+        def loss(_step: int) -> Tensor:
+            return functional.cross_entropy(target(moved).float(), labels, reduction="sum")
+
+        optimise_pixels(moved, loss, SignDescent(moved, size), range(steps))
+    return moved.detach()
 
 
 class Garbage:
@@ -72,17 +75,17 @@ class Garbage:
             images: The ID batch that derived outliers are made from, (B, C, H, W) in [0, 1].
             labels: Its labels (B,).
         """
-        # Rounding the running ends, not each share, never gives more than n.
-        ends = accumulate((self.settings.derived, self.settings.inversions, self.settings.real), initial=0.0)
-        from_images, *drawn = (after - before for before, after in pairwise(round(n * end) for end in ends))
+        settings = self.settings
+        shares = (settings.derived, settings.inversions, settings.real)
+        n_derived, n_inversions, n_real = shares_to_counts(n, shares)
         parts = []
-        if from_images:
-            parts.append(self.quantise(derived(images.cpu(), labels.cpu(), from_images, self.rng)))
-        for source, count in zip((self.memory, self.real), drawn, strict=True):
+        if n_derived:
+            parts.append(self.quantise(derived(images.cpu(), labels.cpu(), n_derived, self.rng)))
+        for source, count in ((self.memory, n_inversions), (self.real, n_real)):
             if count and len(source):
                 parts.append(source[torch.randint(len(source), (count,), generator=self.rng)])
         if left := n - sum(map(len, parts)):
-            parts.append(self.quantise(noise(left, self.shape, self.rng, kinds=self.settings.noise_kinds)))
+            parts.append(self.quantise(noise(left, self.shape, self.rng, kinds=settings.noise_kinds)))
         return torch.cat(parts).to(images.device).float() / 255
 
     def state_dict(self) -> dict[str, Any]:

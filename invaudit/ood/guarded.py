@@ -71,7 +71,7 @@ class GuardedClassifier:
         >>> from invaudit.models import TrainingSettings
         >>> from invaudit.ood import Recipe, fit
         >>> sets = digits_benchmark(seed=0)
-        >>> recipe = Recipe(training=TrainingSettings(epochs=3))
+        >>> recipe = Recipe(training=TrainingSettings(epochs=1))
         >>> guarded = fit(sets.splits.train, recipe, arch="small-cnn")
         >>> judgement = guarded.judge(sets.ood["photos"], alpha=0.05)
         >>> judgement.accepted.double().mean() < 0.5
@@ -262,7 +262,7 @@ def fit(
         >>> from invaudit.data import load
         >>> from invaudit.models import TrainingSettings
         >>> from invaudit.ood import GarbageSettings, Recipe, fit
-        >>> recipe = Recipe(training=TrainingSettings(epochs=2), garbage=GarbageSettings())
+        >>> recipe = Recipe(training=TrainingSettings(epochs=1), garbage=GarbageSettings())
         >>> guarded = fit(load("digits"), recipe, arch="small-cnn")
         >>> sorted(guarded.about["held_out"])
         ['false_alarms_at_5_percent', 'id_accuracy', 'n']

@@ -62,7 +62,8 @@ LOSSES: Mapping[str, Callable[[Target], nn.Module]] = MappingProxyType(
 )
 """Name -> what makes the loss for a target; settings are the library's defaults but for the two above.
 
-*Source:* LogitNorm arXiv 2205.09310, Outlier Exposure arXiv 1812.04606, energy arXiv 2010.03759, VOS arXiv 2202.01197.
+References:
+    LogitNorm arXiv 2205.09310, Outlier Exposure arXiv 1812.04606, energy arXiv 2010.03759, VOS arXiv 2202.01197.
 """
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
+    from invaudit.records.audit_file import AuditFile, audit_schema
     from invaudit.records.columns import Column, Row, read_rows, write_rows
     from invaudit.records.leakage import (
         AuditRecord,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         TestResult,
         TestRow,
     )
+    from invaudit.records.leakage_run import LeakageRun, read_leakage_run
     from invaudit.records.names import AGGREGATES, Role, Status, scores_key, split_scores_key
     from invaudit.records.ood import (
         AttackRow,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         SetsRecord,
         WeightRow,
     )
+    from invaudit.records.ood_run import OodRun, read_ood_run
     from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, Kind, schema_of
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "LEAKAGE_RUN",
     "OOD_RUN",
     "AttackRow",
+    "AuditFile",
     "AuditRecord",
     "BlindResult",
     "CalibrationRecord",
@@ -67,6 +71,7 @@ __all__ = [
     "Ended",
     "ImageSetRecord",
     "Kind",
+    "LeakageRun",
     "LeakageSummaryRow",
     "LimitResult",
     "MembershipResult",
@@ -75,6 +80,7 @@ __all__ = [
     "MetricRow",
     "OodJobRecord",
     "OodRow",
+    "OodRun",
     "OodSummaryRow",
     "PapersCount",
     "PapersCountRow",
@@ -89,6 +95,9 @@ __all__ = [
     "TestResult",
     "TestRow",
     "WeightRow",
+    "audit_schema",
+    "read_leakage_run",
+    "read_ood_run",
     "read_rows",
     "schema_of",
     "scores_key",

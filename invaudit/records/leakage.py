@@ -21,6 +21,8 @@ Similarity = Annotated[float | None, Column(unit="metric")]
 """A value in the units of its metric."""
 Design = Literal["pairs", "observational"]
 Verdict = Literal["leak", "no-evidence", "inconclusive"]
+Reason = Literal["exploratory", "no-control", "control-invalid", "shift", "underpowered", "attack-failed"]
+"""Why a verdict is ``inconclusive``."""
 
 
 class MetricRow(Row):
@@ -30,7 +32,7 @@ class MetricRow(Row):
     """Its name in the tables."""
     better: Better
     """Whether a higher or a lower value means more similar."""
-    label: str = ""
+    label: Text = None
     """The metric with its settings, in words."""
 
 
@@ -67,7 +69,7 @@ class TestRow(Row):
     """The same after Holm's correction over the declared family of the target."""
     verdict: Verdict | None = None
     """What the test says; None where there is no test."""
-    verdict_reason: Text = None
+    verdict_reason: Reason | None = None
     """Why the verdict is ``inconclusive``."""
     scoring_limit: Count = None
     """Smallest number of distinct reconstructed members that this scoring calls a leak with probability 0.95."""
@@ -179,7 +181,7 @@ class ControlRow(Row):
     """p-value of the relabelling test."""
     verdict: Verdict | None = None
     """What the test says."""
-    verdict_reason: Text = None
+    verdict_reason: Reason | None = None
     """Why the verdict is ``inconclusive``."""
     status: Status
     """How the test ended."""

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.similarity.checks import flat_images
+    from invaudit.similarity.embedded import Embedded, embed_once
     from invaudit.similarity.registry import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
     from invaudit.similarity.structural import paired_ssim
 
 __all__ = [
     "METRICS",
+    "Embedded",
     "Metric",
     "Neighbours",
-    "flat_images",
+    "embed_once",
     "make_metric",
     "nearest",
     "paired_ssim",

@@ -35,7 +35,7 @@ class Cosine:
     def embed(self, images: Tensor) -> Tensor:
         """Return the centred unit vectors (N, D) float64."""
         images = self._checked(images)
-        same_shape(images, self.mean.shape, "compared", "the reference")
+        same_shape(images.shape[1:], self.mean.shape, "compared", "the reference")
         rows = (images - self.mean).flatten(1)
         return rows / rows.square().sum(1, keepdim=True).sqrt().clamp_min(1e-12)
 

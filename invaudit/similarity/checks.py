@@ -6,9 +6,6 @@ from torch.nn import functional
 
 from invaudit.runtime.errors import DataError, SettingError, ShapeError
 
-FLAT = 0.02
-"""Standard deviation under which an image is nearly blank."""
-
 
 def checked_images(images: Tensor, *, smallest: int, resize: int | None, device: torch.device) -> Tensor:
     """Return images as the metrics take them.
@@ -48,28 +45,14 @@ def checked_images(images: Tensor, *, smallest: int, resize: int | None, device:
     return images
 
 
-def same_shape(images: Tensor, shape: torch.Size, name: str, other: str) -> None:
-    """Refuse images (N, C, H, W) that do not have the shape (C, H, W) of the others.
+def same_shape(shape: torch.Size, expected: torch.Size, name: str, other: str) -> None:
+    """Refuse images whose shape (C, H, W) is not that of the others.
 
     Raises:
         ShapeError: They do not.
     """
-    if images.shape[1:] != shape:
+    if shape != expected:
         raise ShapeError(
-            f"{name} images have shape {tuple(images.shape[1:])}, {other} {tuple(shape)}; "
+            f"{name} images have shape {tuple(shape)}, {other} {tuple(expected)}; "
             "bring both to the same channels and size"
         )
-
-
-def flat_images(images: Tensor) -> Tensor:
-    """Return which images are nearly blank: standard deviation over all values under 0.02.
-
-    Blank images of like brightness have an SSIM near 1 with each other, so no match between them says anything.
-
-    Args:
-        images: (N, C, H, W) floats in [0, 1].
-
-    Returns:
-        (N,) bool.
-    """
-    return images.double().flatten(1).std(1, correction=0) < FLAT

@@ -37,7 +37,8 @@ class Lpips:
         MissingWeightsError: The trunk weights are not found.
         ModelError: The weights do not fit, or a linear weight is negative, so that there is no such vector.
 
-    *Source:* Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1; exact.
+    References:
+        Zhang, Isola, Efros, Shechtman, Wang 2018, eq. 1; exact.
     """
 
     better: Better = "lower"
@@ -78,9 +79,9 @@ class Lpips:
         batch[: len(images)] = images
         vectors = []
         for features, head in zip(self.trunk(self.scaling(2 * batch - 1)), self.heads, strict=True):
-            kept = head > 0
-            scale = (head[kept] / features[0, 0].numel()).sqrt().view(-1, 1, 1)
-            vectors.append((lpips.normalize_tensor(features)[:, kept] * scale).flatten(1))
+            used = head > 0
+            scale = (head[used] / features[0, 0].numel()).sqrt().view(-1, 1, 1)
+            vectors.append((lpips.normalize_tensor(features)[:, used] * scale).flatten(1))
         return torch.cat(vectors, 1)[: len(images)]
 
     def screen(self, queries: Tensor) -> Screen:

@@ -20,7 +20,8 @@ UNIT = 2.0**-24
 def rounding(n: int) -> float:
     """Return gamma_n: a float32 sum of products is off by this share of the sum of their magnitudes.
 
-    *Source:* Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5; holds in any order of summation.
+    References:
+        Higham 2002, Accuracy and Stability of Numerical Algorithms, eq. 3.5; holds in any order of summation.
     """
     return n * UNIT / (1 - n * UNIT)
 

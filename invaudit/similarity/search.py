@@ -12,7 +12,9 @@ from invaudit.runtime.console import progress
 from invaudit.runtime.errors import DataError, RunFolderError, SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import same_shape
+from invaudit.similarity.embedded import Embedded, embedding
 from invaudit.similarity.protocol import Metric, full_precision
+from invaudit.similarity.registry import make_metric
 from invaudit.similarity.search_state import Record, State
 
 LARGEST_CHUNK = 2048
@@ -38,10 +40,10 @@ class Neighbours:
 @torch.no_grad()
 @full_precision()
 def nearest(
-    queries: Tensor,
-    gallery: Tensor | Iterable[Tensor],
-    metric: Metric,
-    k: int,
+    queries: Tensor | Embedded,
+    gallery: Tensor | Embedded | Iterable[Tensor],
+    metric: Metric | str = "ssim",
+    k: int = 1,
     *,
     chunk: int | None = None,
     records: Path | None = None,
@@ -52,25 +54,44 @@ def nearest(
     computed in float64, each from its pair alone; so neither batches nor order of the gallery change a value.
 
     Args:
-        queries: (Q, C, H, W) floats in [0, 1].
-        gallery: (N, C, H, W), or an iterable of such batches of any sizes; memory does not grow with N.
-        metric: From ``make_metric``.
+        queries: (Q, C, H, W) floats in [0, 1], or what ``embed_once`` made of them.
+        gallery: (N, C, H, W), what ``embed_once`` made of it, or an iterable of batches (B, C, H, W) of any sizes, with
+            which memory does not grow with N.
+        metric: From ``make_metric``, or its name where it needs no settings.
         k: Neighbours of each query, from 1 to N.
         chunk: Gallery images compared at once; by default as many as fit well, at most 2048.
         records: Folder where the state is kept, so that a search that was stopped goes on.
 
     Raises:
-        SettingError: ``k`` or ``chunk`` is out of range.
+        SettingError: ``k`` or ``chunk`` is out of range, images are embedded by another metric, or a search of embedded
+            images should keep its state.
         ShapeError: Queries and gallery have different shapes, or sides too small for the metric.
         DataError: Values that are not floats in [0, 1].
         RunFolderError: ``records`` holds another search, or cannot be written.
+
+    Example:
+        >>> import invaudit
+        >>> digits = invaudit.load("digits").floats()
+        >>> invaudit.nearest(digits[:3], digits, "ssim", k=2).index[:, 0].tolist()
+        [0, 1, 2]
     """
+    metric = make_metric(metric) if isinstance(metric, str) else metric
     if k < 1 or (chunk is not None and chunk < 1):
         raise SettingError(f"k is {k} and chunk is {chunk}, expected both to be at least 1")
-    search = _Search(queries, metric, k, records)
+    if records and (isinstance(queries, Embedded) or isinstance(gallery, Embedded)):
+        raise SettingError(
+            "a search that keeps its state compares images by their bytes; give images, not embedded ones"
+        )
+    search = _NearestSearch(queries, metric, k, records)
     size = chunk or max(1, min(LARGEST_CHUNK, CHUNK_NUMBERS // search.queries[0].numel()))
-    for block in _blocks(_shown(gallery, size, metric.label), size, queries.shape[1:]):
-        search.add(block)
+    shape = _image_shape(queries)
+    if isinstance(gallery, Embedded):
+        same_shape(gallery.shape, shape, "gallery", "the queries")
+        for part in gallery.split(size):
+            search.add(part)
+    else:
+        for block in _blocks(_shown(gallery, size, metric.label), size, shape):
+            search.add(block)
     return search.result()
 
 
@@ -85,10 +106,14 @@ def pairwise(queries: Tensor, gallery: Tensor, metric: Metric) -> Tensor:
         ShapeError: Queries and gallery have different shapes, or sides too small for the metric.
         DataError: Values that are not floats in [0, 1].
     """
-    same_shape(gallery, queries.shape[1:], "gallery", "the queries")
+    same_shape(gallery.shape[1:], queries.shape[1:], "gallery", "the queries")
     x, y = metric.embed(queries), metric.embed(gallery)
     rows, columns = torch.cartesian_prod(torch.arange(len(x)), torch.arange(len(y))).view(-1, 2).unbind(1)
     return _exact(metric, x, y, rows, columns).view(len(x), len(y)).cpu()
+
+
+def _image_shape(images: Tensor | Embedded) -> torch.Size:
+    return images.shape if isinstance(images, Embedded) else images.shape[1:]
 
 
 def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -99,8 +124,8 @@ def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) 
         part = slice(start, start + size)
         i, j = rows[part], columns[part]
         short = size - len(i)
-        found = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
-        values[part] = found[: len(i)]
+        padded = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
+        values[part] = padded[: len(i)]
     return values
 
 
@@ -109,6 +134,11 @@ def _shown(gallery: Tensor | Iterable[Tensor], size: int, label: str) -> Iterato
     batches: Iterable[Tensor] = gallery.split(size) if isinstance(gallery, Tensor) else gallery
     total = length_hint(batches)
     return progress(batches, total=total, label=label) if total else iter(batches)
+
+
+def _identity(queries: Tensor | Embedded, metric: Metric, k: int) -> str:
+    assert isinstance(queries, Tensor)  # noqa: S101 - `nearest` has refused anything else
+    return content_hash(metric.key, str(k), str(tuple(queries.shape)), _bytes(queries))
 
 
 def _bytes(images: Tensor) -> bytes:
@@ -124,7 +154,7 @@ def _blocks(batches: Iterable[Tensor], size: int, shape: torch.Size) -> Iterator
             raise DataError(
                 f"the gallery gave a {type(batch).__name__}, expected tensors (N, C, H, W); give images alone"
             )
-        same_shape(batch, shape, "gallery", "the queries")
+        same_shape(batch.shape[1:], shape, "gallery", "the queries")
         for part in batch.split(size):
             waiting.append(part)
             count += len(part)
@@ -137,30 +167,30 @@ def _blocks(batches: Iterable[Tensor], size: int, shape: torch.Size) -> Iterator
         yield torch.cat(waiting)
 
 
-class _Search:
+class _NearestSearch:
     """The k best of the gallery images seen so far, exact after every block."""
 
-    def __init__(self, queries: Tensor, metric: Metric, k: int, records: Path | None) -> None:
+    def __init__(self, queries: Tensor | Embedded, metric: Metric, k: int, records: Path | None) -> None:
         self.metric, self.k = metric, k
-        self.queries = metric.embed(queries)
+        self.queries = embedding(queries, metric)
         self.screen = metric.screen(self.queries)
         self.sign = 1 if metric.better == "higher" else -1
-        self.record = Record(records, content_hash(metric.key, str(k), str(tuple(queries.shape)), _bytes(queries)))
+        self.record = Record(records, _identity(queries, metric, k) if records else "")
         self.known = self.record.read()
         self.seen = 0
         shape, device = (len(queries), k), self.queries.device
         self.similarity = torch.full(shape, -torch.inf, dtype=torch.float64, device=device)
         self.index = torch.full(shape, -1, dtype=torch.int64, device=device)
 
-    def add(self, block: Tensor) -> None:
+    def add(self, block: Tensor | Embedded) -> None:
         """Take the next gallery images, those that the record knows already by their hash alone."""
-        if self.known is not None:
+        if self.known is not None and isinstance(block, Tensor):
             known = block[: self.known.seen - self.seen]
             self._skip(known, self.known)
             block = block[len(known) :]
         if len(block):
             self._compare(block)
-            if self.record.path is not None:
+            if self.record.path is not None and isinstance(block, Tensor):
                 self.record.write(State(self.similarity, self.index, self.seen, self.record.hashed(block)))
 
     def _skip(self, block: Tensor, known: State) -> None:
@@ -172,8 +202,8 @@ class _Search:
             self.similarity, self.index = known.similarity.to(self.index.device), known.index.to(self.index.device)
             self.known = None
 
-    def _compare(self, block: Tensor) -> None:
-        gallery = self.metric.embed(block)
+    def _compare(self, block: Tensor | Embedded) -> None:
+        gallery = embedding(block, self.metric)
         rough, bound = self.screen(gallery)
         highest = self.sign * rough + bound
         # First those that look best: their values raise what all others must reach. NaN reaches nothing: done already.
@@ -185,14 +215,14 @@ class _Search:
     def _take(self, gallery: Tensor, columns: Tensor | None, highest: Tensor) -> None:
         """Compute and merge pairs of every query with gallery images (columns), those that may be among its k best."""
         rows, places = (highest >= self.similarity[:, -1:]).nonzero(as_tuple=True)
-        found = places if columns is None else columns[rows, places]
-        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, found)
+        positions = places if columns is None else columns[rows, places]
+        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, positions)
         counts = rows.bincount(minlength=len(highest))
         places = self.k + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
         shape = len(counts), self.k + int(counts.max())
         similarities, indices = self.similarity.new_full(shape, -torch.inf), self.index.new_full(shape, -1)
         similarities[:, : self.k], indices[:, : self.k] = self.similarity, self.index
-        similarities[rows, places], indices[rows, places] = similarity, self.seen + found
+        similarities[rows, places], indices[rows, places] = similarity, self.seen + positions
         # By index, then by a sort that keeps that order: of equal similarities the first image comes first.
         indices, order = indices.sort(dim=1)
         similarities, order = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)

@@ -54,11 +54,11 @@ class Record:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                about = json.loads(file.metadata()["invaudit"])
-                state = State(file.get_tensor("similarity"), file.get_tensor("index"), about["seen"], about["digest"])
+                header = json.loads(file.metadata()["invaudit"])
+                state = State(file.get_tensor("similarity"), file.get_tensor("index"), header["seen"], header["digest"])
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise RunFolderError(f"{self.path} is damaged ({error}); remove it to search from the start") from error
-        if about["key"] != self.key:
+        if header["key"] != self.key:
             raise RunFolderError(
                 f"{self.path} belongs to a search with other queries, metric or k; give each search its own folder"
             )
@@ -76,6 +76,6 @@ class Record:
             RunFolderError: The folder cannot be written.
         """
         if self.path is not None:
-            about = {"key": self.key, "seen": state.seen, "digest": state.digest}
+            header = {"key": self.key, "seen": state.seen, "digest": state.digest}
             tensors = {"similarity": state.similarity.cpu().contiguous(), "index": state.index.cpu().contiguous()}
-            write_bytes(self.path, save(tensors, {"invaudit": json.dumps(about, sort_keys=True)}))
+            write_bytes(self.path, save(tensors, {"invaudit": json.dumps(header, sort_keys=True)}))

@@ -23,7 +23,8 @@ class Ssim:
     biased variances, those that rounding makes negative set to 0, covariances as they are; mean over the window
     positions that lie wholly inside, then over channels.
 
-    *Source:* Wang, Bovik, Sheikh, Simoncelli 2004, eqs. 13 to 17.
+    References:
+        Wang, Bovik, Sheikh, Simoncelli 2004, eqs. 13 to 17.
     """
 
     name = "ssim"
@@ -45,10 +46,10 @@ class Ssim:
         pixels = checked_images(images, smallest=SMALL_SIDE, resize=self.resize, device=self.device).double()
         means, variances = _moments(pixels)
         inside = (..., slice(means.shape[-2]), slice(means.shape[-1]))
-        found = pixels.new_zeros(len(pixels), 3, *pixels.shape[1:])
-        found[:, 0] = pixels
-        found[:, 1][inside], found[:, 2][inside] = means, variances
-        return found
+        embedded = pixels.new_zeros(len(pixels), 3, *pixels.shape[1:])
+        embedded[:, 0] = pixels
+        embedded[:, 1][inside], embedded[:, 2][inside] = means, variances
+        return embedded
 
     def screen(self, queries: Tensor) -> Screen:
         """Compare in patches, see ``_Patches``."""
@@ -143,13 +144,13 @@ class _Patches:
         """Return centred pixels times weights, over two rows of constants, for a row of positions: (P, K, N)."""
         side = len(self.window)
         means = self.means[channel, row]
-        found = means.new_empty(len(means), side * side + 2, means.shape[1], dtype=self.dtype)
-        found[:, -2:] = constants
+        centred_patches = means.new_empty(len(means), side * side + 2, means.shape[1], dtype=self.dtype)
+        centred_patches[:, -2:] = constants
         strip = self.pixels[channel, row : row + side]
         for position, mean in enumerate(means):
             centred = (strip[:, position : position + side] - mean).flatten(0, 1)
-            found[position, :-2] = centred if weights is None else centred.mul_(weights)
-        return found
+            centred_patches[position, :-2] = centred if weights is None else centred.mul_(weights)
+        return centred_patches
 
     def against(self, other: "_Patches") -> tuple[Tensor, Tensor]:
         """Return rough SSIM of all pairs, (Q, B) float32, and how far they may be off, (Q, 1).

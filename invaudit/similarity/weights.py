@@ -35,12 +35,12 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         MissingWeightsError: The weights are in none of these places.
         ModelError: The file is damaged.
     """
-    where = folder or (Path(os.environ[WEIGHTS_FOLDER]) if os.environ.get(WEIGHTS_FOLDER) else None)
-    own = where and Path(where) / f"lpips_{net}_trunk.safetensors"
+    place = folder or (Path(os.environ[WEIGHTS_FOLDER]) if os.environ.get(WEIGHTS_FOLDER) else None)
+    file = place and Path(place) / f"lpips_{net}_trunk.safetensors"
     name, published = PUBLISHED[net]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rpartition("/")[2]
-    if own and own.is_file():
-        return _read(own)
+    if file and file.is_file():
+        return _read(file)
     if folder is None and cached.is_file():
         return _read(cached)
     if download:
@@ -48,7 +48,7 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         return _features(published.get_state_dict(progress=False, check_hash=True))
     raise MissingWeightsError(
         f"lpips-{net} needs the trunk weights of {name}, which are neither at "
-        f"{own or f'${WEIGHTS_FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
+        f"{file or f'${WEIGHTS_FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
         "fetch them with --download (from Python: download=True)"
     )
 

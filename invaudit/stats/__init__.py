@@ -13,6 +13,14 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
+from invaudit.stats.comparison import (
+    ComparedRow,
+    ComparisonVerdict,
+    adjusted_p_values,
+    comparison_verdict,
+    holm_family,
+    is_baseline,
+)
 from invaudit.stats.conformal import conformal_p_values, conformal_threshold, false_alarm_band
 from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
@@ -24,26 +32,31 @@ from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.relabelling import nearest_lists
-from invaudit.stats.verdicts import ALPHA, Verdict, VerdictTest, decide, verdict_test
+from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
 
 __all__ = [
     "ALPHA",
     "DESIGNS",
+    "ComparedRow",
+    "ComparisonVerdict",
     "Design",
     "Estimate",
     "Membership",
     "Observational",
+    "OverallVerdict",
     "Pairs",
     "Ranking",
     "ScoringLimit",
     "SeedDraws",
     "Verdict",
     "VerdictTest",
+    "adjusted_p_values",
     "aupr",
     "auroc",
     "auroc_interval",
     "bootstrap_auroc",
     "combine",
+    "comparison_verdict",
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
@@ -54,9 +67,12 @@ __all__ = [
     "fpr95",
     "fpr95_id",
     "holm",
+    "holm_family",
+    "is_baseline",
     "membership",
     "nearest_lists",
     "null_standard_error",
+    "overall",
     "percentile_interval",
     "ranking",
     "resample_images",

@@ -84,11 +84,11 @@ def bootstrap_auroc(
     # Among the ordered OOD images, those from the first position on are no lower than the ID image, and those from the
     # second on are higher: it adds to both, so that ties count half.
     passed = np.concatenate([np.searchsorted(ordered, id_scores, side) for side in ("left", "right")])
-    who = np.argsort(passed)
-    starts, first = np.unique(passed[who], return_index=True)
+    rising = np.argsort(passed)
+    starts, first = np.unique(passed[rising], return_index=True)
     lower, won = np.zeros((2, len(id_total)))
     for images, start, end in zip(
-        np.split(who % len(id_scores), first[1:]), starts, [*starts[1:], len(order)], strict=True
+        np.split(rising % len(id_scores), first[1:]), starts, [*starts[1:], len(order)], strict=True
     ):
         lower += _total(id_counts, images)
         won += lower * _total(ood_counts, order[start:end])
@@ -136,7 +136,8 @@ def resample_seeds(n_seeds: int, rng: np.random.Generator, *, n_draws: int = 100
     Raises:
         SettingError: A count below 1.
 
-    Source: multiplier (weighted) bootstrap, van der Vaart and Wellner 1996, chapter 3.6, with Student multipliers.
+    References:
+        Multiplier (weighted) bootstrap, van der Vaart and Wellner 1996, chapter 3.6, with Student multipliers.
     """
     at_least_one(n_seeds, "n_seeds")
     at_least_one(n_draws, "n_draws")
@@ -194,7 +195,8 @@ def percentile_interval(resampled: ArrayLike, *, value: float, n: int, over: Ove
         ShapeError: Empty or not one-dimensional.
         SettingError: A value is NaN or infinite.
 
-    Source: Efron and Tibshirani 1993, chapter 13.
+    References:
+        Efron and Tibshirani 1993, chapter 13.
     """
     low, high = np.quantile(finite_array(resampled, "resampled"), (0.025, 0.975))
     return Estimate(value, float(low), float(high), n, f"percentile bootstrap over {over}")
@@ -215,7 +217,8 @@ def two_sided_p(differences: ArrayLike) -> float:
         ShapeError: Empty or not one-dimensional.
         SettingError: A value is NaN or infinite.
 
-    Source: Davison and Hinkley 1997, section 4.4, for the added one.
+    References:
+        Davison and Hinkley 1997, section 4.4, for the added one.
     """
     d = finite_array(differences, "differences")
     side = min(np.count_nonzero(d <= 0), np.count_nonzero(d >= 0))

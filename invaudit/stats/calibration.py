@@ -22,7 +22,8 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, *, n_b
         ShapeError: Empty, or the two differ in length.
         SettingError: A value outside its range.
 
-    Source: Guo, Pleiss, Sun and Weinberger 2017, Eq. 3.
+    References:
+        Guo, Pleiss, Sun and Weinberger 2017, Eq. 3.
     """
     p, hit = finite_array(confidence, "confidence"), finite_array(correct, "correct")
     at_least_one(n_bins, "n_bins")

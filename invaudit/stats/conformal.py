@@ -29,7 +29,8 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> NDArray[np.
         ShapeError: Empty or not one-dimensional.
         SettingError: A score is NaN or infinite.
 
-    Source: Vovk, Gammerman and Shafer 2005; Bates, Candes, Lei, Romano and Sesia 2023.
+    References:
+        Vovk, Gammerman and Shafer 2005; Bates, Candes, Lei, Romano and Sesia 2023.
     """
     sorted_calibration = np.sort(finite_array(calibration, "calibration"))
     n = len(sorted_calibration)
@@ -57,7 +58,8 @@ def conformal_threshold(calibration: ArrayLike, alpha: float, delta: float | Non
         ShapeError: Empty or not one-dimensional.
         SettingError: A score is NaN or infinite, or alpha or delta lies outside its range.
 
-    Source: as `conformal_p_values`; with delta Vovk 2012, proposition 2a, which is Wilks 1941.
+    References:
+        As `conformal_p_values`; with delta Vovk 2012, proposition 2a, which is Wilks 1941.
     """
     sorted_calibration = np.sort(finite_array(calibration, "calibration"))
     n = len(sorted_calibration)
@@ -83,7 +85,8 @@ def false_alarm_band(n_calibration: int, n_held_out: int, alpha: float, *, level
     Raises:
         SettingError: A number below 1, an alpha that so many calibration images cannot keep, or level outside (0, 1).
 
-    Source: Vovk 2012, proposition 2a; Angelopoulos and Bates 2021, section 3.2.
+    References:
+        Vovk 2012, proposition 2a; Angelopoulos and Bates 2021, section 3.2.
     """
     at_least_one(n_calibration, "n_calibration")
     at_least_one(n_held_out, "n_held_out")

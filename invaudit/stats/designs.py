@@ -205,7 +205,7 @@ class Observational:
         _same_length(self.member, classes, "labels")
         if len(np.unique(np.stack([self.stratum, classes]), axis=1).T) != len(np.unique(self.stratum)):
             raise SettingError("a stratum holds images of several classes; make strata within classes, see strata()")
-        kept, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
+        stays, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
         blocks = _alike(self._place, classes)
         sides = [(block[self._unit_member[block]], block[~self._unit_member[block]]) for block in blocks]
         counts = np.array([min(map(len, pair)) for pair in sides])
@@ -215,13 +215,13 @@ class Observational:
             counts = np.bincount(drawn[: max(1, int((images <= most).sum()))], minlength=len(blocks))
         for pair, count in zip(sides, counts, strict=True):
             for side in pair:
-                kept[rng.permutation(side)[:count]] = True
-        if not kept.any():
+                stays[rng.permutation(side)[:count]] = True
+        if not stays.any():
             raise SettingError(
                 "no class has both members and controls (with groups: groups of equal size); add controls of the "
                 "classes of the members"
             )
-        return np.flatnonzero(kept[self._place])
+        return np.flatnonzero(stays[self._place])
 
     def subset(self, positions: Positions) -> Self:
         """Return the design of these images, renumbered in the order given."""
@@ -255,7 +255,8 @@ def strata(
         ShapeError: Empty, or lengths that differ.
         SettingError: A score is NaN or infinite, or bins below 1.
 
-    Source: subclassification on the propensity score, Rosenbaum and Rubin 1984.
+    References:
+        Subclassification on the propensity score, Rosenbaum and Rubin 1984.
     """
     classes, score = _whole(labels, "labels"), finite_array(blind_score, "blind_score")
     _same_length(classes, score, "blind_score")
@@ -265,12 +266,12 @@ def strata(
         _same_length(classes, groups, "group")
         _, cell = np.unique(np.stack([classes, groups]), axis=1, return_inverse=True)
         score = (np.bincount(cell, weights=score) / np.bincount(cell))[cell]
-    found = np.empty(len(classes), dtype=np.int64)
+    score_bin = np.empty(len(classes), dtype=np.int64)
     for label in np.unique(classes):
         inside = classes == label
         edges = np.quantile(score[inside], np.arange(1, bins) / bins)
-        found[inside] = np.searchsorted(edges, score[inside], side="left")
-    return np.unique(np.stack([classes, found]), axis=1, return_inverse=True)[1].astype(np.int64)
+        score_bin[inside] = np.searchsorted(edges, score[inside], side="left")
+    return np.unique(np.stack([classes, score_bin]), axis=1, return_inverse=True)[1].astype(np.int64)
 
 
 def _alike(place: Positions, kind: Positions) -> list[Positions]:

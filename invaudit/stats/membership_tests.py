@@ -75,7 +75,8 @@ def membership(
         ShapeError: Not one score per pool image.
         SettingError: A score is NaN or infinite, or a setting outside its range.
 
-    Source: DeLong, DeLong and Clarke-Pearson 1988, for units of several images Obuchowski 1997; logit scale: Qin and
+    References:
+        DeLong, DeLong and Clarke-Pearson 1988, for units of several images Obuchowski 1997; logit scale: Qin and
         Hotilovac 2008.
     """
     values = finite_array(scores, "scores")

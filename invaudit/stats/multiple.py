@@ -22,7 +22,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         ShapeError: Not one-dimensional.
         SettingError: A value outside [0, 1] or NaN.
 
-    Source: Holm 1979.
+    References:
+        Holm 1979.
     """
     if np.size(p_values) == 0:
         return np.empty(0)

@@ -24,7 +24,8 @@ def null_standard_error(n_id: int, n_ood: int) -> float:
     Raises:
         SettingError: A number below 1.
 
-    Source: Mann and Whitney 1947.
+    References:
+        Mann and Whitney 1947.
     """
     at_least_one(n_id, "n_id")
     at_least_one(n_ood, "n_ood")

@@ -36,7 +36,8 @@ def epsilon_lower_bound(m: int, r: int, v: int, delta: float, beta: float = 0.05
     Raises:
         SettingError: Not 0 <= v <= r <= m, or a probability outside its range.
 
-    Source: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and appendix D. Exact.
+    References:
+        Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846), theorem 5.2 and appendix D. Exact.
     """
     at_least_one(m, "m")
     if not 0 <= v <= r <= m:

@@ -73,7 +73,8 @@ def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
         ShapeError: A side is empty or not one-dimensional.
         SettingError: A score is NaN or infinite.
 
-    Source: Hanley and McNeil 1982, the Mann-Whitney form.
+    References:
+        Hanley and McNeil 1982, the Mann-Whitney form.
     """
     return _auroc(*_counts(id_scores, ood_scores))
 
@@ -93,7 +94,8 @@ def aupr(id_scores: ArrayLike, ood_scores: ArrayLike, *, positive: Literal["ood"
         ShapeError: A side is empty or not one-dimensional.
         SettingError: A score is NaN or infinite, or ``positive`` is another word.
 
-    Source: Davis and Goadrich 2006 on why the points of this curve must not be joined by straight lines.
+    References:
+        Davis and Goadrich 2006 on why the points of this curve must not be joined by straight lines.
     """
     n_id, n_ood = _counts(id_scores, ood_scores)
     if positive == "id":
@@ -154,8 +156,8 @@ def _auroc(n_id: Counts, n_ood: Counts) -> float:
 
 def _average_precision(positives: Counts, negatives: Counts) -> float:
     """Average precision when the thresholds are met in the order of the arrays."""
-    found = np.cumsum(positives)
-    return float(positives @ (found / (found + np.cumsum(negatives))) / found[-1])
+    cumulative = np.cumsum(positives)
+    return float(positives @ (cumulative / (cumulative + np.cumsum(negatives))) / cumulative[-1])
 
 
 def _false_rate(kept: Counts, others: Counts) -> float:

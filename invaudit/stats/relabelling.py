@@ -92,24 +92,24 @@ class NearestLists:
         """
         n_lists, k = self.index.shape
         first = labels.take(self.index[:, 0], axis=1)
-        found = np.zeros(first.shape)
+        gaps = np.zeros(first.shape)
         waiting = np.arange(first.size)
         if k > 1:
             self._check_end(self.length, 1)
             other = labels.take(self.index[:, 1], axis=1) != first
-            np.copyto(found, self._gap[:, 1], where=other)
+            np.copyto(gaps, self._gap[:, 1], where=other)
             waiting = np.flatnonzero(~other)
         # Half of them are left after each column, so from here on they are picked one by one.
         for column in range(2, k):
             draw, row = np.divmod(waiting, n_lists)
             self._check_end(self.length[row], column)
             other = labels[draw, self.index[row, column]] != first.reshape(-1)[waiting]
-            found.reshape(-1)[waiting[other]] = self._gap[row[other], column]
+            gaps.reshape(-1)[waiting[other]] = self._gap[row[other], column]
             waiting = waiting[~other]
             if not len(waiting):
                 break
         self._check_end(self.length[waiting % n_lists], k)
-        return np.where(first, found, -found)
+        return np.where(first, gaps, -gaps)
 
     def _check_end(self, length: NDArray[np.int64], column: int) -> None:
         if (length <= column).any():
@@ -183,7 +183,8 @@ def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 
     With the observed value in the row that is (1 + #{T* >= T}) / (1 + B); ties count against a finding.
 
-    Source: Phipson and Smyth 2010.
+    References:
+        Phipson and Smyth 2010.
     """
     p = np.empty_like(statistics)
     for row, values in zip(p, statistics, strict=True):
@@ -195,6 +196,7 @@ def upper_p(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
 def min_p(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (B,) p-values of the smaller of the p-values of each column of (S, B), within the same draws.
 
-    Source: Westfall and Young 1993, section 2.3 (min-p, one step).
+    References:
+        Westfall and Young 1993, section 2.3 (min-p, one step).
     """
     return upper_p(-p_values.min(axis=0, keepdims=True))[0]

@@ -5,6 +5,7 @@ only labels move, and everything is recomputed under each labelling, so the test
 on one another in any way, copies of one another included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,11 +18,14 @@ from invaudit.stats.designs import Design
 from invaudit.stats.relabelling import NearestLists, chunks, min_p, top_count, totals, upper_p
 
 ALPHA = 0.01
+"""Level of all tests of one target together: the one default wherever a leak is tested."""
 BLIND_LIMIT = 0.60  # AUROC of the blind baseline from which members and control differ by themselves
 ROUNDING = 1e-9  # so that 12 x (0.01 / 12) is not above 0.01
 
 Word = Literal["leak", "no-evidence", "inconclusive"]
 Reason = Literal["exploratory", "no-control", "control-invalid", "shift", "underpowered", "attack-failed"]
+# These speak of the pool and the comparison, not of one attack alone: they silence every test that found nothing.
+SPOILING: frozenset[Reason] = frozenset({"control-invalid", "shift"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +193,45 @@ def decide(
     if attack_control_called is None:
         return Verdict("inconclusive", "no-control")
     return Verdict("no-evidence") if attack_control_called else Verdict("inconclusive", "attack-failed")
+
+
+class OverallVerdict(NamedTuple):
+    """The verdict on a target over all of its tests.
+
+    Attributes:
+        verdict: What its tests say together.
+        reasons: Why it is ``inconclusive``: the reasons of the tests, each once, in their order; else empty.
+    """
+
+    verdict: Word
+    reasons: tuple[Reason, ...] = ()
+
+
+def overall(verdicts: Sequence[Verdict]) -> OverallVerdict | None:
+    """Return the verdict on a target over its tests. The first that applies, in this order:
+
+    1. ``leak``: any test says ``leak``; the p-values are corrected for all of them already.
+    2. ``inconclusive``: no test says ``no-evidence``, or a reason of `SPOILING` stands against any of them.
+    3. ``no-evidence``.
+
+    Args:
+        verdicts: One for each test that has a verdict, in any order.
+
+    Returns:
+        Verdict and reasons; None if nothing was tested.
+    """
+    if not verdicts:
+        return None
+    words = {verdict.verdict for verdict in verdicts}
+    if "leak" in words:
+        return OverallVerdict("leak")
+    reasons: dict[Reason, None] = {}  # a set that keeps the order of the tests
+    for verdict in verdicts:
+        if verdict.reason is not None:
+            reasons[verdict.reason] = None
+    if "no-evidence" not in words or not SPOILING.isdisjoint(reasons):
+        return OverallVerdict("inconclusive", tuple(reasons))
+    return OverallVerdict("no-evidence")
 
 
 def reaches(p: float, alpha: float) -> bool:

@@ -13,9 +13,8 @@ import invaudit
 from invaudit.cli import app
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
-from invaudit.inversion import engine
-from invaudit.leakage import TargetRecipe, degraded_copies, kkt, train_target
-from invaudit.models import save_target
+from invaudit.leakage import TargetRecipe, degraded_copies, train_target
+from invaudit.models import checkpoints, save_target
 
 pytestmark = pytest.mark.xdist_group("leakage-cli")
 ROOT = Path(invaudit.__file__).parents[1]
@@ -73,15 +72,15 @@ def test_reconstructions_of_a_model_can_be_scored(given, called, tmp_path):
     assert pd.read_csv(tmp_path / "run" / "table.csv")["n_reconstructions"].tolist() == [10]
 
 
-@pytest.mark.parametrize(("method", "writes"), [("kkt", kkt), ("generator", engine), ("tldr", engine)])
+@pytest.mark.parametrize("method", ["kkt", "generator", "tldr"])
 def test_a_reconstruction_that_was_stopped_goes_on_to_the_same_bytes(
-    given, called, tmp_path, monkeypatch, killed_after, method, writes
+    given, called, tmp_path, monkeypatch, killed_after, method
 ):
     every = "record_every" if method == "kkt" else "eval_every"
     options = [word for value in ("restarts=2", "steps=6", f"{every}=2") for word in ("--set", value)]
     words = ("leakage", "reconstruct", "--model", given / "target.safetensors", "--method", method, *options)
     assert called(*words, "--out", "whole").returncode == 0
-    written = killed_after(writes, 4)
+    written = killed_after(checkpoints, 4)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
     assert called(*words, "--out", "again").returncode == 130
     assert not (tmp_path / "again" / "reconstructions.npz").exists()

@@ -18,16 +18,16 @@ LABELS = torch.arange(40) % 7
 @pytest.mark.parametrize("hot", [False, True])
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
 def test_every_mode_wants_the_label_and_shows_what_it_says(mode, hot, temperature, rng):
-    found = sample_condition(mode, LABELS, rng, classes=7, hot=hot, temperature=temperature)
+    condition = sample_condition(mode, LABELS, rng, classes=7, hot=hot, temperature=temperature)
     kind = MODES[mode]
-    assert len(found) == 40
-    assert torch.equal(found.labels, LABELS)
-    assert torch.equal(found.wanted.argmax(1), LABELS)
-    assert found.wanted.shape == (40, 7)
-    torch.testing.assert_close(found.wanted.sum(1), torch.ones(40))
-    assert ((found.wanted == 1).sum(1) == 1).all() == (hot or not kind.soft)
-    assert (found.vector is found.wanted) if kind.vector else (found.vector is None)
-    assert (found.matrix is not None) == kind.matrix
+    assert len(condition) == 40
+    assert torch.equal(condition.labels, LABELS)
+    assert torch.equal(condition.wanted.argmax(1), LABELS)
+    assert condition.wanted.shape == (40, 7)
+    torch.testing.assert_close(condition.wanted.sum(1), torch.ones(40))
+    assert ((condition.wanted == 1).sum(1) == 1).all() == (hot or not kind.soft)
+    assert (condition.vector is condition.wanted) if kind.vector else (condition.vector is None)
+    assert (condition.matrix is not None) == kind.matrix
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -38,22 +38,22 @@ def test_same_generator_same_conditions(mode):
 
 @pytest.mark.parametrize("label", [0, 3])
 def test_soft_vectors_have_the_law_of_rejection_sampling(label, rng):
-    found = sample_condition("vector", torch.full((4_000,), label), rng, classes=5).wanted
+    swapped = sample_condition("vector", torch.full((4_000,), label), rng, classes=5).wanted
     draws = torch.randn((30_000, 5), generator=rng).softmax(1)
-    kept = draws[draws.argmax(1) == label]
+    waited_for = draws[draws.argmax(1) == label]
     for entry in range(5):
-        assert stats.ks_2samp(found[:, entry].numpy(), kept[:, entry].numpy()).pvalue > 1e-4
-    second = [values.topk(2).values[:, 1].numpy() for values in (found, kept)]
+        assert stats.ks_2samp(swapped[:, entry].numpy(), waited_for[:, entry].numpy()).pvalue > 1e-4
+    second = [values.topk(2).values[:, 1].numpy() for values in (swapped, waited_for)]
     assert stats.ks_2samp(*second).pvalue > 1e-4
 
 
 def test_soft_vectors_of_ten_classes_have_the_known_moments(rng):
     # Independent values: 400,000 draws of softmax(v), v ~ N(0, I_10).
-    found = sample_condition("vector", torch.arange(60_000) % 10, rng, classes=10).wanted.double()
-    top = found.topk(2).values
+    wanted = sample_condition("vector", torch.arange(60_000) % 10, rng, classes=10).wanted.double()
+    top = wanted.topk(2).values
     assert float(top[:, 0].mean()) == pytest.approx(0.320, abs=0.003)
     assert float((top[:, 0] - top[:, 1]).mean()) == pytest.approx(0.137, abs=0.003)
-    assert float(-(found * found.log()).sum(1).mean()) == pytest.approx(1.92, abs=0.01)
+    assert float(-(wanted * wanted.log()).sum(1).mean()) == pytest.approx(1.92, abs=0.01)
     assert float((top[:, 0] > 0.5).double().mean()) == pytest.approx(0.074, abs=0.005)
 
 
@@ -93,11 +93,11 @@ def test_folded_matrix_unfolds_to_itself():
 
 def test_condition_from_takes_any_distribution():
     border = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]])
-    found = condition_from(border)
-    assert torch.equal(found.wanted, border)
-    assert found.labels.tolist() == [0, 2]
-    assert found.matrix is not None
-    assert found.matrix[0, 0].sum() == 8
+    condition = condition_from(border)
+    assert torch.equal(condition.wanted, border)
+    assert condition.labels.tolist() == [0, 2]
+    assert condition.matrix is not None
+    assert condition.matrix[0, 0].sum() == 8
     assert condition_from(torch.eye(3), "matrix").vector is None
 
 

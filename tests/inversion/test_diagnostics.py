@@ -39,34 +39,34 @@ def groups(rng):
 
 
 def test_real_images_are_accurate_sure_and_distinct(trained, digit_images):
-    found = diagnose(Replay(digit_images), trained, seeded_rng(0, "tests"), per_class=20, reference=digit_images)
-    assert found.accuracy > 0.9
-    assert found.accuracy == pytest.approx(np.mean(found.accuracy_per_class))
-    assert found.confidence > 0.7
-    assert found.distinct == 1
-    assert found.spread > 0.1
-    assert found.reference == "digits"
+    diagnosis = diagnose(Replay(digit_images), trained, seeded_rng(0, "tests"), per_class=20, reference=digit_images)
+    assert diagnosis.accuracy > 0.9
+    assert diagnosis.accuracy == pytest.approx(np.mean(diagnosis.accuracy_per_class))
+    assert diagnosis.confidence > 0.7
+    assert diagnosis.distinct == 1
+    assert diagnosis.spread > 0.1
+    assert diagnosis.reference == "digits"
 
 
 def test_copies_are_found_out(trained, digit_images):
     for reference in (None, digit_images):
-        found = diagnose(
+        diagnosis = diagnose(
             Replay(digit_images, copies=True), trained, seeded_rng(0, "tests"), per_class=20, reference=reference
         )
-        assert found.distinct == (0 if reference is None else pytest.approx(1 / 20))
-        assert found.feature_cosine == pytest.approx(1, abs=1e-6)
-        assert found.spread_per_class == pytest.approx([0] * 10, abs=1e-7)
+        assert diagnosis.distinct == (0 if reference is None else pytest.approx(1 / 20))
+        assert diagnosis.feature_cosine == pytest.approx(1, abs=1e-6)
+        assert diagnosis.spread_per_class == pytest.approx([0] * 10, abs=1e-7)
 
 
 def test_accuracy_and_confidence_equal_the_target_by_hand(trained, digit_images):
-    found = diagnose(Replay(digit_images), trained, seeded_rng(0, "tests"), per_class=7)
+    diagnosis = diagnose(Replay(digit_images), trained, seeded_rng(0, "tests"), per_class=7)
     images = Replay(digit_images).sample(torch.arange(10).repeat_interleave(7), None)
     with torch.no_grad():
         probabilities = trained(images).double().softmax(1).numpy()
     labels = np.repeat(np.arange(10), 7)
-    assert found.confidence == pytest.approx(np.mean([p[k] for p, k in zip(probabilities, labels, strict=True)]))
+    assert diagnosis.confidence == pytest.approx(np.mean([p[k] for p, k in zip(probabilities, labels, strict=True)]))
     by_class = [np.mean(probabilities[labels == k].argmax(1) == k) for k in range(10)]
-    assert found.accuracy_per_class == pytest.approx(by_class)
+    assert diagnosis.accuracy_per_class == pytest.approx(by_class)
 
 
 def test_colour_and_oblong_inversions_are_described(new_target):
@@ -76,8 +76,8 @@ def test_colour_and_oblong_inversions_are_described(new_target):
     images = inverter.sample(torch.arange(3), seeded_rng(0, "tests"))
     assert images.shape == (3, 3, 9, 12)
     assert images.is_contiguous()
-    found = diagnose(inverter, target, seeded_rng(0, "tests"), per_class=4)
-    assert len(found.accuracy_per_class) == 3
+    diagnosis = diagnose(inverter, target, seeded_rng(0, "tests"), per_class=4)
+    assert len(diagnosis.accuracy_per_class) == 3
 
 
 def test_record_is_plain(trained, digit_images):
@@ -87,8 +87,8 @@ def test_record_is_plain(trained, digit_images):
 
 def test_spread_by_loops(groups):
     labels = torch.arange(3).repeat_interleave(6)
-    found = spread(groups.view(18, 1, 2, 4), labels, 3)
-    for group, value in zip(groups.double().numpy(), found.tolist(), strict=True):
+    spreads = spread(groups.view(18, 1, 2, 4), labels, 3)
+    for group, value in zip(groups.double().numpy(), spreads.tolist(), strict=True):
         mean = np.mean(group, axis=0)
         assert value == pytest.approx(np.sqrt(np.mean([np.mean((row - mean) ** 2) for row in group])))
 

@@ -18,7 +18,7 @@ from invaudit.inversion import (
     generators,
     invert,
 )
-from invaudit.models import Target
+from invaudit.models import Target, checkpoints
 from invaudit.runtime.errors import RunFolderError, SettingError
 
 SHORT = InversionSettings(steps=6, batch_size=20, eval_every=2, eval_images=4, noise=8)
@@ -45,19 +45,19 @@ def test_digits_are_inverted_to_the_wanted_accuracy_with_images_that_differ(inve
     with torch.no_grad():
         hits = (trained(images).argmax(1) == labels).double().view(10, 50).mean(1)
     assert hits.min() >= 0.9
-    found = diagnose(inversion, trained, seeded_rng(2, "tests/diagnosis"))
-    assert found.accuracy >= 0.97
-    assert min(found.accuracy_per_class) >= 0.93
-    assert min(found.spread_per_class) > 0.02
+    diagnosis = diagnose(inversion, trained, seeded_rng(2, "tests/diagnosis"))
+    assert diagnosis.accuracy >= 0.97
+    assert min(diagnosis.accuracy_per_class) >= 0.93
+    assert min(diagnosis.spread_per_class) > 0.02
 
 
 def test_history_holds_every_evaluation_and_every_objective(inversion):
-    assert [one.step for one in inversion.history] == [100, 200]
-    for one in inversion.history:
-        assert list(one.objectives) == list(inversion.settings.weights)
-        total = sum(inversion.settings.weights[name] * value for name, value in one.objectives.items())
-        assert one.loss == pytest.approx(total)
-        assert len(one.accuracy) == len(one.spread) == 10
+    assert [evaluation.step for evaluation in inversion.history] == [100, 200]
+    for evaluation in inversion.history:
+        assert list(evaluation.objectives) == list(inversion.settings.weights)
+        total = sum(inversion.settings.weights[name] * value for name, value in evaluation.objectives.items())
+        assert evaluation.loss == pytest.approx(total)
+        assert len(evaluation.accuracy) == len(evaluation.spread) == 10
     assert inversion.history[1].loss < inversion.history[0].loss
 
 
@@ -102,7 +102,7 @@ def test_same_seed_same_bytes_and_global_randomness_untouched(trained):
 def test_a_killed_inversion_resumes_to_the_same_bytes(stop, trained, tmp_path, killed_after):
     whole_rng, rng = seeded_rng(0, "tests"), seeded_rng(0, "tests")
     whole = invert(trained, SHORT, whole_rng)
-    path, written = tmp_path / "work.pt", killed_after(engine, stop)
+    path, written = tmp_path / "work.pt", killed_after(checkpoints, stop)
     with pytest.raises(KeyboardInterrupt):
         invert(trained, SHORT, seeded_rng(0, "tests"), checkpoint=path)
     resumed = invert(trained, SHORT, rng, checkpoint=path)
@@ -128,30 +128,30 @@ def test_checkpoint_of_another_inversion_is_refused(change, trained, new_target,
 def test_best_state_is_kept(trained):
     # So fast that it gets worse at times: every step is evaluated, and the best is not the last.
     settings = SHORT.model_copy(update={"learning_rate": 0.3, "steps": 8, "eval_every": 1})
-    found = invert(trained, settings, seeded_rng(1, "tests"))
-    ranks = [(min(*one.accuracy, 0.95), -one.loss, one.step) for one in found.history]
+    result = invert(trained, settings, seeded_rng(1, "tests"))
+    ranks = [(min(*evaluation.accuracy, 0.95), -evaluation.loss, evaluation.step) for evaluation in result.history]
     best = max(ranks)[2]
     assert best < 8
-    assert f"after {best} steps" in found.message
+    assert f"after {best} steps" in result.message
     shorter = Inverter(settings, trained, seeded_rng(1, "tests"))
     shorter.run(trained, best)
-    assert weights_of(shorter.generator) == weights_of(found.generator)
+    assert weights_of(shorter.generator) == weights_of(result.generator)
 
 
 def test_budget_is_no_success(trained):
-    found = invert(trained, SHORT.model_copy(update={"least_spread": 0.0}), seeded_rng(0, "tests"))
-    assert found.outcome == "budget"
-    assert "give more steps" in found.message
+    result = invert(trained, SHORT.model_copy(update={"least_spread": 0.0}), seeded_rng(0, "tests"))
+    assert result.outcome == "budget"
+    assert "give more steps" in result.message
 
 
 def test_divergence_is_said_and_gives_no_pictures(trained):
     inverter = Inverter(SHORT.model_copy(update={"learning_rate": 1e30}), trained, seeded_rng(0, "tests"))
     before = weights_of(inverter.generator)
-    found = inverter.run(trained)
-    assert found.outcome == "diverged"
-    assert "not finite" in found.message
-    assert "learning_rate" in found.message
-    for sampler in (found, inverter):
+    result = inverter.run(trained)
+    assert result.outcome == "diverged"
+    assert "not finite" in result.message
+    assert "learning_rate" in result.message
+    for sampler in (result, inverter):
         with pytest.raises(SettingError, match="nothing to draw"):
             sampler.sample(LABELS, seeded_rng(0, "tests"))
     assert weights_of(inverter.generator) == before
@@ -180,10 +180,10 @@ class Copying(generators.Upsampling):
 
 def test_collapse_is_said(trained, monkeypatch):
     monkeypatch.setitem(GENERATORS, "upsample", Copying)
-    found = invert(trained, SHORT.model_copy(update={"mode": "label"}), seeded_rng(0, "tests"))
-    assert found.outcome == "collapsed"
-    assert "copies" in found.message
-    assert diagnose(found, trained, seeded_rng(0, "tests"), per_class=5).distinct == 0
+    result = invert(trained, SHORT.model_copy(update={"mode": "label"}), seeded_rng(0, "tests"))
+    assert result.outcome == "collapsed"
+    assert "copies" in result.message
+    assert diagnose(result, trained, seeded_rng(0, "tests"), per_class=5).distinct == 0
 
 
 def test_every_mode_generator_and_objective_runs(trained):
@@ -195,14 +195,14 @@ def test_every_mode_generator_and_objective_runs(trained):
         )
     weights = dict.fromkeys(OBJECTIVES, 1.0)
     settings = SHORT.model_copy(update={"weights": weights})
-    found = Inverter(settings, trained, seeded_rng(0, "tests"), centre=torch.zeros(1, 8, 8)).run(trained)
-    assert set(found.history[0].objectives) == set(OBJECTIVES)
+    result = Inverter(settings, trained, seeded_rng(0, "tests"), centre=torch.zeros(1, 8, 8)).run(trained)
+    assert set(result.history[0].objectives) == set(OBJECTIVES)
 
 
 def test_objective_that_the_target_cannot_serve_is_skipped_and_said(new_target):
-    found = invert(new_target("mlp"), SHORT, seeded_rng(0, "tests"))
-    assert "batch-norm skipped, the target has no stored statistics" in found.message
-    assert "batch-norm" not in found.history[0].objectives
+    result = invert(new_target("mlp"), SHORT, seeded_rng(0, "tests"))
+    assert "batch-norm skipped, the target has no stored statistics" in result.message
+    assert "batch-norm" not in result.history[0].objectives
 
 
 def test_distance_draws_inversions_to_the_centre_and_counts_in_the_checkpoint(trained, tmp_path):
@@ -211,7 +211,7 @@ def test_distance_draws_inversions_to_the_centre_and_counts_in_the_checkpoint(tr
         Inverter(settings, trained, seeded_rng(0, "tests"), centre=torch.full((1, 8, 8), level)).run(trained)
         for level in (0.2, 0.8)
     ]
-    low, high = (one.sample(LABELS, seeded_rng(0, "tests")).mean().item() for one in means)
+    low, high = (inversion.sample(LABELS, seeded_rng(0, "tests")).mean().item() for inversion in means)
     assert low < 0.35
     assert high > 0.65
     path = tmp_path / "work.pt"
@@ -223,10 +223,10 @@ def test_distance_draws_inversions_to_the_centre_and_counts_in_the_checkpoint(tr
 def test_garbage_class_is_never_wanted(new_target):
     target = new_target("small-cnn", classes=4, garbage=True)
     target.head.bias.data[4] = 50.0
-    found = invert(target, SHORT, seeded_rng(0, "tests"))
-    assert found.classes == 4
-    assert found.history[-1].accuracy == (0.0,) * 4
-    assert found.sample(torch.arange(4), seeded_rng(0, "tests")).shape == (4, 1, 8, 8)
+    result = invert(target, SHORT, seeded_rng(0, "tests"))
+    assert result.classes == 4
+    assert result.history[-1].accuracy == (0.0,) * 4
+    assert result.sample(torch.arange(4), seeded_rng(0, "tests")).shape == (4, 1, 8, 8)
 
 
 def test_batches_of_many_classes_hold_pairs(new_target):
@@ -246,7 +246,7 @@ def test_warm_generator_goes_on_from_its_state(trained):
     warm.run(trained)
     state, rng_state = deepcopy(warm.state_dict()), rng.get_state()
     second = warm.run(trained, 2)
-    assert [one.step for one in second.history] == [2]
+    assert [evaluation.step for evaluation in second.history] == [2]
     other = Inverter(SHORT, trained, seeded_rng(9, "tests"))
     other.load_state_dict(state)
     other.rng.set_state(rng_state)
@@ -274,8 +274,8 @@ def test_untrained_generator_gives_no_pictures(trained):
 
 
 def test_precision_of_training_leaves_images_in_float32(trained):
-    found = invert(trained, SHORT.model_copy(update={"precision": "bfloat16"}), seeded_rng(0, "tests"))
-    assert found.sample(LABELS, seeded_rng(0, "tests")).dtype == torch.float32
+    result = invert(trained, SHORT.model_copy(update={"precision": "bfloat16"}), seeded_rng(0, "tests"))
+    assert result.sample(LABELS, seeded_rng(0, "tests")).dtype == torch.float32
 
 
 @pytest.mark.gpu
@@ -300,10 +300,10 @@ def test_host_never_waits_for_the_device_inside_a_step(trained):
 
 
 def test_passes_that_some_objectives_ask_for_do_not_count_in_the_others(trained):
-    one = SHORT.model_copy(update={"steps": 1, "weights": {"cross-entropy": 1.0, "batch-norm": 1.0}})
+    few = SHORT.model_copy(update={"steps": 1, "weights": {"cross-entropy": 1.0, "batch-norm": 1.0}})
     extra = {"kl-perturbed": 1.0, "gradient-norm-all": 1.0}
-    more = one.model_copy(update={"weights": one.weights | extra})
+    many = few.model_copy(update={"weights": few.weights | extra})
     alone, beside = (
-        invert(trained, settings, seeded_rng(0, "tests")).history[0].objectives for settings in (one, more)
+        invert(trained, settings, seeded_rng(0, "tests")).history[0].objectives for settings in (few, many)
     )
     assert {name: beside[name] for name in alone} == alone

@@ -12,7 +12,7 @@ SIDES = [8, 9, 16, 28, 32, 33]
 KINDS = [(name, mode) for name in GENERATORS for mode in MODES if name != "transposed" or mode == "vector-matrix"]
 
 
-def made(name, mode, shape, *, classes=10, dropout=0.1, n=3):
+def build_with_inputs(name, mode, shape, *, classes=10, dropout=0.1, n=3):
     with seed_torch(torch.Generator().manual_seed(0)):
         generator = build_generator(name, shape, classes, mode=mode, noise=12, dropout=dropout)
     rng = torch.Generator().manual_seed(1)
@@ -23,7 +23,7 @@ def made(name, mode, shape, *, classes=10, dropout=0.1, n=3):
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize(("name", "mode"), KINDS)
 def test_images_have_the_shape_and_range_and_gradients_reach_every_weight(name, mode, side):
-    generator, noise, condition = made(name, mode, (1, side, side))
+    generator, noise, condition = build_with_inputs(name, mode, (1, side, side))
     images = generator.train()(noise, condition)
     assert images.shape == (3, 1, side, side)
     assert images.min() >= 0
@@ -39,32 +39,32 @@ def test_images_have_the_shape_and_range_and_gradients_reach_every_weight(name, 
 @pytest.mark.parametrize(("name", "mode"), KINDS)
 @pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 100), ((3, 9, 30), 2)])
 def test_colour_oblong_and_any_number_of_classes(name, mode, shape, classes):
-    generator, noise, condition = made(name, mode, shape, classes=classes)
+    generator, noise, condition = build_with_inputs(name, mode, shape, classes=classes)
     assert generator(noise, condition).shape == (3, *shape)
 
 
 @pytest.mark.parametrize(("name", "mode"), KINDS)
 def test_eval_mode_is_deterministic_and_dropout_acts_in_training_alone(name, mode):
-    generator, noise, condition = made(name, mode, (1, 16, 16), dropout=0.5)
+    generator, noise, condition = build_with_inputs(name, mode, (1, 16, 16), dropout=0.5)
     generator.eval()
     assert torch.equal(generator(noise, condition), generator(noise, condition))
     for part in generator.modules():
         part.training = isinstance(part, torch.nn.Dropout2d)
     assert not torch.equal(generator(noise, condition), generator(noise, condition))
-    without, noise, condition = made(name, mode, (1, 16, 16), dropout=0.0)
+    without, noise, condition = build_with_inputs(name, mode, (1, 16, 16), dropout=0.0)
     assert not any(isinstance(part, torch.nn.Dropout2d) for part in without.modules())
 
 
 @pytest.mark.parametrize(("name", "mode"), KINDS)
 def test_same_seed_same_bytes(name, mode):
-    first, noise, condition = made(name, mode, (1, 9, 9))
-    second, _, _ = made(name, mode, (1, 9, 9))
+    first, noise, condition = build_with_inputs(name, mode, (1, 9, 9))
+    second, _, _ = build_with_inputs(name, mode, (1, 9, 9))
     assert torch.equal(first.eval()(noise, condition), second.eval()(noise, condition))
 
 
 @pytest.mark.parametrize(("name", "mode"), KINDS)
 def test_noise_and_condition_both_matter(name, mode):
-    generator, noise, _ = made(name, mode, (1, 8, 8))
+    generator, noise, _ = build_with_inputs(name, mode, (1, 8, 8))
     generator.eval()
     labels = torch.arange(10)
     condition = sample_condition(mode, labels, torch.Generator(), classes=10, hot=True)

@@ -12,7 +12,7 @@ from torch import nn
 from invaudit.inversion import OBJECTIVES, Step, sample_condition
 from invaudit.inversion.conditions import Condition
 from invaudit.inversion.objectives import PERTURBED, Statistics
-from invaudit.inversion.observing import perturbed, recorded_statistics, unserved, weight_gradients
+from invaudit.inversion.observing import perturbed, recorded_statistics, serve, unserved, weight_gradients
 from invaudit.models import InputSpec, Target, frozen_eval
 from invaudit.runtime.errors import SettingError
 
@@ -45,8 +45,8 @@ def cosine_matrix(rows: torch.Tensor) -> np.ndarray:
 
 
 def pairs(labels: torch.Tensor, *, same: bool) -> list[tuple[int, int]]:
-    found = [(i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
-    return [(i, j) for i, j in found if labels[i] == labels[j]] if same else found
+    pairs = [(i, j) for i in range(len(labels)) for j in range(len(labels)) if i != j]
+    return [(i, j) for i, j in pairs if labels[i] == labels[j]] if same else pairs
 
 
 def by_pairs(rows: torch.Tensor, labels: torch.Tensor, value, *, same: bool) -> float:
@@ -54,11 +54,11 @@ def by_pairs(rows: torch.Tensor, labels: torch.Tensor, value, *, same: bool) -> 
     return float(np.mean([value(cosines[i, j]) for i, j in pairs(labels, same=same)]))
 
 
-def statistics_by_hand(found: Step) -> float:
+def statistics_by_hand(observed: Step) -> float:
     values = []
-    for one in found.batch_norm:
+    for layer in observed.batch_norm:
         mean, variance, stored, spread = (
-            value.numpy() for value in (one.mean, one.variance, one.stored_mean, one.stored_variance)
+            value.numpy() for value in (layer.mean, layer.variance, layer.stored_mean, layer.stored_variance)
         )
         values.append(
             np.linalg.norm(mean - stored) / np.linalg.norm(np.sqrt(spread))
@@ -81,19 +81,19 @@ def variation_by_loops(images: torch.Tensor) -> float:
     return float(down / (n * channels * (height - 1) * width) + across / (n * channels * height * (width - 1)))
 
 
-def kl_by_hand(found: Step, logits: torch.Tensor) -> float:
-    wanted = found.condition.wanted.numpy()
+def kl_by_hand(observed: Step, logits: torch.Tensor) -> float:
+    wanted = observed.condition.wanted.numpy()
     return float(special.rel_entr(wanted, special.softmax(logits.numpy(), 1)).sum(1).mean())
 
 
-def cross_entropy_by_hand(found: Step, logits: torch.Tensor) -> float:
-    return float(-special.log_softmax(logits.numpy(), 1)[np.arange(N), found.condition.labels.numpy()].mean())
+def cross_entropy_by_hand(observed: Step, logits: torch.Tensor) -> float:
+    return float(-special.log_softmax(logits.numpy(), 1)[np.arange(N), observed.condition.labels.numpy()].mean())
 
 
-def head_gradient_by_autograd(found: Step) -> float:
+def head_gradient_by_autograd(observed: Step) -> float:
     """Return the mean norm of each image's loss gradient in a head whose logits are those of the step."""
     norms = []
-    for feature, logits, label in zip(found.features, found.logits, found.condition.labels, strict=True):
+    for feature, logits, label in zip(observed.features, observed.logits, observed.condition.labels, strict=True):
         weight = torch.linalg.lstsq(feature[None], logits[None]).solution.T.requires_grad_()
         loss = nn.functional.cross_entropy((weight @ feature)[None], label[None])
         norms.append(torch.autograd.grad(loss, weight)[0].norm().item())
@@ -122,54 +122,56 @@ REFERENCES = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_value_equals_an_independent_one(name):
-    found = step()
+    observed = step()
     if name == "pixel-range":
-        found = replace(found, images=2 * found.images - 0.5)
-    value = OBJECTIVES[name](found)
+        observed = replace(observed, images=2 * observed.images - 0.5)
+    value = OBJECTIVES[name](observed)
     assert value.shape == ()
-    assert value.item() == pytest.approx(REFERENCES[name](found), rel=1e-10)
+    assert value.item() == pytest.approx(REFERENCES[name](observed), rel=1e-10)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_gradient_equals_finite_differences(name):
-    found = step()
+    observed = step()
 
     def value(*leaves: torch.Tensor) -> torch.Tensor:
         images, logits, features, mean, noisy, gradient = leaves
-        statistics = tuple(replace(one, mean=mean) for one in found.batch_norm)
-        changed = Step(3 * images - 1, found.condition, logits, features, statistics, noisy, (gradient,), found.centre)
+        statistics = tuple(replace(layer, mean=mean) for layer in observed.batch_norm)
+        changed = Step(
+            3 * images - 1, observed.condition, logits, features, statistics, noisy, (gradient,), observed.centre
+        )
         # The sum keeps a gradient for what this objective does not use.
         return OBJECTIVES[name](changed) + 0 * sum(leaf.sum() for leaf in leaves)
 
-    leaves = (found.images, found.logits, found.features, found.batch_norm[0].mean)
-    leaves += (found.perturbed_logits, found.weight_gradients[0])
+    leaves = (observed.images, observed.logits, observed.features, observed.batch_norm[0].mean)
+    leaves += (observed.perturbed_logits, observed.weight_gradients[0])
     assert torch.autograd.gradcheck(value, tuple(leaf.clone().requires_grad_() for leaf in leaves), fast_mode=True)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_order_of_the_batch_does_not_matter(name):
-    found, order = step(), torch.randperm(N, generator=torch.Generator().manual_seed(1))
-    condition = Condition(found.condition.labels[order], found.condition.wanted[order], None, None)
+    observed, order = step(), torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    condition = Condition(observed.condition.labels[order], observed.condition.wanted[order], None, None)
     moved = replace(
-        found,
-        images=found.images[order],
+        observed,
+        images=observed.images[order],
         condition=condition,
-        logits=found.logits[order],
-        features=found.features[order],
-        perturbed_logits=found.perturbed_logits[order],
+        logits=observed.logits[order],
+        features=observed.features[order],
+        perturbed_logits=observed.perturbed_logits[order],
     )
-    torch.testing.assert_close(OBJECTIVES[name](moved), OBJECTIVES[name](found))
+    torch.testing.assert_close(OBJECTIVES[name](moved), OBJECTIVES[name](observed))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_finite_with_a_garbage_class_extreme_logits_and_dead_features(name):
-    found = step(garbage=True, dtype=torch.float32)
-    logits = (1e4 * found.logits).requires_grad_()
-    features = torch.zeros_like(found.features).requires_grad_()
-    images = torch.zeros_like(found.images).requires_grad_()
+    observed = step(garbage=True, dtype=torch.float32)
+    logits = (1e4 * observed.logits).requires_grad_()
+    features = torch.zeros_like(observed.features).requires_grad_()
+    images = torch.zeros_like(observed.images).requires_grad_()
     still = torch.zeros(3, requires_grad=True)
     value = OBJECTIVES[name](
-        Step(images, found.condition, logits, features, found.batch_norm, logits, (still,), images.detach()[0])
+        Step(images, observed.condition, logits, features, observed.batch_norm, logits, (still,), images.detach()[0])
     )
     assert value.isfinite()
     (value + 0 * (logits.sum() + features.sum() + images.sum() + still.sum())).backward()
@@ -179,8 +181,8 @@ def test_finite_with_a_garbage_class_extreme_logits_and_dead_features(name):
 
 
 def test_kl_is_zero_where_the_target_gives_what_is_wanted():
-    found = step()
-    exact = Step(found.images, found.condition, found.condition.wanted.log(), found.features)
+    observed = step()
+    exact = Step(observed.images, observed.condition, observed.condition.wanted.log(), observed.features)
     # The distributions are float32, whose rows sum to one up to rounding.
     assert OBJECTIVES["kl"](exact).item() == pytest.approx(0, abs=1e-7)
 
@@ -195,10 +197,10 @@ def test_kl_takes_one_softmax_so_that_it_can_reach_zero():
 
 
 def test_garbage_gets_no_wanted_share():
-    found = step(garbage=True)
-    probabilities = special.softmax(found.logits.numpy(), 1)
-    padded = np.hstack([found.condition.wanted.numpy(), np.zeros((N, 1))])
-    assert OBJECTIVES["kl"](found).item() == pytest.approx(special.rel_entr(padded, probabilities).sum(1).mean())
+    observed = step(garbage=True)
+    probabilities = special.softmax(observed.logits.numpy(), 1)
+    padded = np.hstack([observed.condition.wanted.numpy(), np.zeros((N, 1))])
+    assert OBJECTIVES["kl"](observed).item() == pytest.approx(special.rel_entr(padded, probabilities).sum(1).mean())
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1.0, 4.0), (3.0, 0.5)])
@@ -207,8 +209,8 @@ def test_kl_and_cross_entropy_meet_at_their_weighted_mean(a, b):
     condition = Condition(torch.tensor([0]), wanted, None, None)
 
     def loss(logits: np.ndarray) -> float:
-        found = Step(torch.zeros(1, 1, 2, 2), condition, torch.from_numpy(logits)[None], torch.zeros(1, 2))
-        return float(a * OBJECTIVES["kl"](found) + b * OBJECTIVES["cross-entropy"](found))
+        observed = Step(torch.zeros(1, 1, 2, 2), condition, torch.from_numpy(logits)[None], torch.zeros(1, 2))
+        return float(a * OBJECTIVES["kl"](observed) + b * OBJECTIVES["cross-entropy"](observed))
 
     best = special.softmax(optimize.minimize(loss, np.zeros(4), tol=1e-12).x)
     np.testing.assert_allclose(best, (a * wanted[0].numpy() + b * np.eye(4)[0]) / (a + b), atol=1e-4)
@@ -242,8 +244,8 @@ def test_batch_norm_is_zero_exactly_where_the_statistics_match():
     condition = sample_condition("label", torch.zeros(16, dtype=torch.int64), torch.Generator(), classes=3)
     with frozen_eval(target), recorded_statistics(target) as take:
         logits = target(images)
-        found = Step(images, condition, logits, logits, take())
-        assert OBJECTIVES["batch-norm"](found).item() == pytest.approx(0, abs=1e-6)
+        observed = Step(images, condition, logits, logits, take())
+        assert OBJECTIVES["batch-norm"](observed).item() == pytest.approx(0, abs=1e-6)
         target(images / 2)
         assert OBJECTIVES["batch-norm"](Step(images, condition, logits, logits, take())).item() > 0.1
         assert take() == ()
@@ -255,11 +257,11 @@ def test_recorded_statistics_equal_those_of_the_inputs_and_hooks_are_removed(new
     with frozen_eval(target), torch.no_grad():
         with recorded_statistics(target) as take:
             target(images)
-            found = take()
+            statistics = take()
         block = target.module.get_submodule("blocks.0.0")(target.normalise(images)).double()
-    assert len(found) == 3
-    torch.testing.assert_close(found[0].mean.double(), block.mean((0, 2, 3)))
-    torch.testing.assert_close(found[0].variance.double(), block.var((0, 2, 3), correction=0))
+    assert len(statistics) == 3
+    torch.testing.assert_close(statistics[0].mean.double(), block.mean((0, 2, 3)))
+    torch.testing.assert_close(statistics[0].variance.double(), block.var((0, 2, 3), correction=0))
     assert all(not part._forward_pre_hooks for part in target.modules())
 
 
@@ -267,6 +269,17 @@ def test_only_targets_with_stored_statistics_serve_batch_norm(new_target):
     assert set(unserved(new_target("cnn"))) == {"distance"}
     assert set(unserved(new_target("mlp"))) == {"batch-norm", "distance"}
     assert set(unserved(new_target("mlp"), torch.zeros(1, 8, 8))) == {"batch-norm"}
+
+
+def test_objectives_are_served_skipped_or_switched_off(new_target):
+    weights = {"distance": 2.0, "cross-entropy": 0.5, "cosine": 0.0, "batch-norm": 1.0}
+    objectives = serve(weights, new_target("mlp"))
+    assert objectives.weights == {"cross-entropy": 0.5}
+    assert set(objectives.skipped) == {"distance", "batch-norm"}
+    assert "objective distance skipped, there are no reference images" in objectives.skipped_note
+    served = serve(weights, new_target("cnn"), torch.zeros(1, 8, 8))
+    assert (list(served.weights), served.skipped_note) == (["distance", "cross-entropy", "batch-norm"], "")
+    assert served.scale(torch.device("cpu")).tolist() == [2.0, 0.5, 1.0]
 
 
 def test_perturbed_images_move_by_the_radius_up_or_down_and_stay_in_range():
@@ -294,9 +307,9 @@ def test_weight_gradients_equal_those_of_a_backward_pass_and_leave_a_frozen_targ
     expected = [value.grad.clone() for value in target.module.parameters()]
     target.zero_grad(set_to_none=True)
     with frozen_eval(target):
-        found = weight_gradients(target, images.requires_grad_(), labels)
-        squares = torch.stack([value.square().sum() for value in found]).sum()
+        gradients = weight_gradients(target, images.requires_grad_(), labels)
+        squares = torch.stack([value.square().sum() for value in gradients]).sum()
         (slope,) = torch.autograd.grad(squares, images)
-    torch.testing.assert_close(list(found), expected)
+    torch.testing.assert_close(list(gradients), expected)
     assert slope.abs().max() > 0
     assert all(value.grad is None and value.requires_grad for value in target.parameters())

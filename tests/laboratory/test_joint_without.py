@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from invaudit.benchmarks.ood.settings import ID_TEST
-from invaudit.benchmarks.ood.tables import read_jobs
+from invaudit.benchmarks.ood.stored import read_jobs
 from invaudit.stats import auroc
 
 joined = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "joint_without.py"))["joined"]
@@ -19,6 +19,6 @@ def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished,
             own = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))
             assert own == pytest.approx(auroc(*job.pair(f"joint/{part}", "letters")), abs=1e-9)
             scaled, weighed = (joined(job, [part], "letters", equal=equal) for equal in (True, False))
-            np.testing.assert_allclose(weighed, scaled * job.record["weights"][part])
+            np.testing.assert_allclose(weighed, scaled * job.record.weights[part])
         together = auroc(joined(job, parts, ID_TEST), joined(job, parts, "letters"))
         assert together == pytest.approx(auroc(*job.pair("joint", "letters")), abs=0.01)

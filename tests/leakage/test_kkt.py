@@ -40,8 +40,8 @@ def test_loss_against_a_loop_over_images(arch):
     for image, label, multiplier in zip(images, labels, multipliers, strict=True):
         logits = target(image[None])[0]
         score = logits[label] - torch.cat([logits[:label], logits[label + 1 :]]).logsumexp(0)
-        for name, one in zip(left, torch.autograd.grad(score, list(target.module.parameters())), strict=True):
-            left[name] -= multiplier * one
+        for name, gradient in zip(left, torch.autograd.grad(score, list(target.module.parameters())), strict=True):
+            left[name] -= multiplier * gradient
     over, under = 0.0, 0.0
     for name, layer in layers(target).items():
         for kind in ("weight", "bias"):
@@ -56,13 +56,13 @@ def test_smooth_derivative_is_the_formula(shape, slope):
     inputs = torch.randn(shape, generator=seeded_rng(0, "tests/kkt"), dtype=torch.float64).requires_grad_()
     outputs = _Rectified.apply(inputs, slope, 3.0)
     torch.testing.assert_close(outputs, functional.leaky_relu(inputs, slope))
-    (found,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
+    (derivative,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
     unit = 1 if len(shape) == 4 else len(shape) - 1
     values = np.moveaxis(inputs.detach().numpy(), unit, 0)
     size = np.sqrt((values**2).mean(axis=tuple(range(1, len(shape))), keepdims=True))
     step = 1 / (1 + np.exp(-3 * values / size))
-    np.testing.assert_allclose(np.moveaxis(found.detach().numpy(), unit, 0), slope + (1 - slope) * step)
-    (second,) = torch.autograd.grad(found.sum(), inputs)
+    np.testing.assert_allclose(np.moveaxis(derivative.detach().numpy(), unit, 0), slope + (1 - slope) * step)
+    (second,) = torch.autograd.grad(derivative.sum(), inputs)
     expected = (1 - slope) * step * (1 - step) * 3 / size
     np.testing.assert_allclose(np.moveaxis(second.numpy(), unit, 0), expected)
 
@@ -71,7 +71,7 @@ def test_every_way_to_call_a_rectifier_is_smoothed():
     inputs = torch.tensor([[-0.5, 0.5], [-1.0, 0.7]])
     calls = [
         nn.ReLU(), nn.ReLU(inplace=True), nn.LeakyReLU(0.2), functional.relu, torch.relu, torch.Tensor.relu,
-        lambda one: functional.leaky_relu(one, negative_slope=0.2),
+        lambda values: functional.leaky_relu(values, negative_slope=0.2),
     ]  # fmt: skip
     for call in calls:
         point = inputs.clone().requires_grad_()
@@ -109,13 +109,13 @@ def trained():
 
 def test_members_are_nearer_than_controls(trained):
     target, images, labels, member, reference = trained
-    found = kkt(target, KKTSettings(restarts=1, steps=800), seeded_rng(0, "tests/kkt"), reference=reference)
-    assert found.outcome == "budget"
-    assert found.images.shape == (80, 1, 8, 8)
+    reconstructions = kkt(target, KKTSettings(restarts=1, steps=800), seeded_rng(0, "tests/kkt"), reference=reference)
+    assert reconstructions.outcome == "budget"
+    assert reconstructions.images.shape == (80, 1, 8, 8)
     mean = reference.mean(0)
-    queries, pool = ((one - mean).flatten(1) for one in (found.images, images))
+    queries, pool = ((part - mean).flatten(1) for part in (reconstructions.images, images))
     cosine = functional.normalize(pool, dim=1) @ functional.normalize(queries, dim=1).T
-    best = cosine.masked_fill(labels[:, None] != found.labels, -1).amax(1)
+    best = cosine.masked_fill(labels[:, None] != reconstructions.labels, -1).amax(1)
     assert auroc(best[~member], best[member]) > 0.7
 
 
@@ -137,7 +137,7 @@ def test_a_killed_search_resumes_to_the_same_bytes(trained, tmp_path, monkeypatc
             if len(saved) == killed_after:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr("invaudit.leakage.kkt.write_bytes", save)
+        monkeypatch.setattr("invaudit.models.checkpoints.write_bytes", save)
         if killed_after == 2:
             break
         with pytest.raises(KeyboardInterrupt):
@@ -153,17 +153,19 @@ def test_a_killed_search_resumes_to_the_same_bytes(trained, tmp_path, monkeypatc
 
 def test_multipliers_that_fall_to_zero_are_flagged(trained):
     target = trained[0]
-    found = kkt(target, KKTSettings(images=2, restarts=2, steps=1, multiplier_rate=1.0), seeded_rng(0, "tests/kkt"))
-    assert found.outcome == "collapsed"
-    assert "fell to zero" in found.message
+    reconstructions = kkt(
+        target, KKTSettings(images=2, restarts=2, steps=1, multiplier_rate=1.0), seeded_rng(0, "tests/kkt")
+    )
+    assert reconstructions.outcome == "collapsed"
+    assert "fell to zero" in reconstructions.message
 
 
 def test_a_search_that_diverges_gives_no_images(trained):
-    found = kkt(
+    reconstructions = kkt(
         trained[0], KKTSettings(images=4, restarts=1, steps=3, multiplier_rate=1e30), seeded_rng(0, "tests/kkt")
     )
-    assert found.outcome == "diverged"
-    assert len(found) == 0
+    assert reconstructions.outcome == "diverged"
+    assert len(reconstructions) == 0
 
 
 def test_batch_norm_is_refused():

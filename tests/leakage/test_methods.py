@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
-from invaudit.inversion import OBJECTIVES, engine
-from invaudit.leakage import METHODS, Reconstructions, deepinversion, generator_attack, kkt, reconstruct
-from invaudit.leakage.reconstruction import worst
-from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.inversion import OBJECTIVES
+from invaudit.leakage import METHODS, Reconstructions, generator_attack, reconstruct
+from invaudit.models import InputSpec, Target, build, checkpoints, limit_threads, seed_torch
 from invaudit.runtime.errors import RunFolderError, SettingError, ShapeError
 
 SHORT = {"steps": 6, "eval_every": 2, "images": 20}
@@ -74,17 +73,17 @@ def same(first: Reconstructions, second: Reconstructions) -> bool:
 @pytest.mark.parametrize("method", METHODS)
 def test_images_are_in_range_balanced_and_numbered_by_restart(method, target, reference):
     state = torch.get_rng_state()
-    found = run(method, target, reference=reference)
+    reconstructions = run(method, target, reference=reference)
     restarts = SETTINGS[method].get("restarts", 1)
-    assert found.images.shape == (20 * restarts, 1, 8, 8)
-    assert found.images.dtype == torch.float32
-    assert 0 <= found.images.min() <= found.images.max() <= 1
-    assert torch.equal(found.labels.bincount(), torch.full((10,), 2 * restarts))
-    assert torch.equal(found.restart.bincount(), torch.full((restarts,), 20))
-    assert found.outcome in ("converged", "budget", "collapsed")
-    assert found.message
-    assert found.seconds > 0
-    assert all(len(values) for values in found.history.values())
+    assert reconstructions.images.shape == (20 * restarts, 1, 8, 8)
+    assert reconstructions.images.dtype == torch.float32
+    assert 0 <= reconstructions.images.min() <= reconstructions.images.max() <= 1
+    assert torch.equal(reconstructions.labels.bincount(), torch.full((10,), 2 * restarts))
+    assert torch.equal(reconstructions.restart.bincount(), torch.full((restarts,), 20))
+    assert reconstructions.outcome in ("converged", "budget", "collapsed")
+    assert reconstructions.message
+    assert reconstructions.seconds > 0
+    assert all(len(values) for values in reconstructions.history.values())
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -97,17 +96,17 @@ def test_same_seed_same_bytes(method, target, reference):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_target_is_given_back_as_it_was(method, target, reference):
-    given = deepcopy(target).train()
-    for index, value in enumerate(given.parameters()):
+    guest = deepcopy(target).train()
+    for index, value in enumerate(guest.parameters()):
         value.requires_grad_(index % 2 == 0)
-    modes, grads = [part.training for part in given.modules()], [value.requires_grad for value in given.parameters()]
-    before = given.hash
-    run(method, given, reference=reference)
-    assert given.hash == before
-    assert [part.training for part in given.modules()] == modes
-    assert [value.requires_grad for value in given.parameters()] == grads
-    assert all(value.grad is None for value in given.parameters())
-    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in given.modules())
+    modes, grads = [part.training for part in guest.modules()], [value.requires_grad for value in guest.parameters()]
+    before = guest.hash
+    run(method, guest, reference=reference)
+    assert guest.hash == before
+    assert [part.training for part in guest.modules()] == modes
+    assert [value.requires_grad for value in guest.parameters()] == grads
+    assert all(value.grad is None for value in guest.parameters())
+    assert all(not part._forward_hooks and not part._forward_pre_hooks for part in guest.modules())
 
 
 class Killing:
@@ -128,8 +127,7 @@ class Killing:
 def test_a_killed_search_resumes_to_the_same_bytes(method, stop, target, reference, tmp_path, monkeypatch):
     whole, path = run(method, target, reference=reference), tmp_path / "work.pt"
     with monkeypatch.context() as patch:
-        for module in (engine, kkt, deepinversion):
-            patch.setattr(module, "write_bytes", Killing(module.write_bytes, stop))
+        patch.setattr(checkpoints, "write_bytes", Killing(checkpoints.write_bytes, stop))
         with pytest.raises(KeyboardInterrupt):
             run(method, target, reference=reference, checkpoint=path)
     assert same(run(method, target, reference=reference, checkpoint=path), whole)
@@ -140,47 +138,54 @@ def test_a_killed_search_resumes_to_the_same_bytes(method, stop, target, referen
 @pytest.mark.parametrize("change", ["seed", "settings", "target", "reference"])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_checkpoint_of_another_search_is_refused(method, change, target, reference, tmp_path):
-    given = {"seed": 0, "settings": {}, "target": target, "reference": reference}
+    options = {"seed": 0, "settings": {}, "target": target, "reference": reference}
     other = {"seed": 1, "settings": {"images": 30}, "target": new_target("mlp-100"), "reference": reference[:100]}
     if change == "settings" and method in ("generator", "tldr"):
         other["settings"] = {"learning_rate": 1e-3}
-    run(method, **given, checkpoint=tmp_path / "work.pt")
+    run(method, **options, checkpoint=tmp_path / "work.pt")
     with pytest.raises(RunFolderError, match="another"):
-        run(method, **given | {change: other[change]}, checkpoint=tmp_path / "work.pt")
+        run(method, **options | {change: other[change]}, checkpoint=tmp_path / "work.pt")
 
 
 @pytest.mark.parametrize("method", OURS)
 def test_a_search_that_is_not_finite_gives_no_images_and_says_so(method, target, reference, caplog):
     broken = deepcopy(target)
     broken.head.weight.data.fill_(torch.inf)
-    found = run(method, broken, reference=reference)
-    assert (found.outcome, len(found), len(found.labels), len(found.restart)) == ("diverged", 0, 0, 0)
-    assert "not finite" in found.message
+    reconstructions = run(method, broken, reference=reference)
+    assert (
+        reconstructions.outcome,
+        len(reconstructions),
+        len(reconstructions.labels),
+        len(reconstructions.restart),
+    ) == ("diverged", 0, 0, 0)
+    assert "not finite" in reconstructions.message
     assert f"{method} diverged" in caplog.text
 
 
 @pytest.mark.parametrize("method", OURS)
 def test_copies_of_one_image_are_called_collapsed(method, target, reference, caplog):
-    found = run(method, target, settings={"least_spread": 0.9}, reference=reference)
-    assert found.outcome == "collapsed"
-    assert "copies of one image" in found.message
+    reconstructions = run(method, target, settings={"least_spread": 0.9}, reference=reference)
+    assert reconstructions.outcome == "collapsed"
+    assert "copies of one image" in reconstructions.message
     assert f"{method} collapsed" in caplog.text
 
 
 @pytest.mark.parametrize("method", OURS)
 def test_enough_steps_converge_with_the_classes_that_were_wanted(method, target, reference):
     restarts = {} if method == "deepinversion" else {"restarts": 1}
-    found = run(method, target, settings={"steps": 200, "eval_every": 100} | restarts, reference=reference)
-    assert found.outcome == "converged"
+    reconstructions = run(method, target, settings={"steps": 200, "eval_every": 100} | restarts, reference=reference)
+    assert reconstructions.outcome == "converged"
     with torch.no_grad():
-        assert (target(found.images).argmax(1) == found.labels).double().mean() > 0.9
-    assert found.history["loss"][-1] < found.history["loss"][0]
+        assert (target(reconstructions.images).argmax(1) == reconstructions.labels).double().mean() > 0.9
+    assert reconstructions.history["loss"][-1] < reconstructions.history["loss"][0]
 
 
 @pytest.mark.parametrize("method", OURS)
 def test_too_few_steps_are_a_budget(method, reference):
-    found = run(method, new_target("mlp-100"), settings={"steps": 1, "least_spread": 0.0}, reference=reference)
-    assert found.outcome == "budget"
+    reconstructions = run(
+        method, new_target("mlp-100"), settings={"steps": 1, "least_spread": 0.0}, reference=reference
+    )
+    assert reconstructions.outcome == "budget"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -191,10 +196,10 @@ def test_reference_of_another_shape_is_refused(method, target):
 
 @pytest.mark.parametrize("method", ["generator", "deepinversion"])
 def test_terms_that_cannot_be_served_are_skipped_and_said(method, target, reference):
-    found = run(method, target)
-    assert "objective distance skipped, there are no reference images" in found.message
-    assert "objective batch-norm skipped, the target has no stored statistics" in found.message
-    assert not {"distance", "batch-norm"} & set(found.history)
+    reconstructions = run(method, target)
+    assert "objective distance skipped, there are no reference images" in reconstructions.message
+    assert "objective batch-norm skipped, the target has no stored statistics" in reconstructions.message
+    assert not {"distance", "batch-norm"} & set(reconstructions.history)
     served = run(method, new_target("small-cnn"), reference=reference)
     assert {"distance", "batch-norm"} <= set(served.history)
     assert "skipped" not in served.message
@@ -207,16 +212,16 @@ def test_tldr_has_the_nine_terms_and_each_can_be_switched_off(target):
     assert all(weight > 0 for weight in weights.values())
     whole = run("tldr", target)
     for name in weights:
-        found = run("tldr", target, settings={"weights": weights | {name: 0.0}})
-        assert set(found.history) == set(whole.history) - {name}
+        reconstructions = run("tldr", target, settings={"weights": weights | {name: 0.0}})
+        assert set(reconstructions.history) == set(whole.history) - {name}
         # Only the pixel range, which the generator keeps by itself, may go without a trace.
-        assert torch.equal(found.images, whole.images) == (name == "pixel-range")
+        assert torch.equal(reconstructions.images, whole.images) == (name == "pixel-range")
 
 
 def test_gradient_term_as_printed_is_a_weight_away(target):
     weights = METHODS["tldr"].settings().weights | {"gradient-norm": 0.0, "gradient-norm-all": 0.3}
-    found = run("tldr", target, settings={"weights": weights})
-    assert found.history["gradient-norm-all"][0] > 0
+    reconstructions = run("tldr", target, settings={"weights": weights})
+    assert reconstructions.history["gradient-norm-all"][0] > 0
 
 
 def test_partly_given_settings_keep_the_defaults_of_their_method():
@@ -233,22 +238,22 @@ def test_batches_of_deepinversion_are_of_one_size_and_do_not_depend_on_each_othe
 
 @pytest.mark.parametrize("images", [1, 3, 11])
 def test_deepinversion_makes_fewer_images_than_classes(images, target):
-    found = run("deepinversion", target, settings={"images": images, "steps": 200, "eval_every": 100})
-    assert found.outcome == "converged"
-    assert found.labels.tolist() == [label % 10 for label in range(images)]
+    reconstructions = run("deepinversion", target, settings={"images": images, "steps": 200, "eval_every": 100})
+    assert reconstructions.outcome == "converged"
+    assert reconstructions.labels.tolist() == [label % 10 for label in range(images)]
 
 
 def test_deepinversion_starts_around_the_reference(target, reference):
-    found = run(
+    reconstructions = run(
         "deepinversion", target, settings={"noise": 0.0, "steps": 1, "learning_rate": 1e-6}, reference=reference
     )
-    torch.testing.assert_close(found.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(reconstructions.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
 
 
 def test_jitter_shifts_what_the_target_sees_and_not_the_images(target, reference):
     settings = {"jitter": 0.25, "noise": 0.0, "steps": 1, "learning_rate": 1e-6}
-    found = run("deepinversion", target, settings=settings, reference=reference)
-    torch.testing.assert_close(found.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
+    reconstructions = run("deepinversion", target, settings=settings, reference=reference)
+    torch.testing.assert_close(reconstructions.images, reference.mean(0).expand(20, -1, -1, -1), atol=1e-5, rtol=0)
     still, moved = (
         run("deepinversion", target, settings={"jitter": jitter}, reference=reference) for jitter in (0.0, 0.25)
     )
@@ -282,27 +287,21 @@ def test_shapes_that_do_not_belong_together_are_refused():
         Reconstructions(torch.zeros(2, 1, 8, 8), torch.zeros(3).long(), torch.zeros(2).long(), "given")
 
 
-def test_the_worst_outcome_of_several_restarts_counts():
-    assert worst(["converged", "diverged", "budget"]) == "diverged"
-    assert worst(["budget", "converged"]) == "budget"
-    assert worst(["budget", "collapsed"]) == "collapsed"
-
-
 def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monkeypatch):
     runs = []
 
     class Breaking(generator_attack.Inverter):
-        def run(self, given, **options):
-            runs.append(given)
-            broken = deepcopy(given)
+        def run(self, target, **options):
+            runs.append(target)
+            broken = deepcopy(target)
             if len(runs) == 1:
                 broken.head.weight.data.fill_(torch.inf)
             return super().run(broken, **options)
 
     monkeypatch.setattr(generator_attack, "Inverter", Breaking)
-    found = run("generator", target)
-    assert found.outcome == "diverged"
-    assert found.restart.tolist() == [1] * 20
+    reconstructions = run("generator", target)
+    assert reconstructions.outcome == "diverged"
+    assert reconstructions.restart.tolist() == [1] * 20
 
 
 @pytest.mark.gpu
@@ -310,7 +309,9 @@ def test_a_restart_that_diverged_gives_no_images_and_the_others_do(target, monke
 def test_a_target_on_a_gpu_gives_images_on_the_cpu(method, target, reference, tmp_path):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    given = deepcopy(target).to("cuda")
-    found = run(method, given, reference=reference, checkpoint=tmp_path / "work.pt")
-    assert {value.device.type for value in (found.images, found.labels, found.restart)} == {"cpu"}
-    assert same(run(method, given, reference=reference, checkpoint=tmp_path / "work.pt"), found)
+    on_gpu = deepcopy(target).to("cuda")
+    reconstructions = run(method, on_gpu, reference=reference, checkpoint=tmp_path / "work.pt")
+    assert {
+        value.device.type for value in (reconstructions.images, reconstructions.labels, reconstructions.restart)
+    } == {"cpu"}
+    assert same(run(method, on_gpu, reference=reference, checkpoint=tmp_path / "work.pt"), reconstructions)

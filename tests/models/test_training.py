@@ -8,7 +8,7 @@ from torch import nn
 
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.digits import digits
-from invaudit.models import Outliers, Target, TrainingSettings, accuracy, collect, train, training
+from invaudit.models import Outliers, Target, TrainingSettings, accuracy, checkpoints, collect, train, training
 from invaudit.runtime.errors import RunFolderError, SettingError
 
 QUICK = TrainingSettings(epochs=3, batch_size=32, precision="float32")
@@ -58,7 +58,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(stop, few, make, tmp_path, 
     settings = QUICK.model_copy(update={"shift": 1, "label_smoothing": 0.1})
     whole, resumed, path = make("small-cnn", classes=10), make("small-cnn", classes=10), tmp_path / "work.pt"
     expected = train(whole, few, settings, seeded_rng(0, "tests"))
-    written, ticks = killed_after(training, stop), itertools.count()
+    written, ticks = killed_after(checkpoints, stop), itertools.count()
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(ticks))
     with pytest.raises(KeyboardInterrupt):
         train(make("small-cnn", classes=10), few, settings, seeded_rng(0, "tests"), checkpoint=path)
@@ -120,9 +120,9 @@ def test_garbage_of_weight_zero_says_nothing(few, make):
     target = make("mlp-20", classes=10, garbage=True)
     images, labels = few.floats(slice(0, 8)), few.labels[:8]
     outliers = Outliers(lambda n, _images, _labels: few.floats(slice(8, 8 + n)), 0.5, 0.0)
-    found = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
+    loss = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
     expected = nn.functional.cross_entropy(target(images), labels)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
@@ -130,11 +130,11 @@ def test_garbage_adds_to_the_loss_and_does_not_dilute_it(few, make):
     images, labels = few.floats(slice(0, 8)), few.labels[:8]
     extra = few.floats(slice(8, 12))
     outliers = Outliers(lambda n, _images, _labels: extra[:n], 0.5, 0.5)
-    found = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
+    loss = training._step(target, images, labels, QUICK, torch.float32, outliers, None)
     with torch.no_grad():
-        own = -target(images).log_softmax(1)[torch.arange(8), labels]
-        garbage = -target(extra).log_softmax(1)[:, 10]
-    torch.testing.assert_close(found.detach(), (own.sum() + 0.5 * garbage.sum()) / 8)
+        id_losses = -target(images).log_softmax(1)[torch.arange(8), labels]
+        garbage_losses = -target(extra).log_softmax(1)[:, 10]
+    torch.testing.assert_close(loss.detach(), (id_losses.sum() + 0.5 * garbage_losses.sum()) / 8)
 
 
 def test_a_smaller_batch_has_fewer_outliers_but_one(few, make):
@@ -167,9 +167,9 @@ def test_one_image_alone_joins_the_batch_before(n, sizes, few, make, monkeypatch
     settings, seen = TrainingSettings(epochs=1, batch_size=4, precision="float32"), []
     step = training._step
 
-    def watched(target, images, *rest):
+    def watched(target, images, *options):
         seen.append(len(images))
-        return step(target, images, *rest)
+        return step(target, images, *options)
 
     monkeypatch.setattr(training, "_step", watched)
     target = make("resnet18", classes=10)  # its last map is of one pixel

@@ -8,7 +8,7 @@ import torch
 from invaudit.data import digits_benchmark, seeded_rng
 from invaudit.data.transform import quantise
 from invaudit.inversion import InversionSettings
-from invaudit.models import TrainingSettings, collect
+from invaudit.models import TrainingSettings, checkpoints, collect
 from invaudit.ood import GarbageSettings, Recipe, cycle, train_network, untrained_target, with_garbage
 from invaudit.ood import garbage as garbage_module
 from invaudit.ood.garbage import Garbage, sharpened
@@ -222,10 +222,8 @@ def test_cycles_come_several_times_an_epoch_and_generators_are_renewed(splits, m
 
 @pytest.mark.parametrize("garbage", [{}, OFTEN], ids=["every-epoch", "often"])
 def test_a_resumed_cycle_equals_an_uninterrupted_one(garbage, splits, tmp_path, killed_after):
-    import invaudit.models.training as module
-
     whole = trained(splits, recipe(epochs=3, **garbage))
-    killed_after(module, 2)
+    killed_after(checkpoints, 2)
     with pytest.raises(KeyboardInterrupt):
         trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")
     again = trained(splits, recipe(epochs=3, **garbage), checkpoint=tmp_path / "work.pt")

@@ -50,9 +50,9 @@ def test_it_trains_an_n_class_network_and_repeats(name, splits):
 def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, killed_after):
     chosen, path = recipe(name, epochs=6), tmp_path / "work.pt"
     expected = trained(splits, chosen).hash
-    from invaudit.models import training
+    from invaudit.models import checkpoints
 
-    killed_after(training, 5)
+    killed_after(checkpoints, 5)
     assert 5 * splits.train.labels.bincount().min() > QUEUE, "vos must have begun to draw virtual outliers"
     with pytest.raises(KeyboardInterrupt):
         trained(splits, chosen, path)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invaudit.data import seeded_rng
 from invaudit.runtime.errors import DataError, InputError, RunFolderError, SettingError, ShapeError
-from invaudit.similarity import METRICS, Metric, Neighbours, flat_images, make_metric, nearest, pairwise, search
+from invaudit.similarity import METRICS, Metric, Neighbours, make_metric, nearest, pairwise, search
 
 SHAPE = (3, 12, 12)
 Make = Callable[..., Metric]
@@ -232,14 +232,6 @@ def test_cosine_is_that_of_centred_images(make):
     torch.testing.assert_close(pairwise(QUERIES, GALLERY, make("cosine")), expected, atol=1e-12, rtol=0)
     one = make_metric("cosine", reference=QUERIES[:1])
     assert (pairwise(QUERIES[:1], GALLERY, one) == 0).all()
-
-
-def test_flat_images_are_nearly_blank():
-    rng = seeded_rng(0, "tests/flat")
-    levels = torch.tensor([0.0, 0.5, 1.0, 0.5, 0.5]).view(-1, 1, 1, 1)
-    spread = torch.tensor([0.0, 0.0, 0.0, 0.015, 0.03]).view(-1, 1, 1, 1)
-    noise = torch.randn(5, 3, 64, 64, generator=rng)
-    assert flat_images((levels + spread * noise).clamp(0, 1)).tolist() == [True, True, True, True, False]
 
 
 def test_a_program_that_allows_lower_precision_gets_the_same_values(make):

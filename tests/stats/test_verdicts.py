@@ -4,10 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats import Observational, Pairs, VerdictTest, decide, holm, verdict_test
+from invaudit.stats import Observational, Pairs, Verdict, VerdictTest, decide, holm, overall, verdict_test
 from invaudit.stats.relabelling import NearestLists, min_p, top_count, totals, upper_p
+from invaudit.stats.verdicts import SPOILING, Reason
 
 
 def lists(similarity, k=None):
@@ -187,12 +190,12 @@ def test_p_values_are_uniform_under_the_null():
 @pytest.mark.parametrize("design", ["pairs", "observational"])
 def test_planted_copies_are_found(design):
     rng = np.random.default_rng(7)
-    given = pairs(40, rng)
-    given = given if design == "pairs" else Observational(given.member, np.tile(np.arange(40) % 4, 2))
+    pool = pairs(40, rng)
+    pool = pool if design == "pairs" else Observational(pool.member, np.tile(np.arange(40) % 4, 2))
     similarity = rng.uniform(0, 0.5, size=(80, 80))
-    copied = rng.choice(np.flatnonzero(given.member), 12, replace=False)
+    copied = rng.choice(np.flatnonzero(pool.member), 12, replace=False)
     similarity[np.arange(12), copied] = 0.9
-    found = verdict_test(*lists(similarity), given, rng)
+    found = verdict_test(*lists(similarity), pool, rng)
     assert found.p_value < 0.001
     assert decide(found.p_value, found.attainable_p, design=design, blind_auroc=0.5) == ("leak", None)
 
@@ -311,3 +314,60 @@ def test_a_whole_family_at_the_limit_of_the_draws():
     adjusted = holm(p)
     assert decide(adjusted[0], outcome(p[0]).attainable_p, family=12, **WELL) == ("leak", None)
     assert decide(adjusted[1], outcome(p[1]).attainable_p, family=12, **WELL) == ("no-evidence", None)
+
+
+REASONS = Reason.__args__
+VERDICTS = [Verdict("leak"), Verdict("no-evidence"), *(Verdict("inconclusive", reason) for reason in REASONS)]
+some_verdicts = st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=8)
+
+
+def by_table(verdicts):
+    """The same rule from what stands for and against, one verdict after the other."""
+    leaks = silent = spoilt = False
+    for word, reason in verdicts:
+        leaks |= word == "leak"
+        silent |= word == "no-evidence"
+        spoilt |= reason in ("control-invalid", "shift")
+    return {(False, True, False): "no-evidence"}.get((leaks, silent, spoilt), "leak" if leaks else "inconclusive")
+
+
+@given(some_verdicts)
+def test_the_verdict_on_a_target_against_a_table(verdicts):
+    assert overall(verdicts).verdict == by_table(verdicts)
+
+
+@given(some_verdicts, st.randoms(use_true_random=False))
+def test_neither_order_nor_copies_of_tests_change_the_verdict_on_a_target(verdicts, random):
+    shuffled = random.sample(verdicts, len(verdicts)) + random.sample(verdicts, 1)
+    before, after = overall(verdicts), overall(shuffled)
+    assert after.verdict == before.verdict
+    assert set(after.reasons) == set(before.reasons)
+
+
+@given(some_verdicts)
+def test_reasons_are_those_of_the_tests_once_each_and_only_of_an_inconclusive_target(verdicts):
+    verdict, reasons = overall(verdicts)
+    in_order = [reason for _, reason in verdicts if reason is not None]
+    assert list(reasons) == (list(dict.fromkeys(in_order)) if verdict == "inconclusive" else [])
+
+
+@given(some_verdicts)
+def test_one_more_leak_makes_a_leak(verdicts):
+    assert overall([*verdicts, Verdict("leak")]) == ("leak", ())
+
+
+@given(some_verdicts, st.sampled_from(REASONS))
+def test_one_more_inconclusive_test_never_makes_a_target_look_safer(verdicts, reason):
+    before, after = overall(verdicts).verdict, overall([*verdicts, Verdict("inconclusive", reason)]).verdict
+    spoils = before == "no-evidence" and reason in SPOILING
+    assert after == ("inconclusive" if spoils else before)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_one_test_alone_is_the_verdict(verdict):
+    word, reasons = overall([verdict])
+    assert (word, *reasons) == tuple(part for part in verdict if part is not None)
+
+
+def test_no_test_no_verdict():
+    assert overall([]) is None

@@ -61,7 +61,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             write_csv(folder.path / f"{name}.csv", table)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs))
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs).model_dump(mode="json"))
     return folder.path
 
 

@@ -27,7 +27,7 @@ from invaudit.ood import (
 )
 from invaudit.ood.detector import InParts, our_detectors
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
-from invaudit.records.names import CALIBRATE, CONTROL_SAME, ID_TEST, OURS, PIXELS
+from invaudit.records.names import CALIBRATE, CONTROL_SAME, HALF, ID_TEST, OURS, PIXELS, job_name, scores_file
 from invaudit.runtime.errors import InputError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
@@ -56,11 +56,6 @@ class JobScores:
     record: OodJobRecord
 
 
-def job_name(seed: int, network: str) -> str:
-    """Return the name of a job's record."""
-    return f"seed-{seed}-{network}"
-
-
 def checkpoint_file(folder: Path, seed: int, network: str) -> Path:
     """Return where the training of a job continues from, if it was interrupted."""
     return folder / "work" / f"{job_name(seed, network)}.pt"
@@ -87,16 +82,15 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path, *, de
                 scores = _NetworkJob(on_device, seed, network, sets).run(checkpoint)
         except InputError as error:
             raise type(error)(f"{job_name(seed, network)}: {error}") from error
-        scores.arrays["half"] = halves(len(sets.splits.test), seed).numpy()
+        scores.arrays[HALF] = halves(len(sets.splits.test), seed).numpy()
         return scores
 
 
 def store_job(folder: RunFolder, scores: JobScores) -> None:
     """Write what a job returned, its record last."""
-    of_seed = folder.path / "scores" / f"seed-{scores.seed}"
     for name, arrays in scores.pictures.items():
-        write_bytes(of_seed / f"{scores.network}-{name}.npz", npz_bytes(arrays))
-    write_bytes(of_seed / f"{scores.network}.npz", npz_bytes(scores.arrays))
+        write_bytes(folder.path / scores_file(scores.seed, f"{scores.network}-{name}"), npz_bytes(arrays))
+    write_bytes(folder.path / scores_file(scores.seed, scores.network), npz_bytes(scores.arrays))
     record = scores.record.model_dump(mode="json", exclude_none=True)
     folder.finish(job_name(scores.seed, scores.network), record)
     checkpoint_file(folder.path, scores.seed, scores.network).unlink(missing_ok=True)

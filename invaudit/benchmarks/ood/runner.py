@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invaudit.benchmarks.ood.controls import check_controls
-from invaudit.benchmarks.ood.job import job_name, run_job, store_job
+from invaudit.benchmarks.ood.job import run_job, store_job
 from invaudit.benchmarks.ood.networks import new_network
 from invaudit.benchmarks.ood.sets import Sets, load_sets, sets_file, write_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.benchmarks.ood.tables import make_side_tables, make_summary, make_table, read_jobs
+from invaudit.benchmarks.ood.side_tables import make_side_tables
+from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
+from invaudit.benchmarks.ood.tables import make_summary, make_table
 from invaudit.data import import_torchvision, seeded_rng
 from invaudit.inversion import Inverter
 from invaudit.models.devices import computed_with, resolve_device, worker_devices
 from invaudit.ood import make_detector
-from invaudit.records import OodJobRecord
-from invaudit.records.names import OURS, PIXELS
+from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
+from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
+from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
-from invaudit.report.ood.run import CONTROLS
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.executor import Job, make_executor, run_jobs
-from invaudit.runtime.files import write_csv, write_json
+from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
@@ -67,18 +69,44 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
     first = check_benchmark(settings)
     inputs = tuple(images.hash for images in first.all().values())
     devices = worker_devices(settings.device, workers)
-    with RunFolder.open(out, settings, resume=resume, inputs=inputs, **computed_with(settings.device)) as folder:
+    environment = computed_with(settings.device)
+    with RunFolder.open(
+        out, settings, kind=OOD_RUN.name, schema=OOD_RUN.schema, resume=resume, inputs=inputs, **environment
+    ) as folder:
         _prepare_sets(settings, first, folder)
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
-        notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
-        _write_tables(settings, folder.path)
+        notice("making tables")
+        write_tables(folder.path, settings)
         notice("making the report")
         ood_page(folder.path)
         finished = FinishedRun(folder.path, _failures(settings, folder))
     _refuse_useless_detectors(settings, finished)
     return finished
+
+
+def write_tables(folder: Path, settings: OODBenchmark) -> None:
+    """Write the tables of a run from its stored scores and records, then check its controls.
+
+    Args:
+        folder: The run folder, with all its jobs done.
+        settings: Settings of the run.
+
+    Raises:
+        RunFolderError: Its jobs do not belong together.
+        ControlError: A control failed; the tables are written and cannot be trusted.
+    """
+    controls = folder / CONTROLS_RECORD
+    controls.unlink(missing_ok=True)
+    jobs = read_jobs(folder, settings)
+    table = make_table(jobs, settings.name)
+    write_rows(folder / TABLE, OodRow, table)
+    write_rows(folder / SUMMARY, OodSummaryRow, make_summary(jobs, table, settings))
+    write_rows(folder / DETECTORS, DetectorInfo, detectors_of(jobs))
+    for name, rows in make_side_tables(jobs, settings.name).items():
+        write_rows(folder / f"{name}.csv", SIDE_TABLES[name], rows)
+    write_json(controls, {"passed": check_controls(jobs, table)})
 
 
 def check_benchmark(settings: OODBenchmark) -> Sets:
@@ -133,19 +161,6 @@ def _jobs(settings: OODBenchmark, folder: RunFolder) -> list[Job]:
     for network, seed in product((*networks, PIXELS), settings.seeds):
         jobs.append(Job(job_name(seed, network), run_job, (settings, seed, network, folder.path)))
     return jobs
-
-
-def _write_tables(settings: OODBenchmark, folder: Path) -> None:
-    controls = folder / CONTROLS
-    controls.unlink(missing_ok=True)
-    jobs = read_jobs(folder, settings)
-    table = make_table(jobs, settings.name)
-    write_csv(folder / "table.csv", table)
-    write_csv(folder / "summary.csv", make_summary(jobs, table, settings))
-    for name, side in make_side_tables(jobs, settings.name).items():
-        write_csv(folder / f"{name}.csv", side)
-    passed = check_controls(jobs, table)
-    write_json(controls, {"passed": passed})
 
 
 def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:

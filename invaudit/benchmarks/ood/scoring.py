@@ -13,8 +13,9 @@ from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.models import Activations, Target, passes
-from invaudit.ood import Detector, require_finite
+from invaudit.ood import Detector
 from invaudit.ood.detector import InParts
+from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo, DetectorOutcome, scores_key
 from invaudit.runtime.errors import NotApplicableError, ShapeError
 

@@ -1,68 +1,67 @@
 """The audit record of a leakage run, ``audit.json``."""
 
-import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from invaudit.report.leakage.findings import LIMITS, findings, not_tested
-from invaudit.report.leakage.run import read_leakage_run
+from pydantic import ValidationError
+
+from invaudit.records.audit_file import (
+    AuditControl,
+    AuditFile,
+    AuditMembership,
+    AuditNetwork,
+    AuditTarget,
+    AuditTest,
+)
+from invaudit.records.leakage_run import LeakageRun, read_leakage_run
+from invaudit.report.leakage.findings import LIMITS, Finding, findings, not_tested
 from invaudit.report.leakage.scope import scope
-from invaudit.report.records import Row
+from invaudit.runtime.errors import RunFolderError
 
 
-@cache
-def audit_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) that ``audit.json`` follows."""
-    text = resources.files("invaudit.report").joinpath("schemas/audit.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def audit_record(folder: Path, *, data: Mapping[str, str], ood: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the content of ``audit.json``: plain values, following `audit_schema`. What is not known is None.
+def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
+    """Return the content of ``audit.json``. What is not known is None.
 
     Args:
         folder: The folder of a leakage run.
         data: Content hash (SHA-256, hex) by name of image set.
-        ood: OOD readiness: ``detector``, ``id_accuracy`` and ``sets``, rows of an OOD table; None: not tested.
 
     Raises:
-        RunFolderError: The folder holds no ``table.csv``.
+        RunFolderError: The folder holds no ``table.csv``, or values that are out of range.
     """
     run = read_leakage_run(folder)
     environment = run.environment or {}
-    return {
-        "schema_version": audit_schema()["properties"]["schema_version"]["const"],
-        "date": environment.get("date"),
-        "targets": [
-            {
-                "target": finding.target,
-                "negative_control": finding.negative,
-                "networks": [_picked(row, "network") for row in run.targets if row["target"] == finding.target],
-                "verdict": finding.verdict,
-                "reasons": finding.reasons,
-                "tests": [_picked(row, "test") for row in run.rows if row["target"] == finding.target],
-            }
-            for finding in findings(run)
-        ],
-        "data": dict(data),
-        "scope": dict(scope(run)),
-        "membership": [_picked(row, "membership") for row in run.membership],
-        "controls": [_picked(row, "control") for row in run.controls],
-        "ood": None if ood is None else {**ood, "sets": [_picked(row, "ood_set") for row in ood["sets"]]},
-        "not_tested": not_tested(run, ood=ood is not None),
-        "limits": LIMITS,
-        "settings": run.settings,
-        "command": list(environment.get("command", [])),
-        "versions": dict(environment.get("versions", {})),
-    }
+    try:
+        return AuditFile(
+            schema_version=1,
+            date=environment.get("date"),
+            targets=tuple(_target(run, finding) for finding in findings(run)),
+            data=dict(data),
+            scope=dict(scope(run)),
+            membership=tuple(map(AuditMembership.of, run.membership)),
+            controls=tuple(map(AuditControl.of, run.controls)),
+            ood=None,
+            not_tested=tuple(not_tested(run)),
+            limits=LIMITS,
+            settings=run.settings,
+            command=environment.get("command", ()),
+            versions=environment.get("versions", {}),
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise RunFolderError(
+            f"{folder} holds a value that audit.json cannot: {field}: {problem['msg']} (got {problem['input']!r}); "
+            "its files are damaged or were made by another version"
+        ) from error
 
 
-def _picked(row: Row, kind: str) -> Row:
-    """Return the fields of a row that the schema names; a count is a whole number, also beside empty cells."""
-    fields = audit_schema()["$defs"][kind]["properties"]
-    known = {name: row.get(name) for name in fields}
-    counts = {name for name, field in fields.items() if "integer" in field.get("type", ())}
-    return {name: int(value) if name in counts and value is not None else value for name, value in known.items()}
+def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
+    return AuditTarget(
+        target=finding.target,
+        negative_control=finding.negative,
+        networks=tuple(AuditNetwork.of(row) for row in run.targets if row.target == finding.target),
+        verdict=finding.verdict,
+        reasons=finding.reasons,
+        tests=tuple(AuditTest.of(row) for row in run.tests if row.target == finding.target),
+    )

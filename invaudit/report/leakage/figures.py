@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from invaudit.records.columns import Better
+from invaudit.records.leakage import MembershipRow
 from invaudit.report.drawing import (
     BLUE,
     GREEN,
@@ -23,7 +25,6 @@ from invaudit.report.drawing import (
     styled,
 )
 from invaudit.report.leakage.nearest import Nearest
-from invaudit.report.records import Row
 
 METHOD_MARKS: tuple[Mark, ...] = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (INK, "v"), (GREY, "P"))
 KINDS: dict[str, Mark] = {
@@ -53,7 +54,7 @@ class Triplets(NamedTuple):
 
 
 @styled
-def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, distance: bool = False) -> Figure:
+def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, better: Better) -> Figure:
     """Draw the quantiles of the similarity to the nearest member over those to the nearest control.
 
     Further right and up is always more similar; a point above the diagonal says that members are nearer.
@@ -61,21 +62,20 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     Args:
         panels: Per target, per method, the values of its reconstructions.
         metric: Name of the metric, for the axes.
-        distance: Whether a smaller value means more similar.
+        better: Whether a higher or a lower value of the metric means more similar.
     """
     n_rows = math.ceil(len(panels) / PANELS_PER_ROW)
     n_columns = min(len(panels), PANELS_PER_ROW)
     figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.5 + 2.6 * n_rows), layout="constrained")
     axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    methods = list(dict.fromkeys(method for shown in panels.values() for method in shown))
+    methods = list(dict.fromkeys(method for by_method in panels.values() for method in by_method))
     marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
-    everything = np.concatenate([values for shown in panels.values() for pair in shown.values() for values in pair])
-    low, high = float(everything.min()), float(everything.max())
+    low, high = _extent(panels)
     edge = 0.05 * (high - low) or 0.05
-    ends = (high + edge, low - edge) if distance else (low - edge, high + edge)
-    for axes, (target, shown) in zip(axes_grid.flat, panels.items(), strict=False):
+    ends = (low - edge, high + edge) if better == "higher" else (high + edge, low - edge)
+    for axes, (target, by_method) in zip(axes_grid.flat, panels.items(), strict=False):
         axes.plot(ends, ends, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
-        for method, pair in shown.items():
+        for method, pair in by_method.items():
             colour, marker = marks[method]
             style = {"color": colour, "markersize": 3.4, "alpha": 0.7, "markeredgewidth": 0}
             axes.plot(np.sort(pair.control), np.sort(pair.member), marker, linestyle="none", zorder=2, **style)
@@ -98,16 +98,26 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     return figure
 
 
+def _extent(panels: Mapping[str, Mapping[str, Similarities]]) -> tuple[float, float]:
+    """Return the lowest and the highest value of all panels."""
+    values = []
+    for by_method in panels.values():
+        for pair in by_method.values():
+            values += pair
+    everything = np.concatenate(values)
+    return float(everything.min()), float(everything.max())
+
+
 @styled
-def membership(rows: Sequence[Row]) -> Figure:
+def membership(rows: Sequence[MembershipRow]) -> Figure:
     """Draw the AUROC of each membership score with its 95 % interval, one panel per target, one dot per seed.
 
     Args:
         rows: Rows of ``membership.csv`` that have an AUROC.
     """
-    targets = list(dict.fromkeys(row["target"] for row in rows))
-    scores = sorted(dict.fromkeys(row["score"] for row in rows), key=lambda name: list(KINDS).index(kind_of(name)))
-    seeds = sorted({row["seed"] for row in rows})
+    targets = list(dict.fromkeys(row.target for row in rows))
+    scores = sorted(dict.fromkeys(row.score for row in rows), key=lambda name: list(KINDS).index(kind_of(name)))
+    seeds = sorted({row.seed or 0 for row in rows})
     n_columns = min(len(targets), PANELS_PER_ROW)
     n_rows = math.ceil(len(targets) / PANELS_PER_ROW)
     size = (WIDTH, n_rows * (0.5 + (0.16 + 0.1 * len(seeds)) * len(scores)) + 0.8)
@@ -119,10 +129,13 @@ def membership(rows: Sequence[Row]) -> Figure:
         for y in range(0, len(scores), 2):
             axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
         axes.axvline(50, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
-        for row in (row for row in rows if row["target"] == target):
-            interval = [row["auroc"] if row[name] is None else row[name] for name in ("auroc_low", "auroc_high")]
-            y = scores.index(row["score"]) + offsets[row["seed"]]
-            dot(axes, 100 * row["auroc"], (100 * interval[0], 100 * interval[1]), y, KINDS[kind_of(row["score"])])
+        for row in rows:
+            if row.target != target or row.auroc is None:
+                continue
+            low = row.auroc if row.auroc_low is None else row.auroc_low
+            high = row.auroc if row.auroc_high is None else row.auroc_high
+            y = scores.index(row.score) + offsets[row.seed or 0]
+            dot(axes, 100 * row.auroc, (100 * low, 100 * high), y, KINDS[kind_of(row.score)])
         axes.set_title(textwrap.fill(target, TITLE_WIDTH))
         axes.tick_params(labelbottom=True)
     axes_grid[0, 0].set_yticks(range(len(scores)), scores)
@@ -145,14 +158,14 @@ def kind_of(score: str) -> str:
 
 
 @styled
-def triplets(shown: Triplets) -> Figure:
+def triplets(chosen: Triplets) -> Figure:
     """Draw reconstructions above their nearest member and their nearest control, with the value of the metric below."""
-    rows = [shown.images]
-    captions = [list(shown.how)]
-    for near in (shown.member, shown.control):
-        pictures = shown.pool[np.maximum(near.position, 0)].copy()
+    rows = [chosen.images]
+    captions = [list(chosen.how)]
+    for near in (chosen.member, chosen.control):
+        pictures = chosen.pool[np.maximum(near.position, 0)].copy()
         pictures[near.position < 0] = 255
         rows.append(pictures)
         captions.append([f"{value:.3f}" if at >= 0 else "not listed" for at, value in zip(*near, strict=True)])
-    columns = [f"class {label}" for label in shown.labels]
+    columns = [f"class {label}" for label in chosen.labels]
     return mosaic(np.stack(rows), ["reconstruction", "nearest member", "nearest control"], columns, captions)

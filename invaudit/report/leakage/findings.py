@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from invaudit.report.leakage.run import LeakageRun
+from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
+from invaudit.records.leakage_run import LeakageRun, distinct
 from invaudit.report.printing import p_text, span
-from invaudit.report.records import Row
+from invaudit.stats import OverallVerdict, overall
+from invaudit.stats import Verdict as TestVerdict
 
-WORDS = {"leak": "leak", "no-evidence": "no evidence of a leak", "inconclusive": "inconclusive"}
+WORDS: dict[Verdict, str] = {"leak": "leak", "no-evidence": "no evidence of a leak", "inconclusive": "inconclusive"}
 NOT_TESTED = "not tested"
-MEANINGS = {
+MEANINGS: dict[Verdict, str] = {
     "leak": "Images made from the target alone match images that it was trained on better than chance explains, beyond "
     "what comparable images reach. Whoever has the weights can repeat this.",
     "no-evidence": "These attacks, with these settings, found nothing that the tests could tell from chance, although "
@@ -19,7 +22,7 @@ MEANINGS = {
     "inconclusive": "The tests can say neither that the target leaks nor that they found nothing. The reason says what "
     "stood in the way.",
 }
-REASONS = {
+REASONS: dict[Reason, str] = {
     "underpowered": "the reconstructions hit too few different images for any result to reach the level",
     "shift": "members and control differ by themselves: a classifier that never saw the target tells them apart",
     "control-invalid": "a negative control fired, where nothing can leak",
@@ -27,8 +30,6 @@ REASONS = {
     "attack-failed": "the attack does not find the leak of a target that is known to leak, so its silence says nothing",
     "exploratory": "a step knew who is a member",
 }
-# These concern the pool and not one attack alone: they silence every test that found nothing.
-SPOILING = ("control-invalid", "shift")
 UNTRIED = (
     "Access by queries alone: every attack here reads the weights.",
     "Attackers who hold more than the weights: other checkpoints, gradients, some of the training images.",
@@ -36,8 +37,8 @@ UNTRIED = (
     "Other leaks than of images: attributes or shares of groups in the training data.",
     "Other attacks, other settings and more computing time than listed on this page.",
     "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
+    "Readiness for images of other kinds (OOD detection).",
 )
-OOD_UNTRIED = "Readiness for images of other kinds (OOD detection)."
 NO_LIMIT = (
     "There is no scoring limit: it was not measured, or not even copies of all members are called a leak with "
     "probability 0.95. Finding nothing then says little."
@@ -53,44 +54,46 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one target, or on a part of its tests.
+    """What the tests of one target, or a part of them, say together, in words.
 
-    ``leak`` if any test says so. Else ``no-evidence`` if any test says that, unless a reason of ``SPOILING`` stands
-    against another. Else ``inconclusive``. None if nothing was tested.
+    Attributes:
+        target: Name of the target.
+        tests: Its tests that have a verdict.
+        negative: Whether the target is a negative control.
     """
 
     target: str
-    tests: list[Row]
+    tests: list[TestRow]
     negative: bool = False
-    """Whether the target is a negative control."""
+
+    @cached_property
+    def overall(self) -> OverallVerdict | None:
+        """The verdict over the tests; None if nothing was tested."""
+        verdicts = []
+        for row in self.tests:
+            if row.verdict is not None:
+                verdicts.append(TestVerdict(row.verdict, row.verdict_reason))
+        return overall(verdicts)
 
     @property
-    def verdict(self) -> str | None:
+    def verdict(self) -> Verdict | None:
         """``leak``, ``no-evidence``, ``inconclusive`` or None."""
-        verdicts = {row["verdict"] for row in self.tests}
-        if not verdicts:
-            return None
-        if "leak" in verdicts:
-            return "leak"
-        spoilt = self._reasons().keys() & set(SPOILING)
-        return "no-evidence" if "no-evidence" in verdicts and not spoilt else "inconclusive"
+        return None if self.overall is None else self.overall.verdict
 
     @property
-    def reasons(self) -> list[str]:
+    def reasons(self) -> tuple[Reason, ...]:
         """Reasons of an inconclusive verdict, else none."""
-        return list(self._reasons()) if self.verdict == "inconclusive" else []
+        return () if self.overall is None else self.overall.reasons
+
+    @property
+    def bare_words(self) -> str:
+        """The verdict in words."""
+        return NOT_TESTED if self.verdict is None else WORDS[self.verdict]
 
     @property
     def words(self) -> str:
         """The verdict in words, with its reasons."""
-        words = WORDS.get(self.verdict or "", NOT_TESTED)
-        return f"{words} ({', '.join(self.reasons)})" if self.reasons else words
-
-    @property
-    def smallest(self) -> Row | None:
-        """The test with the smallest adjusted p."""
-        known = [row for row in self.tests if row["p_adjusted"] is not None]
-        return min(known, key=lambda row: row["p_adjusted"], default=None)
+        return f"{self.bare_words} ({', '.join(self.reasons)})" if self.reasons else self.bare_words
 
     @property
     def sentence(self) -> str:
@@ -98,87 +101,97 @@ class Finding:
         n_tests = len(self.tests)
         if not n_tests:
             return "No test has a result."
-        speaking = [row for row in self.tests if row["verdict"] == self.verdict]
-        smallest = "" if self.smallest is None else f" (smallest Holm p {p_text(self.smallest['p_adjusted'])})"
+        smallest = smallest_p(self.tests)
+        lowest = "" if smallest is None else f" (smallest Holm p {p_text(smallest[0])})"
+        agreeing = [row for row in self.tests if row.verdict == self.verdict]
         if self.verdict == "leak":
-            methods = ", ".join(dict.fromkeys(row["method"] for row in speaking))
-            return f"{len(speaking)} of {n_tests} tests say leak{smallest}: {methods}."
-        unclear = "; ".join(
-            f"{n} of {n_tests} tests inconclusive, because {_because(name)}" for name, n in self._reasons().items()
-        )
+            methods = ", ".join(distinct(row.method for row in agreeing))
+            return f"{len(agreeing)} of {n_tests} tests say leak{lowest}: {methods}."
+        unclear = "; ".join(self._unclear())
         if self.verdict == "inconclusive":
-            return f"{unclear}{smallest}."
-        limit = span((row["scoring_limit"] for row in speaking), "{:.0f}".format)
-        text = f"{len(speaking)} of {n_tests} tests find nothing{smallest}{f'; {unclear}' if unclear else ''}."
-        return f"{text} {f'The scoring limit is {limit} reconstructed members.' if limit else NO_LIMIT}"
+            return f"{unclear}{lowest}."
+        limit = span((row.scoring_limit for row in agreeing), "{:.0f}".format)
+        limit_sentence = f"The scoring limit is {limit} reconstructed members." if limit else NO_LIMIT
+        also = f"; {unclear}" if unclear else ""
+        return f"{len(agreeing)} of {n_tests} tests find nothing{lowest}{also}. {limit_sentence}"
 
-    def _reasons(self) -> Counter[str]:
-        unclear = (row for row in self.tests if row["verdict"] not in ("leak", "no-evidence"))
-        return Counter(row["verdict_reason"] or "no reason given" for row in unclear)
+    def _unclear(self) -> list[str]:
+        """Return how many tests are inconclusive, for each reason."""
+        counts: Counter[Reason | None] = Counter()
+        for row in self.tests:
+            if row.verdict == "inconclusive":
+                counts[row.verdict_reason] += 1
+        clauses = []
+        for reason, count in counts.items():
+            because = "no reason given" if reason is None else REASONS[reason]
+            clauses.append(f"{count} of {len(self.tests)} tests inconclusive, because {because}")
+        return clauses
 
 
-def _because(reason: str) -> str:
-    return REASONS.get(reason, reason)
+def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:
+    """Return the smallest adjusted p and its test; None if no test has any."""
+    known = [(row.p_adjusted, row) for row in tests if row.p_adjusted is not None]
+    return min(known, key=lambda pair: pair[0], default=None)
 
 
-def tested(rows: Iterable[Row]) -> list[Row]:
+def tested(rows: Iterable[TestRow]) -> list[TestRow]:
     """Return the rows that hold a verdict."""
-    return [row for row in rows if row["status"] == "ok" and row["verdict"] is not None]
+    return [row for row in rows if row.status == "ok" and row.verdict is not None]
 
 
 def findings(run: LeakageRun) -> list[Finding]:
     """Return the verdict on each target, in the order of the table, negative controls last."""
-    negative = run.negative_targets
-    found = [
-        Finding(target, tested(row for row in run.rows if row["target"] == target), negative=target in negative)
-        for target in run.names("target")
-    ]
-    return sorted(found, key=lambda item: item.negative)
+    audited = []
+    for target in distinct(row.target for row in run.tests):
+        tests = tested(row for row in run.tests if row.target == target)
+        audited.append(Finding(target, tests, negative=target in run.negative_targets))
+    return sorted(audited, key=lambda finding: finding.negative)
 
 
-def headline_sentence(found: list[Finding]) -> str:
+def headline_sentence(audited: list[Finding]) -> str:
     """Return the verdicts on the targets that are no negative controls, in few words."""
-    found = [item for item in found if not item.negative]
-    if len(found) == 1:
-        because = "; ".join(map(_because, found[0].reasons))
-        words = WORDS.get(found[0].verdict or "", NOT_TESTED)
-        return f"{found[0].target}: {words}{f', because {because}' if because else ''}."
-    targets = {name: [item.target for item in found if item.verdict == name] for name in (*WORDS, None)}
-    clauses = [f"{WORDS.get(name or '', NOT_TESTED)}: {', '.join(names)}" for name, names in targets.items() if names]
-    return ". ".join(text[0].upper() + text[1:] for text in clauses) + "." if clauses else "This run holds no target."
+    audited = [finding for finding in audited if not finding.negative]
+    if len(audited) == 1:
+        (finding,) = audited
+        because = "; ".join(REASONS[reason] for reason in finding.reasons)
+        return f"{finding.target}: {finding.bare_words}{f', because {because}' if because else ''}."
+    clauses = []
+    for words in (*WORDS.values(), NOT_TESTED):
+        targets = [finding.target for finding in audited if finding.bare_words == words]
+        if targets:
+            clauses.append(f"{words[0].upper()}{words[1:]}: {', '.join(targets)}")
+    return ". ".join(clauses) + "." if clauses else "This run holds no target."
 
 
 def fired(run: LeakageRun) -> list[str]:
     """Return what shows that a negative control fired: those called a leak, and verdicts that were withheld for it."""
-    negative = [row for row in run.controls if row["kind"] == "negative" and row["verdict"] == "leak"]
-    withheld = [row for row in run.rows if row["verdict_reason"] == "control-invalid"]
-    return [f"{row['method']}, {row['metric']} on {row['target']} (seed {row['seed']})" for row in negative + withheld]
+    called: list[ControlRow | TestRow] = [
+        row for row in run.controls if row.kind == "negative" and row.verdict == "leak"
+    ]
+    withheld = [row for row in run.tests if row.verdict_reason == "control-invalid"]
+    return [f"{row.method}, {row.metric} on {row.target} (seed {row.seed})" for row in (*called, *withheld)]
 
 
 def attack_sentence(run: LeakageRun) -> str:
     """Return for which methods the attack control was called a leak, and for which it was not."""
-    found: dict[str, bool] = {}
-    for row in run.controls:
-        if row["kind"] == "attack":
-            found[row["method"]] = found.get(row["method"], False) or row["verdict"] == "leak"
-    if not found:
+    attacks = [row for row in run.controls if row.kind == "attack"]
+    if not attacks:
         return "No attack control was run: whether these attacks find any leak is not known."
-    parts = {"found by": True, "missed by": False}
-    texts = [(words, ", ".join(name for name, leak in found.items() if leak == kind)) for words, kind in parts.items()]
-    listed = "; ".join(f"{words} {names}" for words, names in texts if names)
-    return f"The leak of a target that is known to leak (attack control) was {listed}."
+    methods = distinct(row.method for row in attacks)
+    finders = {row.method for row in attacks if row.verdict == "leak"}
+    clauses = []
+    for words, is_found in (("found by", True), ("missed by", False)):
+        names = [method for method in methods if (method in finders) == is_found]
+        if names:
+            clauses.append(f"{words} {', '.join(names)}")
+    return f"The leak of a target that is known to leak (attack control) was {'; '.join(clauses)}."
 
 
-def not_tested(run: LeakageRun, *, ood: bool = False) -> list[str]:
-    """Return what the run did not test: what did not run, and what no run of this kind covers.
-
-    Args:
-        run: The run.
-        ood: Whether OOD readiness was measured beside it.
-    """
-    found: dict[str, None] = {}
-    for row in run.rows:
-        if row["status"] != "ok":
-            name = " ".join(str(row[key]) for key in ("method", "metric") if row[key])
-            found[f"{name} on {row['target']}: {row['status']}, {row['reason'] or 'no reason given'}."] = None
-    return [*found, *UNTRIED, *([] if ood else [OOD_UNTRIED])]
+def not_tested(run: LeakageRun) -> list[str]:
+    """Return what the run did not test: what did not run, and what no run of this kind covers."""
+    gaps: dict[str, None] = {}
+    for row in run.tests:
+        if row.status != "ok":
+            name = " ".join(distinct((row.method, row.metric)))
+            gaps[f"{name} on {row.target}: {row.status}, {row.reason or 'no reason given'}."] = None
+    return [*gaps, *UNTRIED]

@@ -15,11 +15,6 @@ class Nearest(NamedTuple):
     value: np.ndarray
 
 
-def is_distance(metric: str) -> bool:
-    """Return whether a smaller value of the metric means more similar."""
-    return metric.startswith("lpips")
-
-
 def nearest_of(index: np.ndarray, value: np.ndarray, wanted: np.ndarray) -> Nearest:
     """Return the nearest image of one kind for each reconstruction.
 
@@ -29,9 +24,9 @@ def nearest_of(index: np.ndarray, value: np.ndarray, wanted: np.ndarray) -> Near
         wanted: (N,) bool, the kind.
     """
     hit = wanted[index]
-    found, first, rows = hit.any(axis=1), hit.argmax(axis=1), np.arange(len(index))
-    column = np.where(found, first, index.shape[1] - 1)
-    return Nearest(np.where(found, index[rows, first], -1), value[rows, column])
+    listed, first, rows = hit.any(axis=1), hit.argmax(axis=1), np.arange(len(index))
+    column = np.where(listed, first, index.shape[1] - 1)
+    return Nearest(np.where(listed, index[rows, first], -1), value[rows, column])
 
 
 def chosen_rows(

@@ -1,12 +1,10 @@
 """What a leakage run tested: the statements that a reader of an audit asks for."""
 
-from typing import Any
-
 import numpy as np
 
-from invaudit.report.leakage.run import LeakageRun
+from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.report.leakage.tables import whole
 from invaudit.report.printing import span
-from invaudit.report.records import names_of
 
 DESIGNS = {
     "pairs": "A fair coin, before training, decided for each pair of images of one class which of the two the target "
@@ -15,11 +13,12 @@ DESIGNS = {
     "stratum; this is an assumption, which the blind baseline can shake but not prove. A leak is an association.",
 }
 METRICS = {
-    "ssim": "Structural similarity, Gaussian window, data range 1; higher is more similar.",
-    "lpips-alex": "LPIPS 0.1 on AlexNet, a distance; lower is more similar.",
-    "lpips-squeeze": "LPIPS 0.1 on SqueezeNet, a distance; lower is more similar.",
-    "cosine": "Cosine after subtracting the mean of images outside the pool; higher is more similar.",
+    "ssim": "Structural similarity, Gaussian window, data range 1",
+    "lpips-alex": "LPIPS 0.1 on AlexNet, a distance",
+    "lpips-squeeze": "LPIPS 0.1 on SqueezeNet, a distance",
+    "cosine": "Cosine after subtracting the mean of images outside the pool",
 }
+"""What known metrics are; any other is described by its label."""
 ATTACKER = (
     "White box: the attacker reads the weights and knows the input side and the classes. Reconstructions and matching "
     "use no knowledge of who is a member; attribution and membership scores also see the pool and its labels."
@@ -29,42 +28,55 @@ UNIT = "One image, or one pair of images under pairs. A person with many images 
 
 def scope(run: LeakageRun) -> list[tuple[str, str]]:
     """Return what was tested, as names and texts."""
-    whole = "{:.0f}".format
-    found = [("attacker", ATTACKER), ("unit of privacy", UNIT)]
-    found += [(f"design: {name}", DESIGNS.get(name, "not described")) for name in run.names("design")]
-    counts = {name: span((row[name] for row in run.rows), whole) for name in ("n_members", "n_control")}
-    found.append(
-        ("pool", f"{counts['n_members'] or '?'} members, {counts['n_control'] or '?'} controls{_classes(run)}")
-    )
-    found.append(("methods", names_of(run.rows, "method")))
-    found += [(f"metric: {name}", METRICS.get(name, "not described")) for name in run.names("metric")]
+    members = span((row.n_members for row in run.tests), whole) or "?"
+    controls = span((row.n_control for row in run.tests), whole) or "?"
+    reconstructions = span((row.n_reconstructions for row in run.tests), whole) or "?"
+    texts = [("attacker", ATTACKER), ("unit of privacy", UNIT)]
+    for design in distinct(row.design for row in run.tests):
+        texts.append((f"design: {design}", DESIGNS.get(design, "not described")))
+    texts.append(("pool", f"{members} members, {controls} controls{_classes(run)}"))
+    texts.append(("methods", ", ".join(distinct(row.method for row in run.tests))))
+    for metric in distinct(row.metric for row in run.tests):
+        texts.append((f"metric: {metric}", _described(run, metric)))
     if {"limit_blur", "limit_noise"} <= run.settings.keys():
         blur, noise = run.settings["limit_blur"], run.settings["limit_noise"]
-        found.append(("scoring limit", f"Simulated with copies of members, blur {blur} px, noise {noise}."))
-    candidates = span((row["n_reconstructions"] for row in run.rows), whole)
-    found.append(("effort", f"{candidates or '?'} reconstructions per target and method, {_seconds(run):.0f} s in all"))
-    return found
+        texts.append(("scoring limit", f"Simulated with copies of members, blur {blur} px, noise {noise}."))
+    effort = f"{reconstructions} reconstructions per target and method, {_seconds(run):.0f} s in all"
+    texts.append(("effort", effort))
+    return texts
+
+
+def _described(run: LeakageRun, metric: str) -> str:
+    """Return what a metric is and which way it is better."""
+    row = run.metrics.get(metric)
+    if row is None:
+        return METRICS.get(metric, "not described")
+    return f"{METRICS.get(metric) or row.label or metric}; {row.better} is more similar."
 
 
 def _seconds(run: LeakageRun) -> float:
     """Return the time of all methods; the row of each metric holds that of its reconstructions, which counts once."""
-    longest: dict[tuple[Any, ...], float] = {}
-    for row in run.rows:
-        key = row["target"], row["method"], row["seed"]
-        longest[key] = max(longest.get(key, 0.0), row["seconds"] or 0.0)
+    longest: dict[tuple[str, str | None, int | None], float] = {}
+    for row in run.tests:
+        key = row.target, row.method, row.seed
+        longest[key] = max(longest.get(key, 0.0), row.seconds or 0.0)
     return sum(longest.values())
 
 
 def _classes(run: LeakageRun) -> str:
-    """Return how many images of each kind a class has, by the pool of the first target."""
+    """Return how many images of each kind a class has, by the pool of the first target that has one."""
     for seed in run.seeds[:1]:
-        for target in run.names("target"):
+        for target in distinct(row.target for row in run.tests):
             pool = run.arrays(seed, target, "pool")
             if {"labels", "member"} <= pool.keys():
-                labels = np.unique(pool["labels"])
-                members, controls = (
-                    span([int(((pool["labels"] == label) & kind).sum()) for label in labels], str)
-                    for kind in (pool["member"], ~pool["member"])
-                )
-                return f"; {len(labels)} classes, each with {members} members and {controls} controls (first target)"
+                n_classes = len(np.unique(pool["labels"]))
+                members = _by_class(pool["labels"], pool["member"])
+                controls = _by_class(pool["labels"], ~pool["member"])
+                return f"; {n_classes} classes, each with {members} members and {controls} controls (first target)"
     return ""
+
+
+def _by_class(labels: np.ndarray, kind: np.ndarray) -> str:
+    """Return how many images of one kind the classes have, lowest and highest."""
+    counts = [int((kind & (labels == label)).sum()) for label in np.unique(labels)]
+    return span(counts, str)

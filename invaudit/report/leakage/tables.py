@@ -3,84 +3,144 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.report.leakage.findings import FIRED, Finding, attack_sentence, findings, fired, headline_sentence, tested
-from invaudit.report.leakage.run import read_leakage_run
+from invaudit.records.columns import Row
+from invaudit.records.leakage import ControlRow, TestRow
+from invaudit.records.leakage_run import read_leakage_run
+from invaudit.report.leakage.findings import (
+    FIRED,
+    Finding,
+    attack_sentence,
+    findings,
+    fired,
+    headline_sentence,
+    smallest_p,
+    tested,
+)
+from invaudit.report.page import grid as text_grid
 from invaudit.report.printing import DASH, level, p_text, plain_table, span
-from invaudit.report.records import Row
 
-whole, two_decimals, three_decimals = "{:.0f}".format, "{:.2f}".format, "{:.3f}".format
-# Title of a column -> column of the file, and how its figures read.
-Figures = Mapping[str, tuple[str, Callable[[Any], str]]]
+R = TypeVar("R", bound=Row)
+whole: Callable[[float], str] = "{:.0f}".format
+TEXT_BY_UNIT: dict[str, Callable[[float], str]] = {
+    "fraction": level,
+    "probability": p_text,
+    "count": whole,
+    "metric": "{:.3f}".format,
+    "epsilon": "{:.2f}".format,
+}
+"""How the figures of a column read, by its unit."""
+
+# Title on the page -> column of the file.
+Figures = Mapping[str, str]
 TESTS: Figures = {
-    "Holm p": ("p_adjusted", p_text),
-    "distinct hits": ("distinct_hits", whole),
-    "to member": ("similarity_member", three_decimals),
-    "to control": ("similarity_control", three_decimals),
-    "scoring limit": ("scoring_limit", whole),
+    "Holm p": "p_adjusted",
+    "distinct hits": "distinct_hits",
+    "to member": "similarity_member",
+    "to control": "similarity_control",
+    "scoring limit": "scoring_limit",
 }
 MEMBERSHIP: Figures = {
-    "AUROC": ("auroc", level),
-    "from": ("auroc_low", level),
-    "to": ("auroc_high", level),
-    "TPR at 1 % FPR": ("tpr_at_fpr_1pct", level),
-    "p": ("p_value", p_text),
-    "epsilon at least": ("epsilon_lower", two_decimals),
+    "AUROC": "auroc",
+    "from": "auroc_low",
+    "to": "auroc_high",
+    "TPR at 1 % FPR": "tpr_at_fpr_1pct",
+    "p": "p_value",
+    "epsilon at least": "epsilon_lower",
 }
-CONTROLS: Figures = {"p": ("p_value", p_text)}
-BLIND: Figures = {"AUROC": ("blind_auroc", level), "p": ("blind_p", p_text)}
+CONTROLS: Figures = {"p": "p_value"}
+BLIND: Figures = {"AUROC": "blind_auroc", "p": "blind_p"}
 PAPERS_COUNT: Figures = {
-    "members counted": ("members", whole),
-    "of": ("n_members", whole),
-    "controls counted": ("controls", whole),
-    "of controls": ("n_control", whole),
+    "members counted": "members",
+    "of": "n_members",
+    "controls counted": "controls",
+    "of controls": "n_control",
 }
 TARGETS: Figures = {
-    "training images": ("n_members", whole),
-    "accuracy on them": ("train_accuracy", level),
-    "accuracy on controls": ("control_accuracy", level),
+    "training images": "n_members",
+    "accuracy on them": "train_accuracy",
+    "accuracy on controls": "control_accuracy",
 }
 
 
-def over_seeds(rows: Iterable[Row], keys: Sequence[str], figures: Figures, *, verdict: str = "") -> pd.DataFrame:
-    """Return one line of text per value of the key columns; over seeds, a figure is given as lowest and highest.
+class Grid(NamedTuple):
+    """A table of text for the templates.
+
+    Attributes:
+        columns: Title of each column, and whether it holds numbers.
+        rows: The cells.
+    """
+
+    columns: list[tuple[str, bool]]
+    rows: list[list[str]]
+
+
+def over_seeds(rows: Sequence[Row], keys: Sequence[str], figures: Figures) -> Grid:
+    """Return one line for each value of the key columns; over seeds, a figure is given as lowest and highest.
 
     Args:
         rows: Rows of one file.
         keys: Columns that name a line; the values of the first come in the order of the rows.
         figures: Columns to show.
-        verdict: Title of the column that holds the verdicts, or the status of tests without one; empty for no such
-            column.
     """
     lines = []
     for key, part in grouped(rows, keys).items():
-        line = dict(zip(keys, key, strict=True)) | ({verdict: _verdicts(part)} if verdict else {})
-        shown = {title: span((row[column] for row in part), text) for title, (column, text) in figures.items()}
-        lines.append(line | shown)
-    return pd.DataFrame(lines)
+        lines.append([*key, *(figure(part, column) for column in figures.values())])
+    return Grid([(key, False) for key in keys] + [(title, True) for title in figures], lines)
 
 
-def _verdicts(rows: list[Row]) -> str:
+def with_verdicts(rows: Sequence[TestRow | ControlRow], keys: Sequence[str], figures: Figures) -> Grid:
+    """Return the same with the verdicts, or the status of tests without one, after the keys."""
+    columns, lines = over_seeds(rows, keys, figures)
+    for line, part in zip(lines, grouped(rows, keys).values(), strict=True):
+        line.insert(len(keys), verdicts(part))
+    columns.insert(len(keys), ("verdict", False))
+    return Grid(columns, lines)
+
+
+def without_empty(grid: Grid) -> Grid:
+    """Return a table without the columns of figures that no row has."""
+    filled = []
+    for column, (_, numeric) in enumerate(grid.columns):
+        if not numeric or any(row[column] for row in grid.rows):
+            filled.append(column)
+    rows = [[row[column] for column in filled] for row in grid.rows]
+    return Grid([grid.columns[column] for column in filled], rows)
+
+
+def figure(rows: Iterable[Row], column: str) -> str:
+    """Return the values of a column as lowest and highest, in the form of its unit; empty where none is known."""
+    rows = list(rows)
+    unit = type(rows[0]).columns()[column].unit
+    return span((getattr(row, column) for row in rows), TEXT_BY_UNIT[unit])
+
+
+def verdicts(rows: Sequence[TestRow | ControlRow]) -> str:
     """Return the verdicts, over several seeds with the number of each."""
-    counts = Counter(_verdict(row) for row in rows)
+    counts = Counter(map(_verdict, rows))
     return ", ".join(f"{name} {n}/{len(rows)}" if len(rows) > 1 else name for name, n in counts.items())
 
 
-def _verdict(row: Row) -> str:
-    if row.get("status", "ok") != "ok" or row["verdict"] is None:
-        return row["status"]
-    reason = row.get("verdict_reason")
-    return f"{row['verdict']} ({reason})" if reason else row["verdict"]
+def _verdict(row: TestRow | ControlRow) -> str:
+    if row.status != "ok" or row.verdict is None:
+        return row.status
+    return f"{row.verdict} ({row.verdict_reason})" if row.verdict_reason else row.verdict
 
 
-def why_without(row: Row) -> str:
+def why_without(row: TestRow | ControlRow) -> str:
     """Return the status of a test without a verdict, and the reason."""
-    return f"{row['status']}: {row['reason'] or 'no reason given'}"
+    return f"{row.status}: {row.reason or 'no reason given'}"
+
+
+def as_they_are(kind: type[R], rows: Sequence[R], columns: Sequence[str]) -> Any:
+    """Return some columns of rows of one kind as text for the templates, fractions in per cent."""
+    names = [name for name in kind.model_fields if name in columns]
+    return text_grid(pd.DataFrame([row.model_dump() for row in rows], columns=names))
 
 
 def leakage_table(folder: Path) -> Table:
@@ -93,9 +153,9 @@ def leakage_table(folder: Path) -> Table:
         RunFolderError: The folder holds no ``table.csv``.
     """
     run = read_leakage_run(folder)
-    caption = f"{FIRED}\n" if fired(run) else ""
-    caption += (
-        "Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
+    warning = f"{FIRED}\n" if fired(run) else ""
+    caption = (
+        f"{warning}Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
         "hits: different pool images nearest to a reconstruction.\n"
         "limit: the scoring limit, distinct reconstructed members that a test calls a leak.\n"
         f"{attack_sentence(run)}\n"
@@ -106,32 +166,39 @@ def leakage_table(folder: Path) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("leak", "Holm p", "hits", "limit"):
         table.add_column(name, justify="right", overflow="fold")
-    lines = list(grouped(run.rows, ("target", "method")).items())
-    for (key, rows), following in zip(lines, [*lines[1:], None], strict=True):
-        last = following is None or following[0][0] != key[0]
-        finding = Finding(key[0], tested(rows))
+    lines = list(grouped(run.tests, ("target", "method")).items())
+    targets = [target for (target, _), _ in lines]
+    for ((target, method), rows), following in zip(lines, [*targets[1:], None], strict=True):
+        finding = Finding(target, tested(rows))
+        cells = (run.label(target), method, *_cells(finding, rows))
         style = "bold" if finding.verdict == "leak" else None
-        table.add_row(*map(Text, (run.label(key[0]), key[1], *_cells(finding, rows))), style=style, end_section=last)
+        table.add_row(*map(Text, cells), style=style, end_section=following != target)
     return table
 
 
-def _cells(finding: Finding, rows: list[Row]) -> list[str]:
-    ran = finding.tests
-    if not ran:
+def _cells(finding: Finding, rows: list[TestRow]) -> list[str]:
+    """Return the verdict, the number of leaks, the smallest p, hits and limit."""
+    if not finding.tests:
         return [", ".join(dict.fromkeys(map(why_without, rows))), DASH, DASH, DASH, DASH]
-    n_leaks = sum(row["verdict"] == "leak" for row in ran)
-    smallest = DASH if finding.smallest is None else p_text(finding.smallest["p_adjusted"])
-    counts = [span((row[name] for row in ran), whole) or DASH for name in ("distinct_hits", "scoring_limit")]
-    return [finding.words, f"{n_leaks}/{len(ran)}", smallest, *counts]
+    n_leaks = sum(row.verdict == "leak" for row in finding.tests)
+    smallest = smallest_p(finding.tests)
+    return [
+        finding.words,
+        f"{n_leaks}/{len(finding.tests)}",
+        DASH if smallest is None else p_text(smallest[0]),
+        figure(finding.tests, "distinct_hits") or DASH,
+        figure(finding.tests, "scoring_limit") or DASH,
+    ]
 
 
-def grouped(rows: Iterable[Row], columns: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
+def grouped(rows: Iterable[R], columns: Sequence[str]) -> dict[tuple[str, ...], list[R]]:
     """Return the rows by their values in some columns; what is missing reads as a dash.
 
     The values of the first column come in the order of the rows, each with all of its lines together.
     """
-    found: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[R]] = {}
     for row in rows:
-        found.setdefault(tuple(str(row[name] or DASH) for name in columns), []).append(row)
-    first = list(dict.fromkeys(key[0] for key in found))
-    return dict(sorted(found.items(), key=lambda item: first.index(item[0][0])))
+        key = tuple(str(getattr(row, column) or DASH) for column in columns)
+        groups.setdefault(key, []).append(row)
+    firsts = list(dict.fromkeys(key[0] for key in groups))
+    return dict(sorted(groups.items(), key=lambda group: firsts.index(group[0][0])))

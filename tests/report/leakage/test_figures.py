@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from invaudit.report import png, read_leakage_run
+from invaudit.records import read_leakage_run
+from invaudit.records.columns import Better
+from invaudit.report import png
 from invaudit.report.leakage.figures import Similarities, Triplets, membership, quantiles, triplets
 from invaudit.report.leakage.nearest import Nearest, chosen_rows, nearest_of
 
@@ -25,9 +27,11 @@ def _triplets() -> Triplets:
 
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {
-    "quantiles": lambda _: quantiles({f"t{i}": {"m": SHIFTED, "$\\frac{": SHIFTED} for i in range(5)}, "ssim"),
+    "quantiles": lambda _: quantiles(
+        {f"t{i}": {"m": SHIFTED, "$\\frac{": SHIFTED} for i in range(5)}, "ssim", better="higher"
+    ),
     "membership": lambda folder: membership(
-        [row for row in read_leakage_run(folder).membership if row["auroc"] is not None]
+        [row for row in read_leakage_run(folder).membership if row.auroc is not None]
     ),
     "triplets": lambda _: triplets(_triplets()),
 }
@@ -75,11 +79,11 @@ def test_chosen_rows_by_brute_force(seed: int, n_margin: int, n_random: int) -> 
     assert distances.tolist() == at_random.tolist()
 
 
-@pytest.mark.parametrize("distance", [False, True])
-def test_above_the_diagonal_means_nearer_to_members(distance: bool) -> None:
-    sign = -1 if distance else 1
+@pytest.mark.parametrize(("metric", "better"), [("ssim", "higher"), ("dists", "lower"), ("lpips-likeness", "higher")])
+def test_above_the_diagonal_means_nearer_to_members(metric: str, better: Better) -> None:
+    sign = 1 if better == "higher" else -1
     pair = Similarities(*(sign * values for values in SHIFTED))
-    axes = quantiles({"t": {"m": pair}}, "lpips-alex" if distance else "ssim", distance=distance).axes[0]
+    axes = quantiles({"t": {"m": pair}}, metric, better=better).axes[0]
     points = axes.transData.transform(
         np.stack([line.get_data() for line in axes.lines if len(line.get_xdata()) > 2])[0].T
     )
@@ -89,7 +93,7 @@ def test_above_the_diagonal_means_nearer_to_members(distance: bool) -> None:
 
 
 def test_long_names_do_not_overlap() -> None:
-    figure = quantiles({f"{i} {'long name ' * 6}": {"m": SHIFTED} for i in range(3)}, "ssim")
+    figure = quantiles({f"{i} {'long name ' * 6}": {"m": SHIFTED} for i in range(3)}, "ssim", better="higher")
     assert png(figure)
     extents = [axes.title.get_window_extent() for axes in figure.axes]
     assert all(left.x1 < right.x0 for left, right in pairwise(extents))
@@ -97,7 +101,7 @@ def test_long_names_do_not_overlap() -> None:
 
 def test_equal_similarities_draw() -> None:
     flat = Similarities(np.ones(3), np.ones(3))
-    assert png(quantiles({"t": {"m": flat}}, "ssim"))
+    assert png(quantiles({"t": {"m": flat}}, "ssim", better="higher"))
 
 
 def test_triplets_show_the_pixels_and_what_is_not_listed() -> None:

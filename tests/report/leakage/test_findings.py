@@ -7,18 +7,20 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from invaudit.report import leakage_table, read_leakage_run
+from invaudit.records import TestRow, read_leakage_run
+from invaudit.records.leakage_run import distinct
+from invaudit.report import leakage_table
 from invaudit.report.leakage.findings import FIRED, NO_LIMIT, REASONS, Finding, findings, headline_sentence
 from invaudit.report.leakage.scope import scope
 from invaudit.stats import verdicts
 
 
-def _tests(*verdicts: str) -> list[dict[str, object]]:
+def _tests(*texts: str) -> list[TestRow]:
     rows = []
-    for text in verdicts:
+    for text in texts:
         verdict, _, reason = text.partition("/")
-        rows.append({"method": "m", "verdict": verdict, "verdict_reason": reason or None, "p_adjusted": 0.5,
-                     "scoring_limit": None})  # fmt: skip
+        cells = {"verdict": verdict, "verdict_reason": reason or None, "p_adjusted": 0.5}
+        rows.append(TestRow.model_validate({"target": "t", "method": "m", "status": "ok", **cells}))
     return rows
 
 
@@ -114,4 +116,4 @@ def test_names_are_no_markup_and_stay_text(leakage_folder: Path) -> None:
     frame.to_csv(leakage_folder / "table.csv", index=False)
     text = _printed(leakage_folder)
     assert "[red]007[/nothing]" in text
-    assert "007" in read_leakage_run(leakage_folder).names("method")
+    assert "007" in distinct(row.method for row in read_leakage_run(leakage_folder).tests)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import invaudit.report.leakage.page as page_module
+import invaudit.report.leakage.pictures as pictures_module
 from invaudit.report import leakage_page
 from invaudit.report.leakage.figures import Triplets
 from invaudit.runtime import RunFolderError
@@ -29,7 +29,7 @@ def page(read: Callable[[Path], Any]) -> Show:
 def drawn(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> list[Triplets]:  # noqa: ARG001
     """What the page would have drawn of images."""
     found: list[Triplets] = []
-    monkeypatch.setattr(page_module.figures, "triplets", found.append)
+    monkeypatch.setattr(pictures_module.figures, "triplets", found.append)
     return found
 
 
@@ -152,9 +152,12 @@ def test_images_are_the_nearest_ones(leakage_folder: Path, page: Show, drawn: li
 
 
 def test_hostile_names_are_escaped(leakage_folder: Path, page: Show, hostile: str) -> None:
-    words = ["memorised", "generator", "ssim", "pairs", "attribution", "generator:ssim", "twin", "shift"]
-    words += ["attack-failed", "the inversions collapsed", "memorised network", "no reference set"]
-    for name in ("table.csv", "membership.csv", "controls.csv", "targets.csv"):
+    words = ["memorised", "generator", "ssim", "pairs", "attribution", "generator:ssim", "twin"]
+    words += ["the inversions collapsed", "memorised network", "no reference set"]
+    pd.DataFrame({"metric": ["ssim", "lpips-alex"], "better": ["higher", "lower"], "label": [hostile, ""]}).to_csv(
+        leakage_folder / "metrics.csv", index=False
+    )
+    for name in ("table.csv", "membership.csv", "controls.csv", "targets.csv", "metrics.csv"):
         _edit(leakage_folder, name, lambda frame: frame.replace(dict.fromkeys(words, hostile)))
     for path in leakage_folder.glob("scores/*/*/generator.npz"):
         arrays = {key.replace("ssim", hostile): value for key, value in np.load(path).items()}
@@ -241,3 +244,52 @@ def test_a_verdict_withheld_for_a_control_is_shouted(leakage_folder: Path, page:
     assert "A negative control fired" in text
     assert "Concerned: generator, ssim on shifted (seed 0);" in text
     assert "inconclusive (control-invalid)" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_reason_that_nobody_gave_is_refused(leakage_folder: Path, hostile: str) -> None:
+    _edit(leakage_folder, "table.csv", lambda frame: frame.replace({"verdict_reason": {"shift": hostile}}))
+    with pytest.raises(RunFolderError, match="column verdict_reason"):
+        leakage_page(leakage_folder)
+
+
+def _rename_metric(folder: Path, name: str, better: str) -> None:
+    """Give the first metric of a run a name of its own, with values of its direction."""
+    metrics = {"metric": [name, "lpips-alex"], "better": [better, "lower"], "label": ["Ours, 3 layers", ""]}
+    pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
+    for table in ("table.csv", "controls.csv"):
+        _edit(folder, table, lambda frame: frame.replace({"metric": {"ssim": name}}))
+    for path in folder.glob("scores/*/*/*.npz"):
+        arrays = dict(np.load(path))
+        if "ssim-index" in arrays:
+            value = arrays.pop("ssim-value")
+            arrays[f"{name}-index"] = arrays.pop("ssim-index")
+            arrays[f"{name}-value"] = value if better == "higher" else 1 - value
+            np.savez(path, allow_pickle=False, **arrays)
+
+
+@pytest.mark.parametrize(("name", "better"), [("dists", "lower"), ("lpips-likeness", "higher")])
+@pytest.mark.usefixtures("undrawn")
+def test_a_metric_of_any_name_is_the_right_way_round(
+    leakage_folder: Path, page: Show, monkeypatch: pytest.MonkeyPatch, name: str, better: str
+) -> None:
+    quantiles: dict[str, Any] = {}
+    monkeypatch.setattr(pictures_module.figures, "quantiles", lambda panels, _, **how: quantiles.update(how, **panels))
+    _rename_metric(leakage_folder, name, better)
+    text = page(leakage_folder).text
+    assert f"metric: {name} Ours, 3 layers; {better} is more similar." in text
+    caption = f"generator on memorised (seed 0), {name} below each image"
+    assert f"{caption}, smaller is more similar." in text if better == "lower" else f"{caption}." in text
+    lower = [name, "lpips-alex"] if better == "lower" else ["lpips-alex"]
+    assert f"Remark: lower is more similar: {', '.join(lower)}." in text
+    assert quantiles["better"] == better
+    member, control = quantiles["memorised"]["generator"]
+    assert np.median(member) > np.median(control) if better == "higher" else np.median(member) < np.median(control)
+    assert "memorised leak 8 of 12 tests say leak" in text
+
+
+def test_a_metric_without_direction_is_refused(leakage_folder: Path) -> None:
+    _rename_metric(leakage_folder, "dists", "lower")
+    (leakage_folder / "metrics.csv").unlink()
+    with pytest.raises(RunFolderError, match=r"the metric 'dists' is better, expected a row in metrics\.csv"):
+        leakage_page(leakage_folder)

@@ -1,0 +1,233 @@
+"""The model of ``audit.json``: what an audit says, for programs. Its JSON Schema comes from here.
+
+The fields are a promise to readers outside: they stay as they are until ``schema_version`` changes.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from invaudit.records.columns import Row
+from invaudit.records.leakage import Reason, Verdict
+from invaudit.records.names import Status
+
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+P = TypeVar("P", bound="Part")
+
+
+class Part(Row):
+    """Base of the parts of ``audit.json`` that say again what a row of a table says."""
+
+    @classmethod
+    def of(cls: type[P], row: Row) -> P:
+        """Return the part that says what a row says; fields that it does not have are left out."""
+        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
+
+
+class AuditNetwork(Part):
+    """The network of a target for one seed."""
+
+    seed: int | None
+    """Seed of the run."""
+    hash: Hash | None
+    """Content hash (SHA-256) of its weights, input spec and classes."""
+    description: str | None
+    """How it was trained."""
+    n_members: Count | None
+    """Members of its pool."""
+    train_accuracy: Rate | None
+    """Accuracy on the members."""
+    control_accuracy: Rate | None
+    """Accuracy on the controls."""
+
+
+class AuditTest(Part):
+    """One test: a row of ``table.csv``."""
+
+    method: str | None
+    """Name of the reconstruction method."""
+    metric: str | None
+    """Name of the metric of similarity."""
+    design: str | None
+    """How membership came about: ``pairs`` or ``observational``."""
+    seed: int | None
+    """Seed of the run."""
+    n_members: Count | None
+    """Members that are tested."""
+    n_control: Count | None
+    """Controls that are tested."""
+    n_reconstructions: Count | None
+    """Reconstructions that the method made."""
+    similarity_member: float | None
+    """Mean similarity of a reconstruction to its nearest member, in the units of the metric."""
+    similarity_control: float | None
+    """Mean similarity of a reconstruction to its nearest control, in the units of the metric."""
+    distinct_hits: Count | None
+    """Pool units (pairs, groups or images) that are nearest to at least one reconstruction."""
+    p_value: Rate | None
+    """p-value of the relabelling test."""
+    p_adjusted: Rate | None
+    """The same after Holm's correction over the declared family of the target."""
+    verdict: Verdict | None
+    """What the test says; null: it has no result."""
+    verdict_reason: Reason | None
+    """Why the verdict is inconclusive."""
+    scoring_limit: Count | None
+    """Smallest number of distinct reconstructed members that this scoring calls a leak with probability 0.95."""
+    blind_auroc: Rate | None
+    """AUROC of a classifier of members against controls that never sees the target."""
+    blind_p: Rate | None
+    """p-value of that AUROC."""
+    seconds: float | None
+    """Time of the reconstruction and of the test, in seconds."""
+    status: Status
+    """How the test ended."""
+    reason: str | None
+    """Why there is no result, or what limits it."""
+
+
+class AuditTarget(Row):
+    """A target and its verdict."""
+
+    target: str
+    """Name of the target."""
+    negative_control: bool
+    """Whether nothing can leak here: a control of the others."""
+    networks: tuple[AuditNetwork, ...]
+    """Its network for each seed."""
+    verdict: Verdict | None
+    """What its tests say together; null: no test has a result."""
+    reasons: tuple[Reason, ...]
+    """Why the verdict is inconclusive, else empty."""
+    tests: tuple[AuditTest, ...]
+    """Its tests."""
+
+
+class AuditMembership(Part):
+    """A membership score: a row of ``membership.csv``."""
+
+    target: str
+    """Name of the target."""
+    score: str
+    """Name of the score; ``METHOD:METRIC`` for the similarity to the nearest reconstruction of the same class."""
+    design: str | None
+    """How membership came about: ``pairs`` or ``observational``."""
+    seed: int | None
+    """Seed of the run."""
+    n_members: Count | None
+    """Members."""
+    n_control: Count | None
+    """Controls."""
+    auroc: Rate | None
+    """How often a member scores above a control."""
+    auroc_low: Rate | None
+    """Lower end of its 95 % interval."""
+    auroc_high: Rate | None
+    """Upper end of its 95 % interval."""
+    tpr_at_fpr_1pct: Rate | None
+    """Share of members recognised where 1 % of controls are called members."""
+    p_value: Rate | None
+    """p-value by relabelling."""
+    epsilon_lower: Annotated[float, Field(ge=0)] | None
+    """Lower bound of the privacy loss epsilon, under ``pairs``."""
+    status: Status
+    """How the measurement ended."""
+    reason: str | None
+    """Why there is no result, or what is missing."""
+
+
+class AuditControl(Part):
+    """A control: the same tests on a target that is known to leak (attack), or where nothing can leak (negative)."""
+
+    kind: Literal["attack", "negative"]
+    """Which of the two it is."""
+    target: str
+    """Name of the target."""
+    method: str | None
+    """Name of the reconstruction method."""
+    metric: str | None
+    """Name of the metric."""
+    seed: int | None
+    """Seed of the run."""
+    p_value: Rate | None
+    """p-value of the relabelling test."""
+    verdict: Verdict | None
+    """What the test says; null: it has no result."""
+
+
+class AuditOodSet(Part):
+    """How well the detector tells one OOD set from ID images."""
+
+    ood_set: str
+    """Name of the OOD set."""
+    group: str
+    """Group of the OOD set."""
+    n_id: Count | None
+    """ID test images that were scored."""
+    n_ood: Count | None
+    """OOD images that were scored."""
+    auroc: Rate | None
+    """How often an OOD image scores higher than an ID image."""
+    auroc_low: Rate | None
+    """Lower end of its 95 % interval."""
+    auroc_high: Rate | None
+    """Upper end of its 95 % interval."""
+    fpr95: Rate | None
+    """Share of OOD images accepted when 95 % of ID images are accepted."""
+
+
+class AuditReadiness(Row):
+    """Readiness for images of other kinds."""
+
+    detector: str
+    """Name of the detector."""
+    id_accuracy: Rate | None
+    """Accuracy of the network on the ID test images."""
+    sets: tuple[AuditOodSet, ...]
+    """One for each OOD set."""
+
+
+class AuditFile(Row):
+    """What an audit of image classifiers for leakage says: the content of ``audit.json``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": "urn:invaudit:audit:1",
+        }
+    )
+
+    schema_version: Literal[1]
+    """Version of this file's fields."""
+    date: str | None
+    """When the audit ran; null: not recorded."""
+    targets: tuple[AuditTarget, ...]
+    """Every target with its verdict, negative controls last."""
+    data: dict[str, Hash]
+    """Content hash (SHA-256) of each image set by its name."""
+    scope: dict[str, str]
+    """What was tested: attacker, unit of privacy, designs, pool, methods, metrics, effort."""
+    membership: tuple[AuditMembership, ...]
+    """Membership scores."""
+    controls: tuple[AuditControl, ...]
+    """Attack controls and negative controls."""
+    ood: AuditReadiness | None
+    """Readiness for images of other kinds; null: not tested."""
+    not_tested: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What did not run, and what no audit of this kind covers."""
+    limits: str
+    """What the verdicts do not say."""
+    settings: dict[str, Any]
+    """Resolved settings of the run."""
+    command: tuple[str, ...]
+    """The command that was given; empty: not recorded."""
+    versions: dict[str, str | None]
+    """Versions of Python and of the packages by name; null: not installed."""
+
+
+def audit_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) that ``audit.json`` follows; ``schemas/audit.schema.json`` holds the same."""
+    return AuditFile.model_json_schema()

@@ -1,0 +1,159 @@
+"""The folder of a leakage run, read as typed rows; older recorded runs are read as well."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from invaudit.records.columns import Better, read_rows
+from invaudit.records.leakage import (
+    ControlRow,
+    LeakageSummaryRow,
+    MembershipRow,
+    MetricRow,
+    PapersCountRow,
+    TargetRow,
+    TestRow,
+)
+from invaudit.records.names import CONFIG, ENVIRONMENT, METRICS, SUMMARY, TABLE
+from invaudit.records.schema import LEAKAGE_RUN, schema_of
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import read_json
+
+
+@dataclass(frozen=True)
+class LeakageRun:
+    """A leakage run; a table that the folder does not hold has no rows, another part is None.
+
+    Attributes:
+        path: The folder.
+        tests: Rows of ``table.csv``, one for each target, method, metric and seed.
+        membership: Rows of ``membership.csv``.
+        targets: Rows of ``targets.csv``.
+        controls: Rows of ``controls.csv``.
+        papers_count: Rows of ``papers_count.csv``.
+        summary: Rows of ``summary.csv``.
+        metrics: What each metric is, by its name.
+        config: Text of ``config.yaml``.
+        environment: Content of ``environment.json``.
+    """
+
+    path: Path
+    tests: list[TestRow]
+    membership: list[MembershipRow]
+    targets: list[TargetRow]
+    controls: list[ControlRow]
+    papers_count: list[PapersCountRow]
+    summary: list[LeakageSummaryRow]
+    metrics: Mapping[str, MetricRow]
+    config: str | None
+    environment: dict[str, Any] | None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The resolved settings, perhaps none."""
+        settings = yaml.safe_load(self.config or "")
+        return settings if isinstance(settings, dict) else {}
+
+    @cached_property
+    def negative_targets(self) -> set[str]:
+        """Targets where nothing can leak; they are audited like the others and are negative controls of them."""
+        return {row.target for row in self.controls if row.kind == "negative"}
+
+    def label(self, target: str) -> str:
+        """Return the name of a target, with what it is if it is a negative control."""
+        return f"{target} (negative control)" if target in self.negative_targets else target
+
+    def better(self, metric: str) -> Better:
+        """Return whether a higher or a lower value of a metric means more similar.
+
+        Raises:
+            RunFolderError: The folder does not say so.
+        """
+        if metric not in self.metrics:
+            raise RunFolderError(
+                f"{self.path} does not say which way the metric {metric!r} is better, expected a row in {METRICS}; "
+                "make the run again"
+            )
+        return self.metrics[metric].better
+
+    @property
+    def alpha(self) -> float | None:
+        """Level of the verdict over all tests of one target; None where the settings do not say."""
+        return self.settings.get("alpha")
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds with a row in the table."""
+        return sorted({row.seed for row in self.tests if row.seed is not None})
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the run allows images in its report."""
+        return self.settings.get("images") == "full"
+
+    @property
+    def primary_metric(self) -> str | None:
+        """The metric that was declared first."""
+        return next((row.metric for row in self.tests if row.metric), None)
+
+    def arrays(self, seed: int, target: str, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of ``scores/seed-SEED/TARGET/NAME.npz``, perhaps none."""
+        # Names come from a file: they are compared with what lies there, never made into a path.
+        folders = {folder.name: folder for folder in (self.path / "scores" / f"seed-{seed}").glob("*")}
+        files = {file.stem: file for file in folders[target].glob("*.npz")} if target in folders else {}
+        if name not in files:
+            return {}
+        with np.load(files[name], allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def read_leakage_run(path: Path) -> LeakageRun:
+    """Read the folder of a leakage run.
+
+    Raises:
+        RunFolderError: The folder holds no ``table.csv``, a file of it is damaged, or it is of another kind or of a
+            schema that cannot be read.
+    """
+    schema = schema_of(path, LEAKAGE_RUN)
+    table = path / TABLE
+    if not table.is_file() or not table.stat().st_size:
+        raise RunFolderError(f"{path} holds no {TABLE}, expected the folder of a leakage run; finish it first")
+    # The first summaries had no status: they list what was measured.
+    measured = {"status": "ok"} if schema == 1 else {}
+    config, environment = path / CONFIG, path / ENVIRONMENT
+    return LeakageRun(
+        path=path,
+        tests=read_rows(table, TestRow),
+        membership=read_rows(path / "membership.csv", MembershipRow),
+        targets=read_rows(path / "targets.csv", TargetRow),
+        controls=read_rows(path / "controls.csv", ControlRow),
+        papers_count=read_rows(path / "papers_count.csv", PapersCountRow),
+        summary=read_rows(path / SUMMARY, LeakageSummaryRow, measured),
+        metrics=_metrics(path, schema),
+        config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        environment=read_json(environment) if environment.is_file() else None,
+    )
+
+
+def _metrics(path: Path, schema: int) -> dict[str, MetricRow]:
+    rows = read_rows(path / METRICS, MetricRow)
+    if schema == 1 and not rows:
+        rows = metrics_of_schema_1()
+    return {row.metric: row for row in rows}
+
+
+def metrics_of_schema_1() -> list[MetricRow]:
+    """Return the metrics that there were when a run did not write ``metrics.csv``: the four of schema 1, no others."""
+    similarities, distances = ("ssim", "cosine"), ("lpips-alex", "lpips-squeeze")
+    rows = [MetricRow(metric=name, better="higher") for name in similarities]
+    return rows + [MetricRow(metric=name, better="lower") for name in distances]
+
+
+def distinct(names: Iterable[str | None]) -> list[str]:
+    """Return the different names in their order, without those that are missing."""
+    return list(dict.fromkeys(name for name in names if name is not None))

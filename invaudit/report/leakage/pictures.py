@@ -1,0 +1,92 @@
+"""The figures of a leakage run as they stand on its page, each with its caption."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from invaudit.records.leakage_run import LeakageRun
+from invaudit.report.drawing import png
+from invaudit.report.leakage import figures
+from invaudit.report.leakage.nearest import chosen_rows, nearest_of
+from invaudit.report.page import PageFigure
+from invaudit.runtime.seeds import child_seed
+
+
+def quantiles_picture(run: LeakageRun) -> PageFigure | None:
+    """Return the similarities to members over those to controls; None where the folder holds none."""
+    metric = run.primary_metric
+    if metric is None:
+        return None
+    panels: dict[str, dict[str, figures.Similarities]] = {}
+    n_unlisted = 0
+    for seed, target, method in _places(run):
+        arrays, member = run.arrays(seed, target, method), run.arrays(seed, target, "pool").get("member")
+        if member is None or f"{metric}-index" not in arrays:
+            continue
+        index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
+        to_member, to_control = nearest_of(index, value, member), nearest_of(index, value, ~member)
+        by_method = panels.setdefault(run.label(target), {})
+        by_method[method] = figures.Similarities(to_member.value, to_control.value)
+        n_unlisted += int((to_member.position < 0).sum() + (to_control.position < 0).sum())
+    if not panels:
+        return None
+    caption = (
+        f"Quantiles of {metric} over the reconstructions (seed {run.seeds[0]}): to the nearest member, upwards, "
+        "against the nearest control, to the right; further is more similar. Points above the dashed line: "
+        "reconstructions are nearer to members. Where members outnumber controls, some of that is expected; the "
+        "tests compare equal numbers."
+    )
+    if n_unlisted:
+        caption += f" {n_unlisted} values are upper bounds: the list of nearest images ends before one of that kind."
+    return PageFigure("quantiles", png(figures.quantiles(panels, metric, better=run.better(metric))), caption)
+
+
+def membership_picture(run: LeakageRun) -> PageFigure | None:
+    """Return the AUROC of each membership score; None where none has any."""
+    measured = []
+    for row in run.membership:
+        if row.auroc is not None:
+            measured.append(row.model_copy(update={"target": run.label(row.target)}))
+    if not measured:
+        return None
+    caption = (
+        "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
+        "METHOD:METRIC scores an image by its most similar reconstruction of the same class."
+    )
+    return PageFigure("membership", png(figures.membership(measured)), caption)
+
+
+def image_pictures(run: LeakageRun) -> Iterator[PageFigure]:
+    """Yield reconstructions beside their nearest images, by target and method, if the run allows images."""
+    metric = run.primary_metric
+    if metric is None or not run.shows_images:
+        return
+    for number, (seed, target, method) in enumerate(_places(run)):
+        arrays, pool = run.arrays(seed, target, method), run.arrays(seed, target, "pool")
+        pool_images = run.arrays(seed, target, "images")
+        if not {"images", f"{metric}-index"} <= arrays.keys() or "images" not in pool_images or "member" not in pool:
+            continue
+        index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]
+        by_margin, at_random = chosen_rows(index, value, np.random.default_rng(child_seed(seed, "report/rows", number)))
+        rows = np.concatenate([by_margin, at_random])
+        chosen = figures.Triplets(
+            images=arrays["images"][rows],
+            labels=arrays["labels"][rows].tolist(),
+            how=["margin"] * len(by_margin) + ["random"] * len(at_random),
+            pool=pool_images["images"],
+            member=nearest_of(index[rows], value[rows], pool["member"]),
+            control=nearest_of(index[rows], value[rows], ~pool["member"]),
+        )
+        direction = ", smaller is more similar" if run.better(metric) == "lower" else ""
+        caption = f"{method} on {target} (seed {seed}), {metric} below each image{direction}."
+        yield PageFigure(f"images-{number:02}", png(figures.triplets(chosen)), caption)
+
+
+def _places(run: LeakageRun) -> list[tuple[int, str, str]]:
+    """Return the first seed with each target and its methods."""
+    places: dict[tuple[int, str, str], None] = {}
+    for seed in run.seeds[:1]:
+        for row in run.tests:
+            if row.target and row.method:
+                places[seed, row.target, row.method] = None
+    return list(places)

@@ -35,11 +35,11 @@ from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Scale, mean_error
 from invaudit.ood.parts import (
     Part,
     State,
-    first,
-    head,
-    last,
     nearest_score,
     nearest_state,
+    read_features,
+    read_first_block,
+    read_last_block,
     whitened_score,
     whitened_state,
 )
@@ -90,11 +90,11 @@ def middle(found: Activations) -> Tensor:
 CANDIDATES = PARTS | {
     "nearest-middle": Part(middle, nearest_state, nearest_score),
     "nearest-middle-whitened": Part(middle, whitened_state, whitened_score),
-    "nearest-last-whitened": Part(last, whitened_state, whitened_score),
-    "nearest-head-whitened": Part(head, whitened_state, whitened_score),
-    "gaussian-first": Part(first, gaussian_state, gaussian_score),
-    "gaussian-last": Part(last, gaussian_state, gaussian_score),
-    "gaussian-head": Part(head, gaussian_state, gaussian_score),
+    "nearest-last-whitened": Part(read_last_block, whitened_state, whitened_score),
+    "nearest-head-whitened": Part(read_features, whitened_state, whitened_score),
+    "gaussian-first": Part(read_first_block, gaussian_state, gaussian_score),
+    "gaussian-last": Part(read_last_block, gaussian_state, gaussian_score),
+    "gaussian-head": Part(read_features, gaussian_state, gaussian_score),
 }
 
 

@@ -22,11 +22,15 @@ from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.stats import auroc
 
 TAIL = 0.9
+"""Quantile of held-out scores above which a part is scaled by the exponential tail."""
 FEWEST = 30
+"""Held-out ID images that scaling needs."""
 OUTLIERS_PER_FAMILY = 200
+"""Synthetic outliers of each family that weigh the parts."""
 LEAST_ERROR = 1e-4
 """No error on a family counts for less: some hundred outliers show no smaller one."""
 LEAST_WEIGHT = 0.01
+"""Weight of a part that tells nothing: not 0, so that no part is lost."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ def synthetic_activations(
 
     The seed is fixed where nothing else is said: a detector then depends on the network and its images alone.
     """
-    made = synthetic_outliers(held_out, seed, n)
-    return {name: collect(target, images, keep_maps=False) for name, images in made.items()}
+    families = synthetic_outliers(held_out, seed, n)
+    return {name: collect(target, images, keep_maps=False) for name, images in families.items()}
 
 
 class Joint:
@@ -162,7 +166,8 @@ class Joint:
             # Contiguous, as they come back from a file: another memory layout gives other last bits.
             state = {key: value.contiguous() for key, value in part.fit(part.read(activations), labels).items()}
             inside = _scores(name, state, held_out)
-            weight = part_weight(inside, {family: _scores(name, state, found) for family, found in outliers.items()})
+            outside = {family: _scores(name, state, of_family) for family, of_family in outliers.items()}
+            weight = part_weight(inside, outside)
             weighed = {"reference": inside.sort().values, "weight": torch.tensor(weight, dtype=torch.float64)}
             self.state[name] = state | weighed
         return self

@@ -65,8 +65,8 @@ def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[tuple[Tensor, Te
     half_squares = bank.square().sum(1) / 2
     for part in queries.double().split(_CHUNK):
         # Half the squared distance, less a term of the query alone: the same order, for one product of matrices.
-        where = torch.addmm(half_squares, part, bank.T, alpha=-1).topk(k, largest=False).indices
-        yield (bank[where] - part[:, None]).norm(dim=2), where
+        index = torch.addmm(half_squares, part, bank.T, alpha=-1).topk(k, largest=False).indices
+        yield (bank[index] - part[:, None]).norm(dim=2), index
 
 
 def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
@@ -108,9 +108,9 @@ def whitened_score(state: State, vectors: Tensor) -> Tensor:
 def density_state(vectors: Tensor, labels: Tensor) -> State:
     """Whiten as above, and keep the distance of each vector of the bank to its ``own`` fifth neighbour in it."""
     state = whitened_state(vectors, labels)
-    own = kth_distance(state["bank"], state["bank"], min(NEIGHBOUR + 1, len(state["bank"])))
+    spacing = kth_distance(state["bank"], state["bank"], min(NEIGHBOUR + 1, len(state["bank"])))
     # Copies of one image would make their surroundings endlessly dense, and everything near them infinitely far out.
-    return {**state, "own": own.clamp_min(1e-3 * own.median()).clamp_min(1e-12)}
+    return {**state, "own": spacing.clamp_min(1e-3 * spacing.median()).clamp_min(1e-12)}
 
 
 def density_score(state: State, vectors: Tensor) -> Tensor:
@@ -118,8 +118,8 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
 
     *Source:* a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
-    found = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
-    return torch.cat([distances[:, -1] / state["own"][where].mean(1) for distances, where in found])
+    neighbours = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
+    return torch.cat([distances[:, -1] / state["own"][index].mean(1) for distances, index in neighbours])
 
 
 def residual_state(vectors: Tensor, _labels: Tensor) -> State:
@@ -165,33 +165,33 @@ def _thinned(vectors: Tensor) -> Tensor:
     return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
 
 
-def logits(found: Activations) -> Tensor:
+def read_logits(activations: Activations) -> Tensor:
     """Read the logits (N, K)."""
-    return found.logits
+    return activations.logits
 
 
-def first(found: Activations) -> Tensor:
+def read_first_block(activations: Activations) -> Tensor:
     """Read the channel moments of the first block (N, D)."""
-    return found.moments[0]
+    return activations.moments[0]
 
 
-def last(found: Activations) -> Tensor:
+def read_last_block(activations: Activations) -> Tensor:
     """Read the channel moments of the last block (N, D)."""
-    return found.moments[-1]
+    return activations.moments[-1]
 
 
-def head(found: Activations) -> Tensor:
+def read_features(activations: Activations) -> Tensor:
     """Read the features that the head reads (N, D)."""
-    return found.features
+    return activations.features
 
 
 PARTS: dict[str, Part] = {
-    "garbage": Part(logits, garbage_state, garbage_score, needs_garbage=True),
-    "energy": Part(logits, energy_state, energy_score),
-    "nearest-first": Part(first, nearest_state, nearest_score),
-    "nearest-first-whitened": Part(first, whitened_state, whitened_score),
-    "nearest-last": Part(last, nearest_state, nearest_score),
-    "density-last": Part(last, density_state, density_score),
-    "nearest-head": Part(head, nearest_state, nearest_score),
-    "residual-head": Part(head, residual_state, residual_score),
+    "garbage": Part(read_logits, garbage_state, garbage_score, needs_garbage=True),
+    "energy": Part(read_logits, energy_state, energy_score),
+    "nearest-first": Part(read_first_block, nearest_state, nearest_score),
+    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score),
+    "nearest-last": Part(read_last_block, nearest_state, nearest_score),
+    "density-last": Part(read_last_block, density_state, density_score),
+    "nearest-head": Part(read_features, nearest_state, nearest_score),
+    "residual-head": Part(read_features, residual_state, residual_score),
 }

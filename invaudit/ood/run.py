@@ -67,6 +67,7 @@ def run_fit(
             as_it_is=as_it_is,
             device=device,
             checkpoint=checkpoint,
+            checked=True,
         )
         guarded.save(folder.path)
         checkpoint.unlink(missing_ok=True)
@@ -143,19 +144,17 @@ def score_images(
             "(channels, height, width); resize them as the training images were"
         )
     threshold = guarded.threshold(alpha, delta)
-    activations = guarded.activations(images)
-    scores = guarded.joint.score(activations)
-    accepted = scores <= threshold
+    judgement = guarded.judge(images, alpha, delta)
     columns = {
         "index": range(len(images)),
         "label": images.labels.tolist(),
-        "predicted": activations.logits[:, : guarded.target.classes].argmax(1).tolist(),
-        "score": scores.tolist(),
-        "p_value": guarded.p_values(scores).tolist(),
-        "accepted": accepted.tolist(),
+        "predicted": judgement.predicted.tolist(),
+        "score": judgement.scores.tolist(),
+        "p_value": judgement.p_values.tolist(),
+        "accepted": judgement.accepted.tolist(),
     }
     rows = [ImageScore(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
-    return ImageScores(rows, alpha, delta, threshold, rejected=float((~accepted).double().mean()))
+    return ImageScores(rows, alpha, delta, threshold, rejected=float((~judgement.accepted).double().mean()))
 
 
 def _named(data: str | ImageSet, *, download: bool) -> tuple[ImageSet, str]:

@@ -72,6 +72,7 @@ def test_accepting_is_a_p_value_above_alpha(guard, images):
 
 def test_a_judgement_is_score_p_value_decision_and_class_from_one_pass(guard, images, passes):
     expected = guard.score(images), guard.accept(images, 0.1), guard.predict(images)
+    passes.clear()
     judgement = guard.judge(images, 0.1)
     assert passes == [len(images)] == [len(judgement)]
     for values, same in zip((judgement.scores, judgement.accepted, judgement.predicted), expected, strict=True):

@@ -169,8 +169,9 @@ def library() -> Any:
 def batched(score: Score, size: int) -> Score:
     """Return a score function that sees at most ``size`` images at once."""
 
-    def in_batches(found: Activations) -> Tensor:
-        return torch.cat([score(found.select(slice(i, i + size))) for i in range(0, len(found), size)])
+    def in_batches(activations: Activations) -> Tensor:
+        starts = range(0, len(activations), size)
+        return torch.cat([score(activations.select(slice(start, start + size))) for start in starts])
 
     return in_batches
 

@@ -33,9 +33,11 @@ class OpenMax:
     @classmethod
     def fit(cls, logits: Tensor, labels: Tensor, *, tailsize: int = 25, alpha: int = 10) -> "OpenMax":
         """Fit a Weibull distribution to the largest distances of every class to its mean logits (N, K)."""
-        own = [logits[labels == label].double() for label in range(logits.shape[1])]
-        centres = torch.stack([part.mean(0) for part in own])
-        tails = [(part - mean).norm(dim=1).sort().values[-tailsize:] for part, mean in zip(own, centres, strict=True)]
+        of_class = [logits[labels == label].double() for label in range(logits.shape[1])]
+        centres = torch.stack([vectors.mean(0) for vectors in of_class])
+        tails = []
+        for vectors, centre in zip(of_class, centres, strict=True):
+            tails.append((vectors - centre).norm(dim=1).sort().values[-tailsize:])
         weibull = torch.tensor([_weibull(tail.numpy()) for tail in tails], dtype=torch.float64).T
         return cls(centres, weibull, min(alpha, logits.shape[1]))
 
@@ -77,8 +79,8 @@ def without_rank_one(maps: Tensor) -> Tensor:
     wide = matrices.shape[1] < matrices.shape[2]
     tall = matrices.transpose(1, 2) if wide else matrices
     first = _first_eigenvectors(tall.transpose(1, 2) @ tall)
-    rest = tall - (tall @ first) @ first.transpose(1, 2)
-    return (rest.transpose(1, 2) if wide else rest).to(maps.dtype).reshape(maps.shape)
+    residual = tall - (tall @ first) @ first.transpose(1, 2)
+    return (residual.transpose(1, 2) if wide else residual).to(maps.dtype).reshape(maps.shape)
 
 
 def _first_eigenvectors(matrices: Tensor) -> Tensor:
@@ -148,10 +150,10 @@ def shaped_maps(maps: Tensor, percentile: float, *, pruned: bool) -> Tensor:
     """
     flat = maps.flatten(1)
     n = flat.shape[1]
-    kept = n - round(n * percentile)
-    least = torch.from_numpy(np.partition(flat.numpy(), n - kept, axis=1)[:, n - kept, None])
+    n_largest = n - round(n * percentile)
+    least = torch.from_numpy(np.partition(flat.numpy(), n - n_largest, axis=1)[:, n - n_largest, None])
     above = flat > least
     # Of values equal to the least, only as many as there is room for.
-    largest = (flat * above).sum(1, keepdim=True) + least * (kept - above.sum(1, keepdim=True))
+    largest = (flat * above).sum(1, keepdim=True) + least * (n_largest - above.sum(1, keepdim=True))
     factor = (flat.sum(1, keepdim=True) / largest).exp()
     return (flat * (factor * (flat >= least) if pruned else factor)).view_as(maps)

@@ -22,45 +22,45 @@ _BATCH, _SMALL_BATCH = 256, 32
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-def odin(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
+def odin(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> ScoreFunction:
     """Feed ODIN with images in [0, 1]: the network normalises inside, so that no ``norm_std`` is due.
 
     A step of eps there is the same as the library's step of eps / std on normalised images.
     """
-    model = deepcopy(fitting.target).eval().requires_grad_(False)
-    return _on_copy(fitting, model, row.kind(model, **knobs).predict)
+    model = deepcopy(inputs.target).eval().requires_grad_(False)
+    return _on_copy(inputs, model, row.kind(model, **hyperparameters).predict)
 
 
-def mahalanobis_odin(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
+def mahalanobis_odin(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> ScoreFunction:
     """Feed MahalanobisODIN: fitted to stored features, scored on images as ODIN is, in float64 as Mahalanobis is."""
-    model = Tapped(deepcopy(fitting.target).eval().requires_grad_(False))
-    detector = row.kind(lambda images: model.encode(images).double(), **knobs)
-    detector.fit_features(plain(fitting.train.features).to(fitting.target.device), fitting.train_labels)
+    model = Tapped(deepcopy(inputs.target).eval().requires_grad_(False))
+    detector = row.kind(lambda images: model.encode(images).double(), **hyperparameters)
+    detector.fit_features(plain(inputs.train.features).to(inputs.target.device), inputs.train_labels)
     in_double(detector._base)
-    return _on_copy(fitting, model.target, detector.predict)
+    return _on_copy(inputs, model.target, detector.predict)
 
 
-def nac(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
+def nac(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> ScoreFunction:
     """Feed NAC at the features, fitted to the training images whose maps are kept.
 
     At maps the library's defaults may rank the wrong way round.
     """
-    model = Tapped(deepcopy(fitting.target).eval().requires_grad_(True))
-    detector = row.kind(model, [model.features], **knobs)
-    detector.fit([part.to(fitting.target.device) for part in fitting.maps.images.split(_BATCH)])
-    return _on_copy(fitting, model.target, detector.predict, form="images, neurons of the features")
+    model = Tapped(deepcopy(inputs.target).eval().requires_grad_(True))
+    detector = row.kind(model, [model.features], **hyperparameters)
+    detector.fit([part.to(inputs.target.device) for part in inputs.maps.images.split(_BATCH)])
+    return _on_copy(inputs, model.target, detector.predict, form="images, neurons of the features")
 
 
-def gradient(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
+def gradient(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> ScoreFunction:
     """Feed a gradient detector over all parameters, few images at once: it holds the gradients of each.
 
     The library replaces parameters while it works and loses those that go by two names; it gets a copy without such.
     """
-    model = unaliased(fitting.target).eval()
-    return _on_copy(fitting, model, row.kind(model, **knobs).predict, batch=_SMALL_BATCH)
+    model = unaliased(inputs.target).eval()
+    return _on_copy(inputs, model, row.kind(model, **hyperparameters).predict, batch=_SMALL_BATCH)
 
 
-def dropout(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreFunction:
+def dropout(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> ScoreFunction:
     """Feed MCD, seeded, with the same thinned networks for all images, so that a score does not depend on the batch.
 
     Where dropout comes after the last block only, stored maps of that block are passed on in place of images.
@@ -68,15 +68,15 @@ def dropout(row: Baseline, fitting: FitInputs, knobs: Hyperparameters) -> ScoreF
     Raises:
         NotApplicableError: The network has no dropout layer.
     """
-    model = deepcopy(fitting.target).eval().requires_grad_(False)
+    model = deepcopy(inputs.target).eval().requires_grad_(False)
     if not _share_dropout(model):
         raise NotApplicableError("needs dropout layers")
-    module, seed = model.module, fitting.seed()
-    if isinstance(module, Classifier) and fitting.maps.maps and not _has(module.blocks, SharedDropout):
-        rest = nn.Sequential(module.pool, module.head).eval()
-        predict = _same_draws(row.kind(rest, **knobs).predict, seed)
-        return _on_copy(fitting, model, predict, read=lambda found: kept_maps(found)[-1], form=MAPS)
-    return _on_copy(fitting, model, _same_draws(row.kind(model, **knobs).predict, seed))
+    module, seed = model.module, inputs.seed()
+    if isinstance(module, Classifier) and inputs.maps.maps and not _has(module.blocks, SharedDropout):
+        tail = nn.Sequential(module.pool, module.head).eval()
+        predict = _same_draws(row.kind(tail, **hyperparameters).predict, seed)
+        return _on_copy(inputs, model, predict, read=lambda activations: kept_maps(activations)[-1], form=MAPS)
+    return _on_copy(inputs, model, _same_draws(row.kind(model, **hyperparameters).predict, seed))
 
 
 class SharedDropout(nn.Module):
@@ -128,20 +128,20 @@ def unaliased(model: nn.Module) -> nn.Module:
 
 
 def _on_copy(
-    fitting: FitInputs,
+    inputs: FitInputs,
     model: nn.Module,
     predict: Callable[[Tensor], Tensor],
     *,
-    read: Callable[[Activations], Tensor] = lambda found: found.images,
+    read: Callable[[Activations], Tensor] = lambda activations: activations.images,
     batch: int = _BATCH,
     form: str = "images",
 ) -> ScoreFunction:
-    device = fitting.target.device
-    score = batched(lambda found: predict(read(found).to(device)).detach().cpu(), batch)
+    device = inputs.target.device
+    score = batched(lambda activations: predict(read(activations).to(device)).detach().cpu(), batch)
 
-    def checked(found: Activations) -> Tensor:
-        scores = score(found)
-        _assert_intact(model, fitting.target)
+    def checked(activations: Activations) -> Tensor:
+        scores = score(activations)
+        _assert_intact(model, inputs.target)
         return scores
 
     return ScoreFunction(checked, form)

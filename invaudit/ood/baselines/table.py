@@ -32,34 +32,34 @@ def unlisted() -> set[str]:
     return classes - {row.class_name for row in BASELINES.values()}
 
 
-def _lacking(row: Baseline, fitting: FitInputs, knobs: Hyperparameters, *, needs: str) -> ScoreFunction:  # noqa: ARG001
+def _lacking(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters, *, needs: str) -> ScoreFunction:  # noqa: ARG001
     raise NotApplicableError(f"needs {needs}")
 
 
 def _over(**values: Iterable[float]) -> Grid:
-    settings = [dict(zip(values, found, strict=True)) for found in product(*values.values())]
+    settings = [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
     return lambda _: list(settings)
 
 
-def _neighbours(fitting: FitInputs) -> list[Hyperparameters]:
-    return [{"k": k} for k in (1, 5, 10, 50, 100, 200, 500, 1000) if 2 * k <= len(fitting.train)]
+def _neighbours(inputs: FitInputs) -> list[Hyperparameters]:
+    return [{"k": k} for k in (1, 5, 10, 50, 100, 200, 500, 1000) if 2 * k <= len(inputs.train)]
 
 
 def _at_most(k: int) -> Callable[[FitInputs], Hyperparameters]:
-    return lambda fitting: {"k": min(k, len(fitting.train))}
+    return lambda inputs: {"k": min(k, len(inputs.train))}
 
 
-def _principal(fitting: FitInputs) -> Hyperparameters:
+def _principal(inputs: FitInputs) -> Hyperparameters:
     # The choice of ViM's authors for wide layers; of narrow ones they say nothing.
-    width = fitting.train.features.shape[1]
+    width = inputs.train.features.shape[1]
     return {"d": 1000 if width >= 2048 else 512 if width >= 768 else width // 2}
 
 
-def _dimensions(fitting: FitInputs) -> list[Hyperparameters]:
+def _dimensions(inputs: FitInputs) -> list[Hyperparameters]:
     # At the full width nothing is left over to score, and the library gives NaN.
-    width = fitting.train.features.shape[1]
-    found = {16, 32, 64, 128, 256, 512, width // 4, width // 2, 3 * width // 4}
-    return [{"d": d} for d in sorted(found) if 0 < d < width]
+    width = inputs.train.features.shape[1]
+    tried = {16, 32, 64, 128, 256, 512, width // 4, width // 2, 3 * width // 4}
+    return [{"d": d} for d in sorted(tried) if 0 < d < width]
 
 
 def _clips(_: FitInputs) -> list[Hyperparameters]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invaudit.records.names import COMPARED_GROUPS, OURS
 from invaudit.records.ood import CalibrationRow
@@ -11,15 +11,16 @@ from invaudit.report.ood.findings import compare, controls, headline_sentence, s
 from invaudit.report.ood.sections import SECTIONS
 from invaudit.report.ood.tables import exact_level, short_table
 from invaudit.report.page import provenance, write_page
+from invaudit.report.sections import Card, make_sections
 
 
-def ood_page(run: Path) -> Path:
+def ood_page(folder: Path) -> Path:
     """Write ``figures/*.png`` and ``report.html`` of a finished OOD run into its folder.
 
     The page shows what the folder holds and says what is missing. Equal folders give equal bytes.
 
     Args:
-        run: The run folder.
+        folder: The run folder.
 
     Returns:
         The path of ``report.html``.
@@ -27,15 +28,14 @@ def ood_page(run: Path) -> Path:
     Raises:
         RunFolderError: The folder holds no finished OOD run that this version reads, or cannot be written.
     """
-    record = read_ood_run(run)
-    sections = [section for make in SECTIONS if (section := make(record)) is not None]
-    figures = [figure for section in sections for figure in section.figures]
-    return write_page(run, "ood.html", _lead(record) | {"sections": sections}, figures)
+    run = read_ood_run(folder)
+    sections = make_sections(SECTIONS, run) + provenance(run.seeds, run.config, run.environment)
+    return write_page(folder, "ood.html", _lead(run), sections)
 
 
 def _lead(run: OodRun) -> dict[str, Any]:
-    """Return what stands above the sections, and below them."""
-    return provenance(run.seeds, run.config, run.environment) | {
+    """Return what stands above the sections."""
+    return {
         "title": f"OOD detection: {run.id_set}",
         "headline": headline_sentence(run),
         "comparisons": [(comparison.group, comparison.sentence) for comparison in compare(run)],
@@ -50,14 +50,6 @@ def _warnings(run: OodRun) -> Iterator[str]:
         yield "A control failed: do not trust the figures of this run. See Controls below."
     if skipped := skipped_sets(run):
         yield f"Not measured, because the data were not found: {', '.join(skipped)}."
-
-
-class Card(NamedTuple):
-    """A number at the top of the page."""
-
-    title: str
-    figure: str
-    note: str
 
 
 def _cards(run: OodRun) -> Iterator[Card]:

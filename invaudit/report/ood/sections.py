@@ -17,7 +17,7 @@ from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import ControlSetRow, GapRow, compare, controls, gaps, trivial_sets
 from invaudit.report.ood.tables import FIGURE_COLUMNS, N_BEST, NAME_COLUMNS, measured, short_table
-from invaudit.report.page import Grid, GridColumn, GridPart, PageFigure, Section, mean_grid, row_grid
+from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFigure, Section, mean_grid, row_grid
 
 HISTOGRAM_GROUPS = (*COMPARED_GROUPS, "shift", "seen")
 """Groups of OOD sets in the order of the histograms."""
@@ -58,14 +58,13 @@ def _headline(run: OodRun) -> Section:
 
 
 def _short(run: OodRun) -> Section:
-    parts: dict[str, list[list[str]]] = {}
+    parts: dict[str, list[GridRow]] = {}
     for line in short_table(run):
-        parts.setdefault(line.part, []).append(line.cells())
-    columns = [GridColumn(name, is_numeric=False) for name in NAME_COLUMNS]
+        row = GridRow(line.cells(), style="ours" if line.part == "ours" else "")
+        parts.setdefault(line.part, []).append(row)
+    columns = [GridColumn(name, wraps=False) for name in NAME_COLUMNS]
     columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
-    grid_parts = []
-    for part, rows in parts.items():
-        grid_parts.append(GridPart(rows, PART_TITLES[part], style="ours" if part == "ours" else ""))
+    grid_parts = [GridPart(rows, PART_TITLES[part]) for part, rows in parts.items()]
     return Section(
         "Ours, its ablations and the best baselines",
         grid=Grid(columns, grid_parts, is_long=False),
@@ -80,7 +79,7 @@ def _meanings(run: OodRun) -> Section:
             "Trivial sets, which a pixel statistic alone tells apart (AUROC 98 or more, in either direction): "
             f"{', '.join(trivial)}. They are marked, not left out."
         )
-    return Section("What the columns mean", terms=TERMS, remarks=remarks)
+    return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 
 
 def _histograms(run: OodRun) -> Section:

@@ -14,7 +14,7 @@ from invaudit.records.columns import BadFraction, Text
 from invaudit.records.names import DETECTORS
 from invaudit.records.ood import CostRow
 from invaudit.report import ood_page
-from invaudit.report.page import Section, mean_grid, row_grid
+from invaudit.report.sections import Section, mean_grid, row_grid
 from invaudit.runtime import RunFolderError
 
 REASON = "the network has no dropout"
@@ -260,18 +260,18 @@ def test_a_new_column_is_shown_as_its_class_says() -> None:
 
     row = WiderRow(id_set="digits", seed=0, network="full", seconds=2.5, share_of_time=0.93, note="0.5")
     grid = row_grid(WiderRow, [row])
-    cells = dict(zip((column.title for column in grid.columns), grid.parts[0].rows[0], strict=True))
+    cells = dict(zip((column.title for column in grid.columns), grid.parts[0].rows[0].cells, strict=True))
     assert (cells["share_of_time"], cells["seconds"], cells["note"], cells["steps"]) == ("93.00", "2.5", "0.5", "")
     assert [column.title for column in grid.columns if not column.is_numeric] == ["id_set", "network", "note"]
     mean = mean_grid(WiderRow, [row, row.model_copy(update={"share_of_time": 0.43})], "network")
-    assert mean.parts[0].rows == [["full", "", "2.5", "", "68.00"]]
+    assert [line.cells for line in mean.parts[0].rows] == [["full", "", "2.5", "", "68.00"]]
 
 
 def test_a_section_is_a_function_in_a_list(
     monkeypatch: pytest.MonkeyPatch, run_folder: Path, page: Callable[[Path], Any], hostile: str
 ) -> None:
     def more(run: OodRun) -> Section:
-        return Section("More", notes=(hostile,), terms={"id": run.id_set}, missing="Nothing more.", remarks=("End.",))
+        return Section("More", notes=(hostile,), terms=[("id", run.id_set)], missing="Nothing more.", remarks=("End.",))
 
     monkeypatch.setattr("invaudit.report.ood.page.SECTIONS", (more,))
     shown = page(run_folder)

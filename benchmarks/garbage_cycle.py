@@ -15,7 +15,7 @@ import torch
 from invaudit.data import ImageSet, Splits, load, seeded_rng, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect
-from invaudit.ood import GarbageSettings, Recipe, TrainingResult, new_target, train_network
+from invaudit.ood import GarbageSettings, Recipe, TrainingResult, train_network, untrained_target
 from invaudit.runtime.environment import describe_environment
 
 NETWORKS: dict[str, GarbageSettings | None] = {
@@ -31,7 +31,7 @@ LIMIT = 2.0
 def run(garbage: GarbageSettings | None, splits: Splits, epochs: int) -> TrainingResult:
     """Train one network; weights and ID batches are the same for all."""
     recipe = Recipe(training=TrainingSettings(epochs=epochs), garbage=garbage, inversion=INVERSION)
-    target = new_target("cnn", splits.train, 10, seeded_rng(0, "weights"), garbage=garbage is not None)
+    target = untrained_target("cnn", splits.train, 10, seeded_rng(0, "weights"), garbage=garbage is not None)
     return train_network(target, splits.train, recipe, seeded_rng(0, "training"), held_out=splits.fit)
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from invaudit.benchmarks.ood.jobs import new_network, train_new
+from invaudit.benchmarks.ood.networks import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import FAMILIES

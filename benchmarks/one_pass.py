@@ -18,8 +18,10 @@ import torch
 
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, frozen_eval, passes, train
-from invaudit.ood.baselines import BASELINES, Detector, FitInputs, NotApplicableError
+from invaudit.ood import FitInputs
+from invaudit.ood.baselines import BASELINES, FittedBaseline
 from invaudit.runtime.environment import describe_environment
+from invaudit.runtime.errors import NotApplicableError
 
 LIMIT = 1.5
 BESIDE = ("KNN", "KNN@k=5", "NNGuide", "OpenMax", "RankFeat", "Gram", "MultiMahalanobis")
@@ -50,7 +52,7 @@ def trained() -> Target:
     return target.eval()
 
 
-def detectors(target: Target) -> dict[str, Detector]:
+def detectors(target: Target) -> dict[str, FittedBaseline]:
     """Return the fitted detectors that stored activations can feed."""
     images = pictures(TRAIN, "one-pass/train")
     first, held_out = images.subset(slice(WITH_MAPS)), pictures(HELD_OUT, "one-pass/fit")

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from invaudit.benchmarks.ood.jobs import fresh_inversions
+from invaudit.benchmarks.ood.attacks import fresh_inversions
 from invaudit.data import load, seeded_rng, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
@@ -32,10 +32,10 @@ from invaudit.ood import (
     Joint,
     Recipe,
     fools_network,
-    new_target,
     predictions,
     synthetic_activations,
     train_network,
+    untrained_target,
 )
 from invaudit.ood.joint import OUTLIERS_PER_FAMILY, mean_error
 from invaudit.runtime import describe_environment, read_json, write_json
@@ -120,13 +120,13 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     some = torch.randperm(len(data), generator=seeded_rng(seed, "recipes/images"))[: sum(sizes.values())]
     splits = split(data.subset(some), sizes, seeded_rng(seed, "recipes/splits"), test=load(f"{id_set}:test@0:10"))
     recipe = recipe_of(candidate, epochs)
-    target = new_target(
+    target = untrained_target(
         "cnn", splits.train, data.classes, seeded_rng(seed, "network/weights"), garbage=recipe.has_garbage_class
     )
     made = train_network(target, splits.train, recipe, seeded_rng(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
     outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
+    joint = Joint().fit_parts(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}

@@ -27,13 +27,16 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.benchmarks.ood.jobs import ALPHA, fresh_inversions, job_name, new_network, train_new
+from invaudit.benchmarks.ood.attacks import fresh_inversions
+from invaudit.benchmarks.ood.job import ALPHA, job_name
+from invaudit.benchmarks.ood.networks import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
-from invaudit.benchmarks.ood.settings import ATTACK, CALIBRATE, OURS
 from invaudit.data import ImageSet, Splits, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
-from invaudit.ood import Recipe, confidence, logit_scores, new_target, predictions, train_network
+from invaudit.ood import Recipe, confidence, predictions, train_network, untrained_target
+from invaudit.ood.scores import garbage_logit
+from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, OURS
 from invaudit.report.drawing import mosaic, write_figure
 from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json
 from invaudit.stats import conformal_threshold
@@ -100,9 +103,9 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         if made is None:
             raise SettingError(f"{name}: {attack} diverged, so that there are no images")
         with np.load(run / "scores" / f"seed-{seed}" / f"{OURS[0]}.npz", allow_pickle=False) as file:
-            scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"{ATTACK}{attack}", CALIBRATE))
-            stored = file[f"{GARBAGE}::{ATTACK}{attack}"]
-        again = logit_scores(target.classes, garbage=True)[GARBAGE].score(collect(target, made, keep_maps=False))
+            scores, calibration = (file[f"{OURS[1]}::{where}"] for where in (f"{ATTACK_PREFIX}{attack}", CALIBRATE))
+            stored = file[f"{GARBAGE}::{ATTACK_PREFIX}{attack}"]
+        again = garbage_logit(collect(target, made, keep_maps=False).logits, target.classes)
         if not np.allclose(again, stored, rtol=1e-4, atol=1e-4):
             raise SettingError(f"{name}: {attack} made other images than in the run; use its versions and machine")
         classes = target.classes
@@ -126,7 +129,7 @@ def judged(splits: Splits, images: Tensor) -> tuple[Tensor, Tensor, dict[str, fl
     found, sure, right = [], [], {}
     for arch, epochs in JUDGES.items():
         rng = seeded_rng(SEED, f"worst/{arch}")
-        target = new_target(arch, data, data.classes, rng, garbage=False)
+        target = untrained_target(arch, data, data.classes, rng, garbage=False)
         train_network(target, data, Recipe(training=TrainingSettings(epochs=epochs)), rng, held_out=splits.fit)
         right[arch] = accuracy(predictions(collect(target, test, keep_maps=False).logits), test.labels)
         logits = collect(target, images, keep_maps=False).logits

@@ -38,7 +38,7 @@ def finished(settings, tmp_path_factory):
     """The folder of a small OOD benchmark, run once for each test process."""
     from invaudit.benchmarks.ood import run
 
-    return run(settings, tmp_path_factory.mktemp("runs") / "whole", workers=1)
+    return run(settings, tmp_path_factory.mktemp("runs") / "whole", workers=1).folder
 
 
 @pytest.fixture

@@ -46,9 +46,31 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = invaudit.data.ImageSets  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@pytest.mark.parametrize("name", ["load", "load_model", "invert", "reconstruct", "nearest"])
+def test_what_a_user_calls_first_has_an_example(name: str) -> None:
+    assert ">>>" in str(getattr(invaudit, name).__doc__)
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     command = (
         "import sys, invaudit; dir(invaudit); print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_imported_from_a_face_is_on_it() -> None:
+    # A face answers for any name, so that a type checker does not see one that it does not have.
+    missing = []
+    for path in sorted(PACKAGE.parent.glob("*/**/*.py")):
+        if path.relative_to(PACKAGE.parent).parts[0] not in ("invaudit", "tests", "benchmarks"):
+            continue
+        for line in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(line, ast.ImportFrom) and line.module in FACES:
+                known = dir(importlib.import_module(line.module))
+                folder = PACKAGE.parent / line.module.replace(".", "/")
+                for alias in line.names:
+                    is_module = (folder / f"{alias.name}.py").is_file() or (folder / alias.name).is_dir()
+                    if alias.name not in known and not is_module:
+                        missing.append(f"{path.name}: {line.module}.{alias.name}")
+    assert not missing

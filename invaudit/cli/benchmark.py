@@ -1,5 +1,6 @@
 """``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ app = App(name="benchmark", help="Run a whole benchmark and make its tables and 
 @app.command
 def ood(
     *,
-    detector: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    detector: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Compare the garbage-class detector with every detector of pytorch-ood.
@@ -26,26 +27,27 @@ def ood(
     """
     common.start()
     from invaudit.benchmarks.ood import OODBenchmark, run
-    from invaudit.runtime import load_config
+    from invaudit.benchmarks.ood.runner import describe_failures
 
-    overrides = (*common.set, *((f"training.precision={common.precision}",) if common.precision else ()))
-    settings = load_config(
+    settings = common.settings(
         OODBenchmark,
-        common.config or "ood/digits",
-        overrides,
+        "ood/digits",
+        precision_key="training.precision",
         seeds=common.seeds,
         device=common.device,
-        detectors=detector or None,
+        detectors=detector,
     )
-    folder = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
-    _show(folder, as_json=common.json)
+    finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
+    _print_ood(finished.folder, as_json=common.json)
+    if finished.failures:
+        print(describe_failures(finished.failures), file=sys.stderr)
     return 0
 
 
 @app.command
 def leakage(
     *,
-    download: Annotated[bool, Parameter(negative="")] = False,
+    download: bool | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Reconstruct training images from networks that know them by heart, and say which of them leak.
@@ -57,27 +59,26 @@ def leakage(
     """
     common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
-    from invaudit.records import read_leakage_run
-    from invaudit.report import leakage_table
-    from invaudit.runtime import load_config
 
-    settings = load_config(
-        LeakageBenchmark,
-        common.config or "leakage/digits",
-        common.set,
-        seeds=common.seeds,
-        device=common.device,
-        download=download or None,
+    settings = common.settings(
+        LeakageBenchmark, "leakage/digits", seeds=common.seeds, device=common.device, download=download
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
-    if common.json:
-        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
-    else:
-        print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+    _print_leakage(folder, as_json=common.json)
     return 0
 
 
-def _show(folder: Path, *, as_json: bool) -> None:
+def _print_leakage(folder: Path, *, as_json: bool) -> None:
+    from invaudit.records import read_leakage_run
+    from invaudit.report import leakage_table
+
+    if as_json:
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
+    else:
+        print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+
+
+def _print_ood(folder: Path, *, as_json: bool) -> None:
     from invaudit.records import read_ood_run
     from invaudit.report import short_table, terminal_table
 

@@ -1,8 +1,7 @@
 """``invaudit leakage reconstruct`` and ``invaudit leakage score``."""
 
-import shutil
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,15 +9,21 @@ from invaudit.cli.options import Common, Model, print_json
 from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
 
+if TYPE_CHECKING:
+    from invaudit.leakage import ReconstructionRun
+    from invaudit.runtime import Settings
+
 app = App(name="leakage", help="Reconstruct training images, and say whether reconstructions show a leak.")
 
 
 @app.command
 def reconstruct(
+    model: Path | None = None,
+    /,
     *,
     method: str = "kkt",
     reference: str | None = None,
-    model: Model = Model(),  # noqa: B008
+    network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Make images from a network alone that are meant to resemble its training images.
@@ -26,58 +31,43 @@ def reconstruct(
     Writes reconstructions.npz (images, labels), which ``invaudit leakage score`` takes, and a gallery.
 
     Args:
+        model: The network, as --model.
         method: kkt, generator, tldr or deepinversion; --set sets its fields, e.g. --set restarts=1.
         reference: DATA: images of the same kind that the network was not trained on; they help most methods.
     """
     common.start("workers")
-    target = model.load()
-    if target is None:
-        raise ConfigError("--model is missing: the network to reconstruct from")
+    target = network.required(model, "to reconstruct from", common.device)
+    from invaudit.data import load
+    from invaudit.leakage import run_reconstruction
 
-    from invaudit.data import load, seeded_rng
-    from invaudit.data.image_set import eight_bits
+    settings = _method_settings(method, common)
+    images = load(reference) if reference is not None else None
+    folder = common.folder("reconstructions")
+    run = run_reconstruction(
+        target, method, settings, folder, seed=common.seed(), reference=images, resume=common.resume
+    )
+    _print_reconstructions(run, as_json=common.json)
+    return 0
+
+
+def _method_settings(method: str, common: Common) -> "Settings":
     from invaudit.leakage import METHODS
-    from invaudit.leakage import reconstruct as run_method
-    from invaudit.models import resolve_device
-    from invaudit.report import gallery, write_figure
-    from invaudit.runtime import RunFolder, load_config, write_bytes, write_json
-    from invaudit.runtime.files import npz_bytes
 
     if method not in METHODS:
         raise ConfigError(f"--method {method!r} is unknown, expected one of {', '.join(METHODS)}")
     kind = METHODS[method].settings
-    if "precision" not in kind.model_fields:
-        common.refuse("precision", where=f"with --method {method}")
-    settings = load_config(kind, common.config, common.set, precision=common.precision)
-    target = target.to(resolve_device(common.device or "auto"))
-    images = load(reference) if reference else None
-    inputs = (target.hash, method, str(common.seed()), images.hash if images else "")
-    with RunFolder.open(common.folder("reconstructions"), settings, resume=common.resume, inputs=inputs) as folder:
-        found = run_method(
-            target,
-            method,
-            settings,
-            seeded_rng(common.seed(), f"reconstruct/{method}"),
-            reference=images.floats() if images else None,
-            checkpoint=folder.path / "work" / "search.pt",
-        )
-        pictures = eight_bits(found.images).numpy()
-        labels = found.labels.numpy()
-        write_bytes(folder.path / "reconstructions.npz", npz_bytes({"images": pictures, "labels": labels}))
-        if len(found):
-            columns = 10
-            shown = pictures[: len(pictures) // columns * columns or 1]
-            grid = shown.reshape(-1, min(columns, len(shown)), *shown.shape[1:])
-            write_figure(gallery(grid[:10], [""] * len(grid[:10])), folder.path / "figures" / "gallery.png")
-        report = {"method": method, "count": len(found), "outcome": found.outcome, "message": found.message}
-        write_json(folder.path / "reconstructions.json", report)
-        shutil.rmtree(folder.path / "work", ignore_errors=True)
-    if common.json:
-        print_json({"folder": str(folder.path), **report})
-    else:
-        print(f"Outcome: {found.outcome}. {found.message}")
-        print(f"{len(found)} reconstructions: {folder.path}/reconstructions.npz")
-    return 0
+    if "precision" in kind.model_fields:
+        return common.settings(kind, precision_key="precision")
+    common.refuse("precision", where=f"with --method {method}")
+    return common.settings(kind)
+
+
+def _print_reconstructions(run: "ReconstructionRun", *, as_json: bool) -> None:
+    if as_json:
+        print_json({"folder": str(run.folder), **run.report()})
+        return
+    print(f"Outcome: {run.reconstructions.outcome}. {run.reconstructions.message}")
+    print(f"{len(run.reconstructions)} reconstructions: {run.folder}/reconstructions.npz")
 
 
 @app.command

@@ -1,12 +1,15 @@
 """``invaudit ood fit`` and ``invaudit ood score``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, Model, print_json
-from invaudit.runtime.errors import ConfigError, RunFolderError, ShapeError
+from invaudit.runtime.errors import ConfigError, RunFolderError
+
+if TYPE_CHECKING:
+    from invaudit.ood import FitRun, ImageScores
 
 app = App(name="ood", help="Make a classifier reject what it was not trained for.")
 
@@ -33,49 +36,33 @@ def fit(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
     """
     common.start("workers", *(("precision",) if as_it_is else ()))
-    from invaudit.data import load, seeded_rng
-    from invaudit.models import resolve_device
-    from invaudit.ood import FitSettings, check_training_images
-    from invaudit.ood import fit as fit_guard
-    from invaudit.runtime import RunFolder, load_config
-
     if as_it_is and model.model is None:
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
-    settings = load_config(
+    from invaudit.ood import FitSettings, run_fit
+
+    settings = common.settings(
         FitSettings,
-        common.config or ("fit/finetune" if model.model else "fit/scratch"),
-        (*common.set, *((f"recipe.training.precision={common.precision}",) if common.precision else ())),
-        arch=model.arch.removeprefix("invaudit:") if model.arch and not model.model else None,
-        seed=common.seed() if common.seeds else None,
+        "fit/scratch" if model.model is None else "fit/finetune",
+        precision_key="recipe.training.precision",
+        arch=model.arch if model.model is None else None,
+        seed=None if common.seeds is None else common.seed(),
         device=common.device,
     )
-    device = resolve_device(settings.device)
-    images = load(data, download=download)
-    start = model.load()
-    check_training_images(images, start, as_it_is=as_it_is)
-    inputs = (images.hash, start.hash if start else "", str(as_it_is))
-    with RunFolder.open(common.folder("guard"), settings, resume=common.resume, inputs=inputs, data=data) as folder:
-        guarded = fit_guard(
-            images,
-            settings.recipe,
-            seeded_rng(settings.seed, "ood/fit"),
-            start=start,
-            arch=settings.arch,
-            as_it_is=as_it_is,
-            device=device,
-            checkpoint=folder.path / "work.pt",
-        )
-        guarded.save(folder.path)
-        (folder.path / "work.pt").unlink(missing_ok=True)
-    held_out = guarded.about["held_out"]
-    if common.json:
-        print_json({"folder": str(folder.path), "held_out": held_out})
-    else:
-        alarms = held_out.get("false_alarms_at_5_percent")
-        said = "too few calibration images for 5 %" if alarms is None else f"{alarms:.1%}"
-        print(f"Held out: {held_out['n']} images, accuracy {held_out['id_accuracy']:.1%}, false alarms at 5 %: {said}")
-        print(f"Saved in {folder.path}; use it with: invaudit ood score {folder.path} DATA")
+    start, folder = model.load(), common.folder("guard")
+    run = run_fit(data, settings, folder, start=start, as_it_is=as_it_is, download=download, resume=common.resume)
+    _print_fit(run, as_json=common.json)
     return 0
+
+
+def _print_fit(run: "FitRun", *, as_json: bool) -> None:
+    held_out = run.guarded.about["held_out"]
+    if as_json:
+        print_json({"folder": str(run.folder), "held_out": held_out})
+        return
+    rate = held_out.get("false_alarms_at_5_percent")
+    alarms = "too few calibration images for 5 %" if rate is None else f"{rate:.1%}"
+    print(f"Held out: {held_out['n']} images, accuracy {held_out['id_accuracy']:.1%}, false alarms at 5 %: {alarms}")
+    print(f"Saved in {run.folder}; use it with: invaudit ood score {run.folder} DATA")
 
 
 @app.command
@@ -104,43 +91,31 @@ def score(
     """
     if out and out.exists():
         raise RunFolderError(f"{out} exists already; choose another --out")
-    import pandas as pd
-
-    from invaudit.data import load
-    from invaudit.ood import GuardedClassifier
-    from invaudit.runtime import write_text
+    from invaudit.ood import GuardedClassifier, ImageScore, score_images
+    from invaudit.records import write_rows
 
     guarded = GuardedClassifier.load(guard, arch=arch)
-    images = load(data, download=download)
-    if tuple(images.images.shape[1:]) != guarded.target.spec.shape:
-        raise ShapeError(
-            f"{data} holds images of shape {tuple(images.images.shape[1:])}, the network takes "
-            f"{guarded.target.spec.shape} (channels, height, width); resize them as the training images were"
-        )
-    threshold = guarded.threshold(alpha, delta)
-    found = guarded.activations(images)
-    scores = guarded.joint.score(found)
-    rows = pd.DataFrame(
-        {
-            "index": range(len(images)),
-            "label": images.labels.numpy(),
-            "predicted": found.logits[:, : guarded.target.classes].argmax(1).numpy(),
-            "score": scores.numpy(),
-            "p_value": guarded.p_values(scores).numpy(),
-            "accepted": (scores <= threshold).numpy(),
-        }
+    scores = score_images(guarded, data, alpha=alpha, delta=delta, download=download)
+    if out:
+        write_rows(out, ImageScore, scores.rows)
+    _print_scores(scores, out, as_json=json)
+    return 0
+
+
+def _print_scores(scores: "ImageScores", out: Path | None, *, as_json: bool) -> None:
+    summary = scores.summary()
+    if as_json:
+        images = {} if out else {"images": [row.model_dump() for row in scores.rows]}
+        print_json(summary | images)
+        return
+    guarantee = "on average" if scores.delta is None else f"with probability {1 - scores.delta:g}"
+    print(
+        f"{summary['n']} images, {scores.rejected:.1%} rejected at a false-alarm rate of {scores.alpha:.1%}, "
+        f"{guarantee} over calibration sets (threshold {scores.threshold:.3f})"
     )
     if out:
-        write_text(out, rows.to_csv(index=False, lineterminator="\n"))
-    rejected = float((scores > threshold).double().mean())
-    result = {"n": len(rows), "alpha": alpha, "delta": delta, "threshold": threshold, "rejected": rejected}
-    if json:
-        print_json(result if out else {**result, "images": rows.to_dict("records")})
-    else:
-        kept = "on average" if delta is None else f"with probability {1 - delta:g}"
-        print(
-            f"{len(rows)} images, {result['rejected']:.1%} rejected at a false-alarm rate of {alpha:.1%}, {kept} over "
-            f"calibration sets (threshold {threshold:.3f})"
-        )
-        print(f"One line per image: {out}" if out else rows.head(10).to_string(index=False))
-    return 0
+        print(f"One line per image: {out}")
+        return
+    from pandas import DataFrame
+
+    print(DataFrame([row.model_dump() for row in scores.rows[:10]]).to_string(index=False))

@@ -1,10 +1,10 @@
 """Options that several commands share, and what they mean."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
@@ -13,6 +13,9 @@ from invaudit.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from invaudit.models import InputSpec, Target
+    from invaudit.runtime.settings import Settings
+
+S = TypeVar("S", bound="Settings")
 
 
 @Parameter(name="*")
@@ -54,6 +57,25 @@ class Common:
             if getattr(self, name) is not None:
                 raise ConfigError(f"--{name} changes nothing {where}; leave it out")
 
+    def settings(
+        self, kind: type[S], default: str | None = None, *, precision_key: str | None = None, **fields: Any
+    ) -> S:
+        """Return the settings that --config, --set and the options of a command give, the later the stronger.
+
+        Args:
+            kind: Class of the settings.
+            default: Shipped config where --config names none; without it, the defaults of the class.
+            precision_key: What --precision sets, e.g. ``training.precision``; None: nothing.
+            fields: Fields that have an option of their own; None = not given.
+        """
+        from invaudit.runtime.settings import load_config
+
+        overrides = self.set
+        if precision_key and self.precision is not None:
+            overrides = (*overrides, f"{precision_key}={self.precision}")
+        config = default if self.config is None else self.config
+        return load_config(kind, config, overrides, **fields)
+
     def folder(self, kind: str) -> Path:
         """Return the folder for the results; resuming needs its name."""
         if self.out:
@@ -77,13 +99,30 @@ class Model:
     model: Path | None = None
     "safetensors, or a torch checkpoint that holds weights alone."
     arch: str | None = None
-    "invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable; for a new network a NAME of invaudit."
+    "NAME of invaudit (also invaudit:NAME), torchvision:NAME, timm:NAME or package.module:callable."
     input: str | None = None
     "What the model takes: CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28."
     mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
     "Mean per channel that the model subtracts from images in [0, 1]."
     std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
     "Standard deviation per channel that it divides by."
+
+    def required(self, argument: Path | None, purpose: str, device: str | None) -> "Target":
+        """Return the model, which is the first argument or --model, on a device.
+
+        Args:
+            argument: First argument of the command, if there is one.
+            purpose: What the command needs the network for, for the message.
+            device: As --device; None = auto.
+        """
+        if argument is not None and self.model is not None:
+            raise ConfigError(f"the model is given twice, as {argument} and as --model {self.model}; give it once")
+        target = (self if argument is None else replace(self, model=argument)).load()
+        if target is None:
+            raise ConfigError(f"--model is missing: the network {purpose}")
+        from invaudit.models import resolve_device
+
+        return target.to(resolve_device(device or "auto"))
 
     def load(self) -> "Target | None":
         """Return the model, or None where none is named."""

@@ -56,6 +56,11 @@ def load(text: str, *, root: Path | None = None, download: bool = False) -> Imag
     Raises:
         MissingDataError: There is no such name, file or folder.
         DataError: The text or what it names is malformed, or the slice reaches past the end.
+
+    Example:
+        >>> images = load("digits@0:200")
+        >>> images.images.shape, images.labels[:5].tolist()
+        (torch.Size([200, 1, 8, 8]), [0, 1, 2, 3, 4])
     """
     base, split, cut = _parsed(text)
     variable = os.environ.get("INVAUDIT_DATA")

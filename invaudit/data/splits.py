@@ -65,19 +65,23 @@ def split(
         DataError: An image of ``test`` is also among ``images``.
     """
     counts = _counts(sizes, len(images), {"train", "fit", "calibrate"} | ({"test"} if test is None else set()))
-    groups = _groups(images)
+    digests = image_hashes(images)
+    groups = _groups(digests)
     order, starts = _stratified_order(images.labels, groups, rng)
     parts: dict[str, ImageSet] = {}
+    digests_of: dict[str, list[bytes]] = {}
     edge = 0
     for name, count in counts.items():
         inside = order[(starts >= edge) & (starts < edge + count)]
         if not len(inside):
             raise SettingError(f"split {name} is empty: too many of the {len(images)} images are copies; enlarge it")
-        parts[name] = images.subset(inside.sort().values)
+        index = inside.sort().values
+        parts[name] = images.subset(index)
+        digests_of[name] = [digests[place] for place in index.tolist()]
         edge += count
     if test is not None:
-        parts["test"] = test
-        refuse_duplicates(parts)
+        parts["test"], digests_of["test"] = test, image_hashes(test)
+        _refuse_equal_digests(digests_of)
     return Splits(**parts)
 
 
@@ -87,9 +91,13 @@ def refuse_duplicates(sets: dict[str, ImageSet]) -> None:
     Raises:
         DataError: Two sets share an image; the first such pair is named.
     """
+    _refuse_equal_digests({name: image_hashes(images) for name, images in sets.items()})
+
+
+def _refuse_equal_digests(digests_of: dict[str, list[bytes]]) -> None:
     seen: dict[bytes, tuple[str, int]] = {}
-    for name, images in sets.items():
-        for index, digest in enumerate(image_hashes(images)):
+    for name, digests in digests_of.items():
+        for index, digest in enumerate(digests):
             other, first = seen.setdefault(digest, (name, index))
             if other != name:
                 got = f"image {index} of {name} is the same as image {first} of {other}"
@@ -118,11 +126,11 @@ def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> di
     return counts
 
 
-def _groups(images: ImageSet) -> Tensor:
+def _groups(digests: list[bytes]) -> Tensor:
     """Return for each image the index of its first copy."""
     first: dict[bytes, int] = {}
     groups = []
-    for index, digest in enumerate(image_hashes(images)):
+    for index, digest in enumerate(digests):
         groups.append(first.setdefault(digest, index))
     return torch.tensor(groups)
 

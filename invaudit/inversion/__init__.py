@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from invaudit.inversion.generators import GENERATORS, Generator, build_generator
     from invaudit.inversion.objectives import OBJECTIVES, Step
     from invaudit.inversion.results import Evaluation, Inversion
+    from invaudit.inversion.run import InversionRun, run_inversion
     from invaudit.inversion.settings import InversionSettings
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Evaluation",
     "Generator",
     "Inversion",
+    "InversionRun",
     "InversionSettings",
     "Inverter",
     "Step",
@@ -32,6 +34,7 @@ __all__ = [
     "condition_from",
     "diagnose",
     "invert",
+    "run_inversion",
     "sample_condition",
 ]
 __getattr__, __dir__ = attach(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invaudit.data import seeded_rng
 from invaudit.inversion.conditions import Condition, move
 from invaudit.inversion.diagnostics import spread
 from invaudit.inversion.generators import build_generator
@@ -21,6 +22,7 @@ from invaudit.models.checkpoints import Checkpoint
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
+from invaudit.runtime.settings import load_config
 
 PAIRS = 4
 """Fewest images of each class in a batch, so that the objectives over pairs of one class have pairs."""
@@ -249,9 +251,10 @@ class Inverter:
 
 def invert(
     target: Target,
-    settings: InversionSettings,
-    rng: torch.Generator,
+    settings: InversionSettings | None = None,
+    rng: torch.Generator | None = None,
     *,
+    seed: int = 0,
     start: nn.Module | None = None,
     checkpoint: Path | None = None,
 ) -> Inversion:
@@ -259,8 +262,9 @@ def invert(
 
     Args:
         target: Is borrowed: frozen, in eval mode, and given back as it was.
-        settings: How to train the generator.
-        rng: CPU generator of everything random.
+        settings: How to train the generator; by default as the shipped config ``invert/default`` says.
+        rng: CPU generator of everything random; by default made from ``seed``, as ``invaudit invert`` does.
+        seed: Seed where no ``rng`` is given.
         start: Generator of the same settings whose weights to start from (``Inversion.generator``).
         checkpoint: File that is written after every evaluation; where it exists, the run goes on from it.
 
@@ -270,7 +274,18 @@ def invert(
 
     References:
         arXiv 2411.17777.
+
+    Example:
+        >>> from invaudit.models import InputSpec, Target, build
+        >>> spec = InputSpec(channels=1, height=8, width=8)
+        >>> target = Target(build("small-cnn", spec, 10), spec, classes=10)
+        >>> inversion = invert(target, InversionSettings(steps=5), seed=0)
+        >>> wanted = torch.tensor([3, 3, 7])
+        >>> inversion.sample(wanted, torch.Generator().manual_seed(0)).shape
+        torch.Size([3, 1, 8, 8])
     """
+    settings = settings or load_config(InversionSettings, "invert/default")
+    rng = rng or seeded_rng(seed, "invert")
     inversion = Inverter(settings, target, rng, start=start).run(target, checkpoint=checkpoint, watch=True)
     log = _log.info if inversion.outcome == "converged" else _log.warning
     log("inversion %s: %s", inversion.outcome, inversion.message)

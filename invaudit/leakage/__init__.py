@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.rows import MEMBERSHIP, PAPERS_COUNT, TABLE, holm_by_test, judge_rows
+    from invaudit.leakage.run import ReconstructionRun, run_reconstruction
     from invaudit.leakage.target_audit import Audit, Metrics, Row, describe_pool, make_metrics, not_audited, row_status
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
 
@@ -34,6 +35,7 @@ __all__ = [
     "PairsDraw",
     "Pool",
     "PoolMatches",
+    "ReconstructionRun",
     "Reconstructions",
     "Row",
     "TargetRecipe",
@@ -53,6 +55,7 @@ __all__ = [
     "read_pairs",
     "reconstruct",
     "row_status",
+    "run_reconstruction",
     "score_reconstructions",
     "sign_of",
     "stratified",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invaudit.data import seeded_rng
 from invaudit.leakage.deepinversion import DeepInversionSettings, deepinversion
 from invaudit.leakage.generator_attack import GeneratorSettings, TldrSettings, from_generator
 from invaudit.leakage.kkt import KKTSettings, kkt
@@ -48,10 +49,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 def reconstruct(
     target: Target,
-    method: str,
-    settings: Settings | Mapping[str, Any],
-    rng: torch.Generator,
+    method: str = "kkt",
+    settings: Settings | Mapping[str, Any] | None = None,
+    rng: torch.Generator | None = None,
     *,
+    seed: int = 0,
     reference: Tensor | None = None,
     checkpoint: Path | None = None,
 ) -> Reconstructions:
@@ -60,8 +62,9 @@ def reconstruct(
     Args:
         target: Borrowed in eval mode and given back as it was.
         method: A name of ``METHODS``.
-        settings: Settings of the method, or their values; choose them without the target's members.
-        rng: Source of all draws.
+        settings: Settings of the method, or their values, by default its own; choose them without the target's members.
+        rng: Source of all draws; by default made from ``seed``, as ``invaudit leakage reconstruct`` does.
+        seed: Seed where no ``rng`` is given.
         reference: (M, C, H, W) images in [0, 1] of the same kind that are not in the pool; every method but ``tldr``
             is stronger with them.
         checkpoint: File for the state of a long search, so that it can be resumed to the same result; a method may
@@ -70,14 +73,25 @@ def reconstruct(
     Raises:
         SettingError: Unknown method, or settings of another one.
         InputError: What the method cannot work with, e.g. batch norm for ``kkt``.
+
+    Example:
+        >>> from invaudit.data import load, seeded_rng
+        >>> from invaudit.leakage import TargetRecipe, train_target
+        >>> members = load("digits@0:40")
+        >>> recipe = TargetRecipe(arch="mlp-40", steps=100)
+        >>> target = train_target(recipe, members.floats(), members.labels, members.classes, seeded_rng(0, "target"))
+        >>> reconstructions = reconstruct(target, "kkt", {"images": 20, "restarts": 1, "steps": 10})
+        >>> reconstructions.images.shape, len(reconstructions.labels)
+        (torch.Size([20, 1, 8, 8]), 20)
     """
     if method not in METHODS:
         raise SettingError(f"method {method!r} is unknown, expected one of {', '.join(METHODS)}")
     known = METHODS[method]
-    chosen = settings if isinstance(settings, Settings) else known.settings.model_validate(settings)
+    chosen = settings if isinstance(settings, Settings) else known.settings.model_validate(settings or {})
     if type(chosen) is not known.settings:
         raise SettingError(f"got {type(chosen).__name__} for {method!r}, expected {known.settings.__name__}")
     start = time.perf_counter()
+    rng = rng or seeded_rng(seed, f"reconstruct/{method}")
     found = known.run(target, chosen, rng, reference=reference, checkpoint=checkpoint)
     log = _log.info if found.outcome in ("converged", "budget") else _log.warning
     log("%s %s: %s", method, found.outcome, found.message)

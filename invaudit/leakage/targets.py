@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.models import InputSpec, Target, accuracy, build, frozen_eval, seed_torch
+from invaudit.models.architectures import full_name
 from invaudit.models.training import shifted
 from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.runtime.settings import Settings
@@ -118,7 +119,7 @@ def new_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.G
     if recipe.first_scale != 1:
         with torch.no_grad():
             next(module.parameters()).mul_(recipe.first_scale)
-    return Target(module, spec, classes, arch=f"invaudit:{recipe.arch}")
+    return Target(module, spec, classes, arch=full_name(recipe.arch))
 
 
 def train_target(

@@ -153,17 +153,28 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
 }
 
 
+def full_name(arch: str) -> str:
+    """Return an architecture with its family, as files and ``load_model`` have it; a name alone is one of ours.
+
+    Example:
+        >>> full_name("cnn"), full_name("timm:resnet18")
+        ('invaudit:cnn', 'timm:resnet18')
+    """
+    return arch if ":" in arch else f"invaudit:{arch}"
+
+
 def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
     """Build an architecture by name.
 
     Args:
-        name: A key of ``ARCHITECTURES``, or ``mlp-WIDTH-WIDTH...``.
+        name: A key of ``ARCHITECTURES``, or ``mlp-WIDTH-WIDTH...``, with or without ``invaudit:`` before it.
         spec: What it takes.
         outputs: Number of logits.
 
     Raises:
         ModelError: Unknown name; the message lists the known ones.
     """
+    name = name.removeprefix("invaudit:")
     family, *widths = name.split("-") if name.startswith("mlp-") else [name]
     if family not in ARCHITECTURES or not all(width.isdigit() and int(width) for width in widths):
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH...")

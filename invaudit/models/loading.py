@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from invaudit.models.architectures import build
+from invaudit.models.architectures import build, full_name
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
@@ -60,8 +60,8 @@ def load_model(
     Args:
         path: safetensors, or a torch checkpoint with weights alone; looked for here and in the folder that
             INVAUDIT_WEIGHTS names.
-        arch: ``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our files know it,
-            but a callable has to be named here: a file must not choose which code runs.
+        arch: ``invaudit:NAME`` (or NAME alone), ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our
+            files know it, but a callable has to be named here: a file must not choose which code runs.
         spec: What it takes; files of ours know it.
         classes: Number of ID classes; by default all outputs.
 
@@ -69,6 +69,16 @@ def load_model(
         MissingDataError: There is no such file.
         ModelError: A damaged file, a file that would execute code, unknown architecture, weights that do not fit.
         MissingExtraError: timm is not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> spec = InputSpec(channels=1, height=8, width=8)
+        >>> network = build("small-cnn", spec, 10)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(network.state_dict(), f"{folder}/weights.pth")
+        ...     target = load_model(f"{folder}/weights.pth", arch="small-cnn", spec=spec)
+        >>> target.classes, target.arch
+        (10, 'invaudit:small-cnn')
     """
     path = model_file(path)
     weights, header, ordered = _read(path)
@@ -78,6 +88,7 @@ def load_model(
         arch, spec, classes = arch or _own_arch(header.arch, path), header.spec, classes or header.classes
     if arch is None or spec is None:
         raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
+    arch = full_name(arch)
     if broken := [name for name, value in weights.items() if not value.float().isfinite().all()]:
         raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
     problems: list[ModelError] = []
@@ -188,11 +199,7 @@ def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
 
 
 def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
-    family, colon, name = arch.partition(":")
-    if not colon:
-        raise ModelError(
-            f"--arch {arch!r}: expected invaudit:NAME, torchvision:NAME, timm:NAME or package.module:callable"
-        )
+    family, _, name = arch.partition(":")
     if family == "invaudit":
         return build(name, spec, outputs)
     if family == "timm":

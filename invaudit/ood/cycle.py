@@ -23,6 +23,7 @@ from invaudit.models import (
     seed_torch,
     train,
 )
+from invaudit.models.architectures import full_name
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
@@ -156,7 +157,7 @@ class Cycle:
         self.rng.set_state(state["rng"])
 
 
-def new_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
+def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
     """Return an untrained network of ours for these images, normalised by the mean and std of their pixels.
 
     Args:
@@ -171,7 +172,7 @@ def new_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *,
     spec = InputSpec(*data.images.shape[1:], mean=tuple(mean), std=tuple(std))
     with seed_torch(rng):
         module = build(arch, spec, classes + garbage)
-    return Target(module, spec, classes, arch=f"invaudit:{arch}")
+    return Target(module, spec, classes, arch=full_name(arch))
 
 
 def with_garbage(target: Target) -> Target:

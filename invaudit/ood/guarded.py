@@ -1,5 +1,7 @@
 """A classifier with its OOD detector: fitted, calibrated, saved and loaded as one."""
 
+import math
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +12,46 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from invaudit.data import ImageSet, Splits, split
-from invaudit.models import Activations, Target, accuracy, collect, load_model, save_target
+from invaudit.data import ImageSet, Splits, seeded_rng, split
+from invaudit.models import Activations, Target, accuracy, collect, load_model, resolve_device, save_target
 from invaudit.models.training import chance_limit
-from invaudit.ood.cycle import new_target, train_network, with_garbage
+from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
-from invaudit.ood.recipes import Recipe
+from invaudit.ood.recipes import FitSettings, Recipe
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import DataError, ModelError
 from invaudit.runtime.files import content_hash, read_json, write_bytes, write_json
+from invaudit.runtime.settings import load_config
 from invaudit.stats import conformal_p_values, conformal_threshold
 
-SIZES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
+SHARES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
+"""How `fit` splits its images: to train on, to scale and weigh the detector by, for the threshold, to try it out."""
 ALPHA = 0.05
+"""False-alarm rate at which `fit` tries the classifier out on its test images."""
 FEWEST_PER_CLASS = 10
+"""Training images that each class needs."""
 SCHEMA = 4
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a guarded classifier says of N images.
+
+    Attributes:
+        scores: (N,) float64 OOD scores, higher = more OOD.
+        p_values: (N,) float64 conformal p-values, small = stranger than the calibration images.
+        accepted: (N,) bool, whether each image is accepted as ID.
+        predicted: (N,) int64, the most likely ID class.
+    """
+
+    scores: Tensor
+    p_values: Tensor
+    accepted: Tensor
+    predicted: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -36,6 +63,19 @@ class GuardedClassifier:
         joint: The fitted detector.
         calibration: (n,) float64, ascending.
         about: How it was made: plain values for the JSON beside the weights.
+
+    Examples:
+        Photographs are no digits, and are rejected:
+
+        >>> from invaudit.data import digits_benchmark
+        >>> from invaudit.models import TrainingSettings
+        >>> from invaudit.ood import Recipe, fit
+        >>> sets = digits_benchmark(seed=0)
+        >>> recipe = Recipe(training=TrainingSettings(epochs=3))
+        >>> guarded = fit(sets.splits.train, recipe, arch="small-cnn")
+        >>> judgement = guarded.judge(sets.ood["photos"], alpha=0.05)
+        >>> judgement.accepted.double().mean() < 0.5
+        tensor(True)
     """
 
     target: Target
@@ -47,9 +87,22 @@ class GuardedClassifier:
         """Return what the target gives for images (N, C, H, W) float32 in [0, 1]."""
         return collect(self.target, images, keep_maps=False)
 
+    def judge(self, images: Tensor | ImageSet, alpha: float = 0.05, delta: float | None = None) -> Judgement:
+        """Score, accept and classify images (N, C, H, W) in [0, 1], all from one pass; alpha, delta as in `threshold`.
+
+        Raises:
+            SettingError: An alpha or delta that so many calibration images cannot keep.
+        """
+        return self._judge(self.activations(images), self.threshold(alpha, delta))
+
+    def _judge(self, activations: Activations, threshold: float) -> Judgement:
+        scores = self.joint.score(activations)
+        predicted = activations.logits[:, : self.target.classes].argmax(1)
+        return Judgement(scores, self.p_values(scores), scores <= threshold, predicted)
+
     def score(self, images: Tensor | ImageSet) -> Tensor:
         """Return OOD scores (N,) float64 of images (N, C, H, W) in [0, 1]; higher = more OOD."""
-        return self.joint.score(self.activations(images))
+        return self._judge(self.activations(images), math.inf).scores
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Return the conformal p-value of each score: small = stranger than the calibration images."""
@@ -68,12 +121,12 @@ class GuardedClassifier:
         return conformal_threshold(self.calibration.numpy(), alpha, delta)
 
     def accept(self, images: Tensor | ImageSet, alpha: float = 0.05, delta: float | None = None) -> Tensor:
-        """Return which images are accepted as ID, (N,) bool; alpha and delta as in ``threshold``."""
-        return self.score(images) <= self.threshold(alpha, delta)
+        """Return which images are accepted as ID, (N,) bool; alpha and delta as in `threshold`."""
+        return self.judge(images, alpha, delta).accepted
 
     def predict(self, images: Tensor | ImageSet) -> Tensor:
         """Return the most likely ID class of each image, (N,) int64."""
-        return self.activations(images).logits[:, : self.target.classes].argmax(1)
+        return self._judge(self.activations(images), math.inf).predicted
 
     def save(self, folder: Path) -> None:
         """Write ``network.safetensors``, ``detector.safetensors`` and ``guard.json`` into a folder.
@@ -127,8 +180,9 @@ class GuardedClassifier:
             raise ModelError(
                 f"{folder}: detector.safetensors is not the detector that guard.json describes; fit it again"
             )
-        rest = {name: value for name, value in about.items() if name not in ("schema", "target_hash", "detector_hash")}
-        return GuardedClassifier(target, Joint().load_state_dict(state), calibration, rest)
+        for name in ("schema", "target_hash", "detector_hash"):
+            del about[name]
+        return GuardedClassifier(target, Joint().load_state_dict(state), calibration, about)
 
 
 def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -> GuardedClassifier:
@@ -148,42 +202,54 @@ def guard(target: Target, splits: Splits, about: dict[str, Any] | None = None) -
     train = collect(target, splits.train, keep_maps=False)
     fit = collect(target, splits.fit, keep_maps=False)
     outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit(train, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
+    joint = Joint().fit_parts(train, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
     calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
-    made = {"splits": splits.record(), "part_weights": joint.part_weights}
-    guarded = GuardedClassifier(target, joint, calibration, {**made, **(about or {})})
-    # A garbage prediction on an ID image is an error, so all outputs count here.
-    right = accuracy(predictions(guarded.activations(splits.test).logits), splits.test.labels)
-    held_out = {"n": len(splits.test), "id_accuracy": right}
-    if len(calibration) >= 1 / ALPHA - 1:
-        held_out["false_alarms_at_5_percent"] = 1 - float(guarded.accept(splits.test, ALPHA).double().mean())
-    guarded.about["held_out"] = held_out
+    description = {"splits": splits.record(), "part_weights": joint.part_weights, **(about or {})}
+    guarded = GuardedClassifier(target, joint, calibration, description)
+    guarded.about["held_out"] = _try_out(guarded, splits.test)
     return guarded
+
+
+def _try_out(guarded: GuardedClassifier, test: ImageSet) -> dict[str, Any]:
+    """Return accuracy and false alarms on images that nothing has used, from one pass."""
+    activations = guarded.activations(test)
+    # A garbage prediction on an ID image is an error, so all outputs count here.
+    held_out = {"n": len(test), "id_accuracy": accuracy(predictions(activations.logits), test.labels)}
+    if len(guarded.calibration) >= 1 / ALPHA - 1:
+        accepted = guarded._judge(activations, guarded.threshold(ALPHA)).accepted
+        held_out["false_alarms_at_5_percent"] = 1 - float(accepted.double().mean())
+    return held_out
 
 
 def fit(
     train: ImageSet,
-    recipe: Recipe,
-    rng: torch.Generator,
+    recipe: Recipe | None = None,
+    rng: torch.Generator | None = None,
     *,
+    seed: int = 0,
     start: Target | None = None,
     as_it_is: bool = False,
     arch: str = "cnn",
     device: torch.device | None = None,
     checkpoint: Path | None = None,
+    shares: Mapping[str, float] = SHARES,
 ) -> GuardedClassifier:
     """Make a guarded classifier: split the images, train by the cycle, fit and calibrate the detector.
+
+    ``fit(images, seed=SEED)`` makes what ``invaudit ood fit DATA --seeds SEED`` makes.
 
     Args:
         train: ID images with labels 0 to n - 1; ones that ``start`` was not trained on, or scale and threshold are
             too optimistic.
-        recipe: How to train.
-        rng: Source of everything random but the synthetic outliers that weigh the detector's parts.
+        recipe: How to train; None: as the shipped config ``fit/scratch`` has it, or ``fit/finetune`` with a start.
+        rng: Source of everything random but the synthetic outliers that weigh the detector's parts; None: the seed.
+        seed: What everything random is drawn from where there is no ``rng``.
         start: A trained network to start from, which stays as it is; a garbage class is added where the recipe has one.
         as_it_is: Do not train ``start``.
         arch: Architecture of a new network.
-        device: Where to train; by default where ``start`` is, or the CPU.
+        device: Where to train; None: an accelerator where there is one, or else the CPU.
         checkpoint: File to continue from.
+        shares: Shares of the images for ``train``, ``fit``, ``calibrate`` and ``test``; they sum to 1 at most.
 
     Returns:
         The classifier; ``about["held_out"]`` has its accuracy and false alarms on ID images that nothing has used.
@@ -191,13 +257,27 @@ def fit(
     Raises:
         DataError: Labels that are no classes, or too few images for the splits.
         ModelError: ``start`` does not classify the images: wrong preprocessing or other classes.
+
+    Examples:
+        >>> from invaudit.data import load
+        >>> from invaudit.models import TrainingSettings
+        >>> from invaudit.ood import GarbageSettings, Recipe, fit
+        >>> recipe = Recipe(training=TrainingSettings(epochs=2), garbage=GarbageSettings())
+        >>> guarded = fit(load("digits"), recipe, arch="small-cnn")
+        >>> sorted(guarded.about["held_out"])
+        ['false_alarms_at_5_percent', 'id_accuracy', 'n']
     """
-    splits = split(check_training_images(train, start, as_it_is=as_it_is), SIZES, rng)
+    check_training_images(train, start, as_it_is=as_it_is, shares=shares)
+    if recipe is None:
+        recipe = load_config(FitSettings, "fit/finetune" if start else "fit/scratch").recipe
+    if rng is None:
+        rng = seeded_rng(seed, "ood/fit")
+    splits = split(train, shares, rng)
     if start is None:
-        target = new_target(arch, splits.train, train.classes, rng, garbage=recipe.has_garbage_class)
+        target = untrained_target(arch, splits.train, train.classes, rng, garbage=recipe.has_garbage_class)
     else:
         target = with_garbage(start) if recipe.has_garbage_class and not as_it_is else deepcopy(start)
-    target = target.to(device or target.device)
+    target = target.to(device or resolve_device("auto"))
     steps = 0
     if not as_it_is:
         steps = train_network(target, splits.train, recipe, rng, held_out=splits.fit, checkpoint=checkpoint).steps
@@ -209,8 +289,10 @@ def fit(
     return guard(target.eval(), splits, about)
 
 
-def check_training_images(train: ImageSet, start: Target | None, *, as_it_is: bool) -> ImageSet:
-    """Return the images if a guarded classifier can be made of them; what ``fit`` checks before long work.
+def check_training_images(
+    train: ImageSet, start: Target | None, *, as_it_is: bool, shares: Mapping[str, float] = SHARES
+) -> None:
+    """Refuse images that no guarded classifier can be made of; `fit` does so before long work.
 
     Raises:
         DataError: Labels that are no classes, or too few images.
@@ -222,25 +304,24 @@ def check_training_images(train: ImageSet, start: Target | None, *, as_it_is: bo
             f"{train.name}: labels must be classes 0 to n - 1 with at least {FEWEST_PER_CLASS} images each, "
             f"got the counts {counts.tolist()}"
         )
-    if len(train) * SIZES["fit"] < FEWEST:
+    if len(train) * shares["fit"] < FEWEST:
         raise DataError(
-            f"{train.name} has {len(train)} images, which leaves {int(len(train) * SIZES['fit'])} to scale the "
-            f"detector, expected at least {FEWEST}; give {round(FEWEST / SIZES['fit'])} or more"
+            f"{train.name} has {len(train)} images, which leaves {int(len(train) * shares['fit'])} to scale the "
+            f"detector, expected at least {FEWEST}; give {round(FEWEST / shares['fit'])} or more"
         )
     if start is None:
         if as_it_is:
             raise ModelError("there is no network to take as it is; give one as start")
-        return train
+        return
     if start.classes != train.classes:
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
     some = train.subset(torch.linspace(0, len(train) - 1, min(1_000, len(train))).long())
-    found = collect(start, some, keep_maps=False).logits[:, : start.classes].argmax(1)
-    share = accuracy(found, some.labels)
-    if share < chance_limit(start.classes, len(found), spreads=3):
+    predicted = collect(start, some, keep_maps=False).logits[:, : start.classes].argmax(1)
+    share = accuracy(predicted, some.labels)
+    if share < chance_limit(start.classes, len(predicted), spreads=3):
         raise ModelError(
             f"the model gets {share:.1%} of {train.name} right, no better than chance: "
             "wrong --input, --mean, --std or class order"
         )
-    return train

@@ -7,14 +7,17 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from invaudit.data import ImageSet, synthetic_outliers
 from invaudit.models import Activations, Target, collect
+from invaudit.ood.fit_inputs import FitInputs
 from invaudit.ood.parts import PARTS, State
-from invaudit.ood.scores import Info, require_finite
+from invaudit.ood.scores import require_finite
+from invaudit.records import DetectorInfo
 from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.stats import auroc
 
@@ -94,15 +97,29 @@ class Joint:
     a meaning.
     """
 
-    consumes = "features"
-    requires_fit = True
-    info = Info("invaudit")
+    info = DetectorInfo(name="joint", role="ours", consumes="logits+features+moments", paper="invaudit")
 
     def __init__(self, parts: tuple[str, ...] | None = None) -> None:
         self.wanted = parts
         self.state: dict[str, State] = {}
 
-    def fit(
+    def fit(self, inputs: FitInputs) -> Self:
+        """Fit the parts to the training images, and weigh them by outliers made from the held-out ones.
+
+        Raises:
+            SettingError: No held-out images, or what `fit_parts` refuses.
+        """
+        if inputs.held_out is None:
+            raise SettingError("joint got no held-out images, from which it makes outliers; set held_out")
+        return self.fit_parts(
+            inputs.train,
+            inputs.train_labels,
+            held_out=inputs.fit,
+            outliers=synthetic_activations(inputs.target, inputs.held_out),
+            garbage=inputs.target.has_garbage,
+        )
+
+    def fit_parts(
         self,
         activations: Activations,
         labels: Tensor,
@@ -110,7 +127,7 @@ class Joint:
         held_out: Activations,
         outliers: Mapping[str, Activations],
         garbage: bool,
-    ) -> "Joint":
+    ) -> Self:
         """Fit the parts on training activations, their scales and weights on held-out ID activations.
 
         Args:

@@ -126,6 +126,7 @@ class FitSettings(Settings):
     """What ``invaudit ood fit`` does: a recipe, and where to start."""
 
     arch: str = "cnn"
+    """Architecture of a new network, with or without ``invaudit:``."""
     recipe: Recipe = Recipe(garbage=GarbageSettings())
     seed: int = 0
     device: str = "auto"

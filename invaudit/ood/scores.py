@@ -1,21 +1,18 @@
 """OOD scores that need logits alone; higher = more OOD."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from invaudit.models import Activations
-from invaudit.runtime.errors import SettingError
+from invaudit.ood.fit_inputs import FitInputs
+from invaudit.records import DetectorInfo
+from invaudit.runtime.errors import NotApplicableError, SettingError
 
-
-@dataclass(frozen=True)
-class Info:
-    """Where a detector comes from."""
-
-    paper: str
-    equation: str = ""
+PAPERS = "arXiv 2505.23448"
+"""Where the garbage class, and the scores that read it, come from."""
 
 
 def garbage_probability(logits: Tensor, classes: int) -> Tensor:
@@ -47,40 +44,61 @@ def uncertainty(logits: Tensor, classes: int) -> Tensor:  # noqa: ARG001
     UE = 1 - sum_i (p_i - 1/K)^2 / (1 - 1/K); 0 for a one-hot answer, 1 for a uniform one. A confident garbage answer is
     one-hot too: UE alone is no OOD score for a garbage-class network, and is here as the papers have it.
 
-    Source: arXiv 2505.23448, section 3.
+    References:
+        arXiv 2505.23448, section 3.
     """
     outputs = logits.shape[1]
     probabilities = logits.double().softmax(1)
     return 1 - (probabilities - 1 / outputs).square().sum(1) / (1 - 1 / outputs)
 
 
-@dataclass(frozen=True)
 class LogitScore:
-    """A detector that is a function of logits; nothing to fit."""
+    """A detector that is a function of the logits; it learns nothing but how many classes there are.
 
-    function: Callable[[Tensor, int], Tensor]
-    needs_garbage: bool
-    info: Info
-    classes: int = 0
-    consumes = "logits"
-    requires_fit = False
+    Args:
+        name: Its name in tables.
+        function: From logits (N, outputs) and the number of ID classes to scores (N,).
+        needs_garbage: Whether it reads the logit of a garbage class.
+        paper: Where it comes from.
+    """
 
-    def fit(self, activations: Activations, labels: Tensor) -> "LogitScore":  # noqa: ARG002
-        """Return itself."""
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Tensor, int], Tensor],
+        *,
+        needs_garbage: bool = False,
+        paper: str = PAPERS,
+    ) -> None:
+        consumes = "logits+garbage" if needs_garbage else "logits"
+        self.info = DetectorInfo(name=name, role="ours", consumes=consumes, paper=paper)
+        self.function, self.needs_garbage, self.classes = function, needs_garbage, 0
+
+    def fit(self, inputs: FitInputs) -> Self:
+        """Note how many ID classes the network has, and return itself.
+
+        Raises:
+            NotApplicableError: The score reads a garbage class, and the network has none.
+        """
+        if self.needs_garbage and not inputs.target.has_garbage:
+            raise NotApplicableError("needs a garbage class")
+        self.classes = inputs.target.classes
         return self
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64.
 
         Raises:
-            SettingError: The score reads a garbage class that the logits do not have, or a logit is not finite.
+            SettingError: It is not fitted, it reads a garbage class that the logits do not have, or a logit is not
+                finite.
         """
-        found = activations.logits.shape[1]
-        if self.needs_garbage and found != self.classes + 1:
-            raise SettingError(
-                f"{self.function.__name__} needs a garbage class: got {found} logits, expected {self.classes + 1}"
-            )
-        return require_finite(self.function(activations.logits, self.classes), self.function.__name__)
+        name = self.info.name
+        if not self.classes:
+            raise SettingError(f"{name} is not fitted; call fit first")
+        outputs = activations.logits.shape[1]
+        if self.needs_garbage and outputs != self.classes + 1:
+            raise SettingError(f"{name} needs a garbage class: got {outputs} logits, expected {self.classes + 1}")
+        return require_finite(self.function(activations.logits, self.classes), name)
 
 
 def require_finite(scores: Tensor, name: str) -> Tensor:
@@ -91,20 +109,9 @@ def require_finite(scores: Tensor, name: str) -> Tensor:
     """
     scores = scores.detach().double()
     if not scores.isfinite().all():
-        where = int((~scores.isfinite()).nonzero()[0])
-        raise SettingError(f"{name} gives {float(scores[where])} for image {where}; check the images and the network")
+        first = int((~scores.isfinite()).nonzero()[0, 0])
+        raise SettingError(f"{name} gives {scores[first].tolist()} for image {first}; check the images and the network")
     return scores
-
-
-def logit_scores(classes: int, *, garbage: bool) -> dict[str, LogitScore]:
-    """Return our logit scores by row name; those of the garbage class only where there is one."""
-    known = {
-        "garbage-probability": LogitScore(garbage_probability, True, Info("arXiv 2505.23448"), classes),
-        "garbage-logit": LogitScore(garbage_logit, True, Info("arXiv 2505.23448"), classes),
-        "max-probability": LogitScore(max_probability, False, Info("arXiv 1610.02136"), classes),
-        "uncertainty": LogitScore(uncertainty, False, Info("arXiv 2505.23448", "UE"), classes),
-    }
-    return {name: score for name, score in known.items() if garbage or not score.needs_garbage}
 
 
 def predictions(logits: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ def child_seed(seed: int, stage: str, index: int = 0) -> int:
     Returns:
         An integer in [0, 2**63), the same on every machine.
 
-    >>> child(0, "train")
-    1801444143386010281
+    Example:
+        >>> child_seed(0, "train")
+        1801444143386010281
     """
     digest = hashlib.sha256(f"{seed}\x00{stage}\x00{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import invaudit
 from invaudit.cli import app
 from invaudit.models import checkpoints
+from invaudit.runtime.settings import find_config
 
 ROOT = Path(invaudit.__file__).parents[1]
 
@@ -104,6 +105,29 @@ def test_an_option_that_would_change_nothing_is_refused(called, tmp_path, comman
 
 def test_what_a_model_takes_needs_the_model(called, tmp_path):
     refused(called("ood", "fit", "digits", "--input", "1x8x8"), "--input", "--model", cwd=tmp_path)
+
+
+def test_a_model_is_the_first_argument_or_an_option_and_given_once(called, tmp_path):
+    refused(called("invert", "nowhere.pth"), "nowhere.pth does not exist", cwd=tmp_path)
+    refused(called("leakage", "reconstruct", "nowhere.pth"), "nowhere.pth does not exist", cwd=tmp_path)
+    refused(called("invert", "a.pth", "--model", "b.pth"), "given twice", "b.pth", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("option", "expected"), [((), True), (("--download",), True), (("--no-download",), False)])
+def test_a_flag_overrides_a_config_and_its_absence_does_not(called, tmp_path, monkeypatch, option, expected):
+    from invaudit.benchmarks.leakage import runner
+
+    downloads = []
+
+    def stop(settings, *_, **__):
+        downloads.append(settings.download)
+        raise KeyboardInterrupt
+
+    (tmp_path / "own.yaml").write_text(find_config("leakage/digits").read_text() + "\ndownload: true\n")
+    monkeypatch.setattr(runner, "run", stop)
+    monkeypatch.setattr(app, "_exit_now", sys.exit)
+    assert called("benchmark", "leakage", "--config", "own.yaml", *option).returncode == 130
+    assert downloads == [expected]
 
 
 def test_an_architecture_may_be_a_module_of_the_current_folder(called, tmp_path):

@@ -9,7 +9,7 @@ from invaudit.data import digits_benchmark, seeded_rng
 from invaudit.data.transform import quantise
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, checkpoints, collect
-from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network, with_garbage
+from invaudit.ood import GarbageSettings, Recipe, cycle, train_network, untrained_target, with_garbage
 from invaudit.ood import garbage as garbage_module
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.runtime import RunFolderError, SettingError
@@ -30,7 +30,9 @@ def splits():
 
 
 def trained(splits, chosen, seed=0, checkpoint=None):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(seed, "weights"), garbage=chosen.garbage is not None)
+    target = untrained_target(
+        "small-cnn", splits.train, 7, seeded_rng(seed, "weights"), garbage=chosen.garbage is not None
+    )
     return train_network(
         target, splits.train, chosen, seeded_rng(seed, "training"), held_out=splits.fit, checkpoint=checkpoint
     )
@@ -93,7 +95,7 @@ def test_training_with_sharpened_garbage_repeats_and_withstands_more(splits):
 
 
 def test_only_the_share_asked_for_is_sharpened(splits):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "w"), garbage=True)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "w"), garbage=True)
     settings = GarbageSettings(sharpen=2, sharpen_size=0.2, sharpen_share=0.25)
     plain, moved = (Garbage(settings, (1, 8, 8), seeded_rng(0, "g"), QUANTISE) for _ in range(2))
     before = plain.draw(40, *batch())
@@ -126,7 +128,7 @@ def test_real_outliers_take_their_share():
 
 def test_a_share_of_real_outliers_without_any_is_refused(splits):
     asks = Recipe(garbage=GarbageSettings(noise=0.75, real=0.25))
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "w"), garbage=True)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "w"), garbage=True)
     with pytest.raises(SettingError, match=r"real outliers and none are given"):
         train_network(target, splits.train, asks, seeded_rng(0, "t"), held_out=splits.fit)
 
@@ -147,8 +149,8 @@ def test_more_classes_than_a_cycle_adds_inversions_for_is_no_crash(splits):
 
 
 def test_networks_of_a_seed_share_their_first_weights(splits):
-    plain = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
-    garbage = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=True)
+    plain = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
+    garbage = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=True)
     for name, value in plain.module.blocks.state_dict().items():
         assert torch.equal(value, garbage.module.blocks.state_dict()[name])
     assert (plain.outputs, garbage.outputs) == (7, 8)
@@ -246,7 +248,7 @@ def test_noise_garbage_is_learnt(splits):
 
 
 def test_a_garbage_class_is_added_without_changing_the_others(splits):
-    plain = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False).eval()
+    plain = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False).eval()
     grown = with_garbage(plain)
     assert grown.has_garbage
     images = splits.test.floats()[:20]
@@ -258,6 +260,6 @@ def test_a_garbage_class_is_added_without_changing_the_others(splits):
 
 
 def test_recipe_and_network_must_agree(splits):
-    plain = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
+    plain = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
     with pytest.raises(SettingError, match="garbage"):
         train_network(plain, splits.train, recipe(), seeded_rng(0, "t"), held_out=splits.fit)

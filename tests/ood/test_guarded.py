@@ -9,8 +9,16 @@ from torch.utils.data import TensorDataset
 from invaudit.data import digits_benchmark, load, seeded_rng
 from invaudit.inversion import InversionSettings
 from invaudit.models import InputSpec, Target, TrainingSettings
-from invaudit.ood import GarbageSettings, GuardedClassifier, Recipe, as_pytorch_ood, fit
-from invaudit.runtime import DataError, ModelError, SettingError
+from invaudit.ood import (
+    FitSettings,
+    GarbageSettings,
+    GuardedClassifier,
+    Recipe,
+    as_pytorch_ood,
+    fit,
+    guarded,
+)
+from invaudit.runtime import DataError, ModelError, SettingError, load_config
 from invaudit.stats import auroc
 
 RECIPE = Recipe(
@@ -35,6 +43,19 @@ def noise():
     return torch.rand(100, 1, 8, 8, generator=seeded_rng(0, "noise"))
 
 
+@pytest.fixture
+def passes(monkeypatch):
+    """Number of images of each pass through a network."""
+    numbers, collect = [], guarded.collect
+
+    def counting(target, some, **kinds):
+        numbers.append(len(some))
+        return collect(target, some, **kinds)
+
+    monkeypatch.setattr(guarded, "collect", counting)
+    return numbers
+
+
 def test_it_classifies_and_rejects(guard, images, noise):
     assert guard.about["held_out"]["id_accuracy"] > 0.8
     assert guard.about["held_out"]["false_alarms_at_5_percent"] < 0.2
@@ -47,6 +68,44 @@ def test_accepting_is_a_p_value_above_alpha(guard, images):
     scores = guard.score(images)
     for alpha in (0.02, 0.05, 0.2):
         assert torch.equal(guard.accept(images, alpha), guard.p_values(scores) > alpha)
+
+
+def test_a_judgement_is_score_p_value_decision_and_class_from_one_pass(guard, images, passes):
+    expected = guard.score(images), guard.accept(images, 0.1), guard.predict(images)
+    judgement = guard.judge(images, 0.1)
+    assert passes == [len(images)] == [len(judgement)]
+    for values, same in zip((judgement.scores, judgement.accepted, judgement.predicted), expected, strict=True):
+        assert torch.equal(values, same)
+    assert torch.equal(judgement.p_values, guard.p_values(judgement.scores))
+
+
+def test_fitting_passes_each_image_once(guard, images, passes):
+    fit(images, rng=seeded_rng(0, "guard"), start=guard.target, as_it_is=True)
+    # The first pass sees whether the network knows these images at all.
+    assert passes[0] == 1_000
+    assert sum(passes[1:]) == len(images)
+
+
+def test_without_a_recipe_it_is_the_shipped_one_and_the_seed_of_the_command(images, monkeypatch):
+    recipes = []
+
+    class EnoughError(Exception):
+        pass
+
+    def stop(_target, _data, recipe, rng, **_):
+        recipes.append((recipe, int(torch.randint(2**62, (), generator=rng))))
+        raise EnoughError
+
+    monkeypatch.setattr(guarded, "train_network", stop)
+    for given in ((), (load_config(FitSettings, "fit/scratch").recipe, seeded_rng(7, "ood/fit"))):
+        with pytest.raises(EnoughError):
+            fit(images, *given, seed=7)
+    assert recipes[0] == recipes[1]
+    target = Target(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), InputSpec(1, 8, 8), 10)
+    monkeypatch.setattr(guarded, "check_training_images", lambda *_, **__: None)
+    with pytest.raises(EnoughError):
+        fit(images, start=target)
+    assert recipes[2][0] == load_config(FitSettings, "fit/finetune").recipe
 
 
 def test_with_delta_fewer_are_rejected(guard, images):

@@ -49,7 +49,7 @@ OUTLIERS = {"near": sample(60, 7, shift=0.3)[0], "far": sample(60, 8, shift=2.0)
 def fitted():
     train, labels = sample(600, 0)
     held_out, _ = sample(120, 1)
-    return Joint().fit(train, labels, held_out=held_out, outliers=OUTLIERS, garbage=True)
+    return Joint().fit_parts(train, labels, held_out=held_out, outliers=OUTLIERS, garbage=True)
 
 
 def test_nearest_part_agrees_with_scikit_learn():
@@ -223,7 +223,7 @@ def test_a_part_that_tells_nothing_hardly_counts():
         return replace(found, features=torch.randn(found.features.shape, generator=rng))
 
     held_out, far = sample(120, 1)[0], sample(60, 8, shift=4.0)[0]
-    joint = Joint(("garbage", "density-last", "residual-head")).fit(
+    joint = Joint(("garbage", "density-last", "residual-head")).fit_parts(
         blind(train), labels, held_out=blind(held_out), outliers={"far": blind(far)}, garbage=True
     )
     assert joint.part_weights["residual-head"] < 0.3 < 1 < joint.part_weights["density-last"]
@@ -252,7 +252,7 @@ def test_joint_without_garbage_has_no_garbage_part():
     train, labels = sample(300, 0)
     others = {name: found.classes_only(CLASSES) for name, found in {**OUTLIERS, "id": sample(100, 1)[0]}.items()}
     held_out = others.pop("id")
-    joint = Joint().fit(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
+    joint = Joint().fit_parts(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
     assert tuple(joint.state) == tuple(name for name in PARTS if name != "garbage")
 
 
@@ -286,25 +286,25 @@ def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted)
 def test_too_few_held_out_images_are_refused():
     train, labels = sample(300, 0)
     with pytest.raises(SettingError, match="got 10 held-out"):
-        Joint().fit(train, labels, held_out=sample(10, 1)[0], outliers=OUTLIERS, garbage=True)
+        Joint().fit_parts(train, labels, held_out=sample(10, 1)[0], outliers=OUTLIERS, garbage=True)
 
 
 def test_what_cannot_be_weighed_is_refused():
     train, labels = sample(300, 0)
     held_out = sample(60, 1)[0]
     with pytest.raises(SettingError, match="no family of synthetic outliers"):
-        Joint().fit(train, labels, held_out=held_out, outliers={}, garbage=True)
+        Joint().fit_parts(train, labels, held_out=held_out, outliers={}, garbage=True)
     few = labels != CLASSES - 1
     with pytest.raises(SettingError, match="without class 2, expected images of each of the network's 3"):
-        Joint().fit(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)
+        Joint().fit_parts(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)
     with pytest.raises(SettingError, match="without class 0, expected"):
-        Joint().fit(train, labels + 1, held_out=held_out, outliers=OUTLIERS, garbage=True)
+        Joint().fit_parts(train, labels + 1, held_out=held_out, outliers=OUTLIERS, garbage=True)
 
 
 def test_a_part_that_the_network_cannot_serve_is_refused():
     train, labels = sample(300, 0)[0], torch.arange(300) % 4
     with pytest.raises(SettingError, match="the part 'garbage', expected of this network: energy, nearest"):
-        Joint(("garbage",)).fit(train, labels, held_out=sample(60, 1)[0], outliers=OUTLIERS, garbage=False)
+        Joint(("garbage",)).fit_parts(train, labels, held_out=sample(60, 1)[0], outliers=OUTLIERS, garbage=False)
 
 
 def test_what_is_not_fitted_gives_no_scores():

@@ -10,7 +10,7 @@ from torch.nn import functional
 from invaudit.benchmarks.ood.settings import Network
 from invaudit.data import digits_benchmark, seeded_rng
 from invaudit.models import TrainingSettings, accuracy, collect
-from invaudit.ood import GarbageSettings, Recipe, cycle, new_target, train_network
+from invaudit.ood import GarbageSettings, Recipe, cycle, train_network, untrained_target
 from invaudit.ood.losses import LOSSES, QUEUE, TEMPERATURE, loss_of
 from invaudit.ood.recipes import WITH_OUTLIERS, Loss
 from invaudit.runtime import SettingError
@@ -29,7 +29,7 @@ def recipe(loss, epochs=2):
 
 
 def trained(splits, chosen, checkpoint=None):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=chosen.has_garbage_class)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=chosen.has_garbage_class)
     given = {"held_out": splits.fit, "checkpoint": checkpoint}
     return train_network(target, splits.train, chosen, seeded_rng(0, "training"), **given).target
 
@@ -60,7 +60,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(name, splits, tmp_path, kil
 
 
 def test_vos_tells_the_energies_of_virtual_outliers_from_those_of_images(splits):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
     loss = loss_of("vos", target, seeded_rng(0, "loss"))
     logits, features = torch.randn(7 * QUEUE, 7), torch.randn(7 * QUEUE, 64)
     labels = torch.arange(7 * QUEUE) % 7
@@ -82,7 +82,7 @@ def test_vos_tells_the_energies_of_virtual_outliers_from_those_of_images(splits)
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"vos"}))
 def test_it_is_the_loss_of_its_paper(name, splits):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=False)
     logits = 10 * torch.randn(12, 7, generator=seeded_rng(0, "logits"))
     labels = torch.tensor([0, 1, 2, 3, 4, 5, 6, 0, -1, -1, -1, -1])
     known, unknown = logits[:8], logits[8:]
@@ -113,6 +113,6 @@ def test_outliers_are_asked_for_or_refused(name):
 
 
 def test_a_network_with_a_garbage_class_does_not_fit(splits):
-    target = new_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=True)
+    target = untrained_target("small-cnn", splits.train, 7, seeded_rng(0, "weights"), garbage=True)
     with pytest.raises(SettingError, match="garbage class"):
         cycle.train_network(target, splits.train, recipe("energy"), seeded_rng(0, "t"), held_out=splits.fit)

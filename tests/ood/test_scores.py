@@ -1,20 +1,10 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 
-from invaudit.models import Activations
-from invaudit.ood import logit_scores
 from invaudit.ood.scores import confidence, fools_network, garbage_odds, garbage_probability, predictions, uncertainty
-from invaudit.runtime import SettingError
 
 CLASSES = 4
-
-
-def activations(logits):
-    n = len(logits)
-    return Activations(torch.zeros(n, 1, 8, 8), logits, torch.zeros(n, 3), (), (torch.zeros(n, 3),))
 
 
 @pytest.fixture
@@ -51,28 +41,6 @@ def test_garbage_odds_keep_what_a_probability_loses():
     far = torch.tensor([[0.0, 0, 0, 0, 60], [0, 0, 0, 0, 70]])
     assert len(garbage_probability(far, CLASSES).unique()) == 1
     assert len(garbage_odds(far, CLASSES).unique()) == 2
-
-
-@pytest.mark.parametrize("name", list(logit_scores(CLASSES, garbage=True)))
-def test_contract_of_every_logit_score(name, logits):
-    detector = logit_scores(CLASSES, garbage=True)[name]
-    scores = detector.fit(activations(logits), torch.zeros(50)).score(activations(logits))
-    assert scores.dtype == torch.float64
-    assert scores.shape == (50,)
-    parts = torch.cat([detector.score(activations(part)) for part in logits.split(7)])
-    assert torch.equal(parts, scores)
-    # A confident ID answer is less OOD than an undecided one; for garbage scores, than a garbage answer.
-    sure = torch.tensor([[20.0, 0, 0, 0, 0]])
-    odd = torch.tensor([[0.0, 0, 0, 0, 20]]) if detector.needs_garbage else torch.zeros(1, CLASSES + 1)
-    assert detector.score(activations(sure)) < detector.score(activations(odd))
-    with pytest.raises(SettingError, match="image 1"):
-        detector.score(activations(torch.tensor([[0.0] * 5, [math.nan] * 5])))
-
-
-def test_garbage_scores_exist_only_with_a_garbage_class(logits):
-    assert set(logit_scores(CLASSES, garbage=False)) == {"max-probability", "uncertainty"}
-    with pytest.raises(SettingError, match="needs a garbage class"):
-        logit_scores(CLASSES, garbage=True)["garbage-logit"].score(activations(logits[:, :CLASSES]))
 
 
 def test_predictions_count_garbage_and_counterfeits_do_not():

@@ -1,23 +1,23 @@
 """The whole leakage benchmark: audits in parallel, then tables and the report."""
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
-from invaudit.benchmarks.running import computed_with, run_jobs
 from invaudit.data import load, seeded_rng
 from invaudit.leakage.targets import new_target
 from invaudit.models import InputSpec
+from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
+from invaudit.runtime.executor import Job as RunJob
+from invaudit.runtime.executor import make_executor, run_jobs
 from invaudit.runtime.files import content_hash, write_csv, write_json
 from invaudit.runtime.runs import RunFolder
 
@@ -31,7 +31,8 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds.
-        workers: Jobs at a time, one thread each; by default one for each core. The numbers do not depend on it.
+        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
+            where they run on these. The numbers do not depend on it.
 
     Returns:
         The folder.
@@ -48,10 +49,12 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             spec = InputSpec(channels, height, width)
             new_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
-    workers = workers or os.cpu_count() or 1
+    devices = worker_devices(settings.device, workers)
     with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:
+        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         for jobs in (target_jobs(settings), pool_jobs(settings)):
-            run_jobs(run_job, _arguments(settings, jobs, folder), folder, workers, PRELOAD)
+            todo = [RunJob(job.name, _run_on, (settings, job, folder.path)) for job in jobs]
+            run_jobs(todo, executor, folder, _stored_by_the_job)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         for name, table in make_tables(StoredRun(folder.path, settings)).items():
@@ -62,8 +65,12 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     return folder.path
 
 
-def _arguments(settings: LeakageBenchmark, jobs: list[Job], folder: RunFolder) -> dict[str, tuple[Any, ...]]:
-    return {job.name: (settings, job, folder.path) for job in jobs}
+def _run_on(settings: LeakageBenchmark, job: Job, folder: Path, *, device: str) -> None:
+    run_job(settings.model_copy(update={"device": device}), job, folder)
+
+
+def _stored_by_the_job(key: str, result: None) -> None:
+    """Write nothing: a job of this benchmark still writes its own files."""
 
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:

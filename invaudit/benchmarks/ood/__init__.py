@@ -1,6 +1,7 @@
 """The OOD benchmark: networks x detectors x OOD sets x seeds, with controls, from one config.
 
-``run`` does everything: ``jobs`` make scores, ``tables`` numbers from stored scores, ``controls`` refuse a broken run.
+``run`` does everything: a ``job`` makes scores, ``tables`` makes numbers from stored scores, ``controls`` refuses a run
+whose numbers could not be trusted.
 """
 
 from typing import TYPE_CHECKING
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.benchmarks.ood.runner import run
+    from invaudit.benchmarks.ood.runner import FinishedRun, run
     from invaudit.benchmarks.ood.settings import OODBenchmark
 
 __all__ = [
+    "FinishedRun",
     "OODBenchmark",
     "run",
 ]

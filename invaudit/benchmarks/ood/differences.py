@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from invaudit.benchmarks.ood.jobs import evenly
+from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.stored import StoredJob
 from invaudit.records.names import ID_TEST, OURS

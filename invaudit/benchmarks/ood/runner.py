@@ -1,58 +1,89 @@
-"""The whole OOD benchmark: jobs in parallel, then tables, controls and the report."""
+"""The whole OOD benchmark: sets prepared, jobs in parallel, then tables, controls and the report."""
 
-import os
 import shutil
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from invaudit.benchmarks.ood.controls import check_controls
-from invaudit.benchmarks.ood.jobs import checked_inputs, job_name, run_job
-from invaudit.benchmarks.ood.settings import PIXELS, OODBenchmark
+from invaudit.benchmarks.ood.job import run_job, store_job
+from invaudit.benchmarks.ood.networks import new_network
+from invaudit.benchmarks.ood.sets import Sets, load_sets, sets_file, write_sets
+from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
-from invaudit.benchmarks.running import computed_with, run_jobs
-from invaudit.records import OOD_RUN, DetectorInfo, OodRow, OodSummaryRow, write_rows
-from invaudit.records.names import CONTROLS_RECORD, DETECTORS, SUMMARY, TABLE
+from invaudit.data import import_torchvision, seeded_rng
+from invaudit.inversion import Inverter
+from invaudit.models.devices import computed_with, resolve_device, worker_devices
+from invaudit.ood import make_detector
+from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
+from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.executor import Job, make_executor, run_jobs
 from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 
-PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.jobs"]
+PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
 
 
-def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
+class Failure(NamedTuple):
+    """A detector that failed on a network, and why."""
+
+    detector: str
+    network: str
+    seed: int
+    reason: str
+
+
+class FinishedRun(NamedTuple):
+    """A benchmark that is done.
+
+    Attributes:
+        folder: Where its tables and its report are.
+        failures: Detectors that failed, by network and seed.
+    """
+
+    folder: Path
+    failures: tuple[Failure, ...]
+
+
+def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> FinishedRun:
     """Run a benchmark and write its folder.
 
     Args:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds.
-        workers: Jobs at a time, one thread each; by default one for each core. The numbers do not depend on it.
-
-    Returns:
-        The folder.
+        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
+            where they run on these. The numbers do not depend on it.
 
     Raises:
-        InputError: Bad settings, missing ID data, a folder that cannot be used.
+        InputError: Bad settings, missing ID data, a folder that cannot be used; or a detector that the settings name by
+            path failed on every network: the tables are written, and say so.
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
-    inputs = tuple(checked_inputs(settings))
-    workers = workers or os.cpu_count() or 1
+    first = check_benchmark(settings)
+    inputs = tuple(images.hash for images in first.all().values())
+    devices = worker_devices(settings.device, workers)
     environment = computed_with(settings.device)
     with RunFolder.open(
         out, settings, kind=OOD_RUN.name, schema=OOD_RUN.schema, resume=resume, inputs=inputs, **environment
     ) as folder:
-        run_jobs(run_job, _jobs(settings, folder), folder, workers, PRELOAD)
+        _prepare_sets(settings, first, folder)
+        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
+        run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making tables")
         write_tables(folder.path, settings)
         notice("making the report")
         ood_page(folder.path)
-    return folder.path
+        finished = FinishedRun(folder.path, _failures(settings, folder))
+    _refuse_useless_detectors(settings, finished)
+    return finished
 
 
 def write_tables(folder: Path, settings: OODBenchmark) -> None:
@@ -78,8 +109,78 @@ def write_tables(folder: Path, settings: OODBenchmark) -> None:
     write_json(controls, {"passed": check_controls(jobs, table)})
 
 
-def _jobs(settings: OODBenchmark, folder: RunFolder) -> dict[str, tuple[Any, ...]]:
+def check_benchmark(settings: OODBenchmark) -> Sets:
+    """Refuse a benchmark that could not run, before its first job: for its device, its data, detectors by path.
+
+    Returns:
+        The sets of the first seed, which were loaded on the way.
+
+    Raises:
+        InputError: What is wrong, and the remedy.
+    """
+    device = resolve_device(settings.device)
+    if any(network.baselines for network in settings.networks.values()):
+        import_torchvision()
+    for path in settings.detectors:
+        make_detector(path)
+    sets = load_sets(settings, settings.seeds[0])
+    on_device = settings.model_copy(update={"device": str(device)})
+    target = new_network(on_device, settings.seeds[0], settings.networks[OURS[0]], sets)
+    inversions = [network.inversion for network in settings.networks.values() if network.inversion]
+    for inversion in (settings.inversion, *inversions, *settings.attacks.values()):
+        Inverter(inversion, target, seeded_rng(0, "check"))
+    return sets
+
+
+def describe_failures(failures: tuple[Failure, ...]) -> str:
+    """Say in one line which detectors failed, where, and why; empty where none did."""
+    networks: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
+    for failure in failures:
+        places = networks.setdefault(failure.detector, [])
+        if failure.network not in places:
+            places.append(failure.network)
+        reasons.setdefault(failure.detector, failure.reason)
+    described = [f"{name} on {', '.join(places)} ({reasons[name]})" for name, places in networks.items()]
+    return f"Failed: {'; '.join(described)}" if described else ""
+
+
+def _prepare_sets(settings: OODBenchmark, first: Sets, folder: RunFolder) -> None:
+    """Read, transform, split and hash the sets of each seed that has jobs to do, once for all of its jobs."""
+    for seed in settings.seeds:
+        names = [job_name(seed, network) for network in (*settings.networks, PIXELS)]
+        if any(folder.record(name) is None for name in names):
+            sets = first if seed == settings.seeds[0] else load_sets(settings, seed)
+            write_sets(sets, sets_file(folder.path, seed))
+
+
+def _jobs(settings: OODBenchmark, folder: RunFolder) -> list[Job]:
     # The longest jobs first.
     networks = sorted(settings.networks, key=lambda name: (not settings.networks[name].baselines, name))
-    wanted = [(seed, network) for network, seed in product((*networks, PIXELS), settings.seeds)]
-    return {job_name(*job): (settings, *job, folder.path) for job in wanted}
+    jobs = []
+    for network, seed in product((*networks, PIXELS), settings.seeds):
+        jobs.append(Job(job_name(seed, network), run_job, (settings, seed, network, folder.path)))
+    return jobs
+
+
+def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
+    failures = []
+    for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
+        record = OodJobRecord.model_validate(folder.record(job_name(seed, network)))
+        for name, outcome in record.detectors.items():
+            whole = name.partition("/")[0]
+            is_part = whole != name and whole in record.detectors
+            if outcome.status == "failed" and not is_part:
+                failures.append(Failure(name, network, seed, outcome.reason))
+    return tuple(failures)
+
+
+def _refuse_useless_detectors(settings: OODBenchmark, finished: FinishedRun) -> None:
+    tried = len(settings.seeds) * sum(bool(network.baselines) for network in settings.networks.values())
+    for path in settings.detectors:
+        failures = tuple(failure for failure in finished.failures if failure.detector == path)
+        if len(failures) == tried:
+            raise SettingError(
+                f"--detector {path} failed on every network: {failures[0].reason}; mend it and run again. The results "
+                f"of all others are in {finished.folder}, the traceback is in its log.txt"
+            )

@@ -1,14 +1,19 @@
-"""The image sets of one seed of a benchmark, all through one transform."""
+"""The image sets of one seed of a benchmark: prepared once, all through one transform, and shared by its jobs."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+import io
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.benchmarks.ood.settings import OODBenchmark, OODSet
 from invaudit.data import ImageSet, Splits, Transform, digits_benchmark, load, seeded_rng, split, synthetic_outliers
+from invaudit.records import ImageSetRecord, SetsRecord
 from invaudit.runtime.errors import DataError, MissingDataError
+from invaudit.runtime.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Sets:
         groups: Group of every OOD set.
         missing: OOD set -> why it is not there.
         transform: What all images went through.
+        real: DATA -> real outliers, of networks that are trained with some.
     """
 
     splits: Splits
@@ -28,18 +34,26 @@ class Sets:
     groups: dict[str, str]
     missing: dict[str, str]
     transform: Transform
+    real: dict[str, ImageSet] = field(default_factory=dict)
 
-    def record(self) -> dict[str, Any]:
+    def all(self) -> dict[str, ImageSet]:
+        """Return every set by a name of its own: the splits, the OOD sets, the real outliers."""
+        named = {f"split/{name}": images for name, images in self.splits.sets().items()}
+        named |= {f"ood/{name}": images for name, images in self.ood.items()}
+        return named | {f"real/{name}": images for name, images in self.real.items()}
+
+    def record(self) -> SetsRecord:
         """Return what identifies the sets."""
-        hashes = {name: {"count": len(images), "hash": images.hash} for name, images in self.ood.items()}
-        return {"splits": self.splits.record(), "ood": hashes, "missing": self.missing, "groups": self.groups}
+        splits = {name: ImageSetRecord(**values) for name, values in self.splits.record().items()}
+        ood = {name: ImageSetRecord(count=len(images), hash=images.hash) for name, images in self.ood.items()}
+        return SetsRecord(splits=splits, ood=ood, groups=self.groups, missing=self.missing)
 
 
 def load_sets(settings: OODBenchmark, seed: int) -> Sets:
-    """Load the sets of one seed.
+    """Read, transform and split the sets of one seed.
 
     Raises:
-        MissingDataError: The ID set is not there.
+        MissingDataError: The ID set, or real outliers that a network is trained with, are not there.
         DataError: A set went through another transform, or an image is in two splits.
     """
     if settings.id == "digits":
@@ -47,7 +61,9 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
         sets = Sets(embedded.splits, embedded.ood, embedded.groups, {}, embedded.transform)
     else:
         sets = _from_data(settings, seed)
-    for name, images in {**sets.splits.sets(), **sets.ood}.items():
+    real = {network.real for network in settings.networks.values() if network.real}
+    sets = replace(sets, real={name: load(name).transformed(sets.transform) for name in sorted(real)})
+    for name, images in sets.all().items():
         if images.transform != sets.transform:
             raise DataError(f"{name} went through {images.transform}, the ID images through {sets.transform}")
     return sets
@@ -55,8 +71,8 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
 
 def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     transform = Transform(settings.side, settings.channels)
-    base, found, limits = settings.id.partition("@")
-    train = load(f"{base}:train{found}{limits}").transformed(transform)
+    base, at, limits = settings.id.partition("@")
+    train = load(f"{base}:train{at}{limits}").transformed(transform)
     test = load(f"{base}:test").transformed(transform)
     if settings.test is not None:
         if settings.test > len(test):
@@ -72,25 +88,71 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     }
     ood: dict[str, ImageSet] = {}
     missing: dict[str, str] = {}
-    for one in settings.ood:
+    for ood_set in settings.ood:
         try:
-            images = load(one.data)
+            ood[ood_set.name] = _load_ood_set(ood_set, transform)
         except MissingDataError as error:
-            missing[one.name] = str(error)
-        else:
-            left_out = torch.tensor(list(one.without.values()), dtype=torch.int64)
-            if absent := [name for name, label in one.without.items() if label not in images.labels]:
-                raise DataError(f"{one.data} has no image of {', '.join(absent)}, which {one.name} leaves out by label")
-            kept = ~torch.isin(images.labels, left_out)
-            images = images.subset(kept).transformed(transform)
-            ood[one.name] = replace(images, name=one.name, labels=torch.full_like(images.labels, -1))
+            missing[ood_set.name] = str(error)
     splits = split(train, sizes, seeded_rng(seed, "data/splits"), test=test)
-    return Sets(splits, ood, {one.name: one.group for one in settings.ood}, missing, transform)
+    return Sets(splits, ood, {ood_set.name: ood_set.group for ood_set in settings.ood}, missing, transform)
+
+
+def _load_ood_set(ood_set: OODSet, transform: Transform) -> ImageSet:
+    images = load(ood_set.data)
+    absent = [name for name, label in ood_set.without.items() if label not in images.labels]
+    if absent:
+        raise DataError(f"{ood_set.data} has no image of {', '.join(absent)}, which {ood_set.name} leaves out by label")
+    left_out = torch.tensor(list(ood_set.without.values()), dtype=torch.int64)
+    images = images.subset(~torch.isin(images.labels, left_out)).transformed(transform)
+    return replace(images, name=ood_set.name, labels=torch.full_like(images.labels, -1))
+
+
+def sets_file(folder: Path, seed: int) -> Path:
+    """Return where the prepared sets of a seed are, in the folder of a run."""
+    return folder / "work" / f"sets-{seed}.npz"
+
+
+def write_sets(sets: Sets, path: Path) -> None:
+    """Write prepared sets, with their hashes: images as uint8, not compressed, so that reading takes no time."""
+    arrays: dict[str, np.ndarray] = {}
+    about_sets = {}
+    for key, images in sets.all().items():
+        arrays[f"{key}/images"] = images.images.numpy()
+        arrays[f"{key}/labels"] = images.labels.numpy()
+        about_sets[key] = {"name": images.name, "hash": images.hash}
+    description = {
+        "sets": about_sets,
+        "groups": sets.groups,
+        "missing": sets.missing,
+        "transform": asdict(sets.transform),
+    }
+    arrays["description"] = np.frombuffer(json.dumps(description).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_sets(path: Path) -> Sets:
+    """Read what `write_sets` wrote: the same sets, without loading, transforming, splitting or hashing them again."""
+    parts: dict[str, dict[str, ImageSet]] = {"split": {}, "ood": {}, "real": {}}
+    with np.load(path, allow_pickle=False) as file:
+        description = json.loads(file["description"].tobytes())
+        transform = Transform(**description["transform"])
+        for key, about_set in description["sets"].items():
+            kind, _, name = key.partition("/")
+            images, labels = (torch.from_numpy(file[f"{key}/{part}"]) for part in ("images", "labels"))
+            images = ImageSet(about_set["name"], images, labels, transform)
+            # The place where a cached property keeps its value: the hash of these very images.
+            vars(images)["hash"] = about_set["hash"]
+            parts[kind][name] = images
+    splits = Splits(**parts["split"])
+    return Sets(splits, parts["ood"], description["groups"], description["missing"], transform, parts["real"])
 
 
 def synthetic(sets: Sets, seed: int, n: int) -> ImageSet:
     """Return outliers of families that nothing was trained on, n of each, made from held-out ID images."""
-    images = torch.cat([made.images for made in synthetic_outliers(sets.splits.fit, seed, n).values()])
+    families = synthetic_outliers(sets.splits.fit, seed, n)
+    images = torch.cat([outliers.images for outliers in families.values()])
     return ImageSet("synthetic", images, torch.full((len(images),), -1), sets.transform)
 
 

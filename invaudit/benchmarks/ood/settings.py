@@ -8,27 +8,23 @@ from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.ood import BASELINES, TUNABLE, GarbageSettings
 from invaudit.ood.recipes import Loss, check_loss
+from invaudit.records.names import (
+    AGGREGATES,
+    ATTACK_PREFIX,
+    CALIBRATE,
+    CONTROL_SAME,
+    CONTROL_SPLIT,
+    ID_TEST,
+    OURS,
+    PIXELS,
+    UNTRAINED,
+)
 from invaudit.runtime.settings import Settings
 
-OURS = ("full", "joint")
-"""Network and detector that every other row is compared with."""
-PIXELS = "none"
-"""The network of the pixel statistics."""
-UNTRAINED = "random"
-"""The network that is not trained, a control."""
-ID_TEST, CALIBRATE = "id-test", "calibrate"
-CONTROL_SAME, CONTROL_SPLIT = "control-same", "control-split"
-AGGREGATES = {
-    "mean-near": ("mean", ("near",)),
-    "mean-far": ("mean", ("far",)),
-    "worst-near": ("worst", ("near",)),
-    "worst": ("worst", ("near", "far")),
-}
 PICTURES = ("-inversions", "-attacks")
 """Endings of the files of a network's pictures."""
-ATTACK = "attack-"
-"""Sets of images that fresh generators make are named so."""
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
+"""Names of rows that are no OOD set."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Of a network, an attack or an OOD set: a part of file names."""
@@ -106,11 +102,11 @@ class OODBenchmark(Settings):
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
     slow_images: int | None = Field(default=None, ge=20)
-    """Evenly spaced images of each set for detectors that take a gradient in all weights for each image; None: all."""
+    """Evenly spaced images of each set for detectors of high cost, which take milliseconds for each; None: all."""
     synthetic_images: int = Field(default=40, ge=1)
     """Images of each synthetic family that baselines are tuned on."""
     detectors: tuple[str, ...] = ()
-    """Further detectors, ``package.module:Class``."""
+    """Further detectors, ``package.module:Class``; see `invaudit.ood.detector.UserDetector`."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     draws: int = Field(default=10_000, ge=1)
     """Bootstrap draws: at least 40 for each baseline of a family, or Holm's correction can never call a difference."""
@@ -131,9 +127,9 @@ class OODBenchmark(Settings):
                     f"{UNTRAINED!r}, since tables show it as a control, and all others are trained"
                 )
             check_loss(network.loss, network.garbage, self.training)
-        names = [one.name for one in self.ood]
+        names = [ood_set.name for ood_set in self.ood]
         for name in names:
-            if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK):
+            if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK_PREFIX):
                 raise ValueError(f"an OOD set is called {name!r}, as another set or row of the tables is; rename it")
         if self.detectors and not any(network.baselines for network in self.networks.values()):
             raise ValueError("detectors are named, but no network has baselines; they run beside these")

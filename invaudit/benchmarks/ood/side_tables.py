@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from invaudit.benchmarks.ood.jobs import ALPHA, evenly
+from invaudit.benchmarks.ood.job import ALPHA
+from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.stored import StoredJob
 from invaudit.records.columns import Row
 from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, FOOLED, GARBAGE_LOGIT, ID_TEST, OURS, scores_key

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from invaudit.benchmarks.ood.jobs import evenly
+from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.records.names import (
     CONTROL_SAME,
@@ -23,7 +23,6 @@ from invaudit.records.names import (
     scores_key,
 )
 from invaudit.records.ood import DetectorInfo, OodJobRecord
-from invaudit.records.ood_run import detector_of_schema_1
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
 
@@ -95,7 +94,7 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
         with np.load(folder / scores_file(seed, network), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         name = job_name(seed, network)
-        record = _job_record(read_json(folder / "records" / f"{name}.json"))
+        record = OodJobRecord.model_validate(read_json(folder / "records" / f"{name}.json"))
         sets = record.sets if network == PIXELS else sets
         if record.sets != sets or HALF not in arrays:
             raise RunFolderError(
@@ -103,14 +102,6 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
             )
         jobs.append(StoredJob(seed, network, record, arrays))
     return jobs
-
-
-def _job_record(record: dict[str, Any]) -> OodJobRecord:
-    # TODO: remove when jobs write `OodJobRecord`; what a detector is comes from its name until then.
-    if "schema_version" not in record:
-        for name in record["detectors"]:
-            record["detectors"][name] |= detector_of_schema_1(name).model_dump()
-    return OodJobRecord.model_validate(record)
 
 
 def detectors_of(jobs: list[StoredJob]) -> list[DetectorInfo]:

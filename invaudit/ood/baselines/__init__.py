@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.ood.baselines.base import Baseline, Detector, FitInputs
+    from invaudit.ood.baselines.base import Baseline, FittedBaseline
     from invaudit.ood.baselines.table import BASELINES, TUNABLE, unlisted
     from invaudit.ood.baselines.tuning import tuned
 
@@ -16,8 +16,7 @@ __all__ = [
     "BASELINES",
     "TUNABLE",
     "Baseline",
-    "Detector",
-    "FitInputs",
+    "FittedBaseline",
     "tuned",
     "unlisted",
 ]

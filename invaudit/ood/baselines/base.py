@@ -1,72 +1,24 @@
-"""What every row has in common: what a detector is fitted with, and what comes of it."""
+"""What every row has in common: a detector class of pytorch-ood, how it is fed, and what comes of it."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invaudit.data import import_torchvision
-from invaudit.models import Activations, Target
-from invaudit.ood.scores import Info, require_finite
-from invaudit.runtime.errors import DataError, SettingError
+from invaudit.models import Activations
+from invaudit.ood.fit_inputs import FitInputs
+from invaudit.ood.scores import require_finite
+from invaudit.records import DetectorInfo
+from invaudit.records.ood import Cost
+from invaudit.runtime.errors import SettingError
 
 Score = Callable[[Activations], Tensor]
 Hyperparameters = Mapping[str, Any]
 _CHECKED = 64
-
-
-@dataclass(frozen=True)
-class FitInputs:
-    """What the detectors of one network are fitted with.
-
-    Attributes:
-        target: The network with ID classes alone (``Target.first_outputs``).
-        train: Activations of N training images; maps are not needed.
-        train_labels: (N,) int64, every class present.
-        maps: Activations with maps of training images, perhaps of the first M only.
-        maps_labels: (M,) int64.
-        fit: Activations of held-out ID images.
-        fit_labels: Their labels, int64.
-        rng: Source of what a detector draws.
-
-    Raises:
-        SettingError: The network, or the logits, have a garbage class.
-        DataError: A class has no training image.
-    """
-
-    target: Target
-    train: Activations
-    train_labels: Tensor
-    maps: Activations
-    maps_labels: Tensor
-    fit: Activations
-    fit_labels: Tensor
-    rng: torch.Generator
-
-    def __post_init__(self) -> None:
-        """Check that the detectors see ID classes alone, and all of them."""
-        classes, found = self.target.classes, self.train.logits.shape[1]
-        if self.target.has_garbage or found != classes:
-            raise SettingError(
-                f"got {self.target.outputs} outputs and {found} logits, expected those of the {classes} ID classes; "
-                "pass target.first_outputs(n) and activations.classes_only(n)"
-            )
-        if self.train_labels.unique().tolist() != list(range(classes)):
-            present = self.train_labels.unique().tolist()
-            raise DataError(f"training labels hold the classes {present}, expected every one of 0 to {classes - 1}")
-
-    @property
-    def head(self) -> nn.Linear:
-        """A frozen copy of the last linear layer, on the CPU."""
-        return deepcopy(self.target.head).cpu().requires_grad_(False)
-
-    def seed(self) -> int:
-        """Draw a seed."""
-        return int(torch.randint(2**62, (), generator=self.rng))
 
 
 @dataclass(frozen=True)
@@ -78,21 +30,18 @@ class ScoreFunction:
 
 
 @dataclass(frozen=True)
-class Detector:
-    """A fitted detector of pytorch-ood.
+class FittedBaseline:
+    """A fitted detector of pytorch-ood, which sees the ID classes alone.
 
     Attributes:
-        name: Name of the row.
-        consumes: ``logits``, ``features``, ``maps`` or ``images``.
-        requires_fit: Whether it was fitted to anything.
-        info: Where it comes from.
+        info: What it is.
+        classes: Number of ID classes.
         form: In words, what it reads.
+        function: From activations to scores (N,).
     """
 
-    name: str
-    consumes: str
-    requires_fit: bool
-    info: Info
+    info: DetectorInfo
+    classes: int
     form: str
     function: Score = field(repr=False)
 
@@ -102,11 +51,19 @@ class Detector:
         Raises:
             SettingError: An input or a score is not finite.
         """
+        activations = activations.classes_only(self.classes)
         # A NaN does not always reach the score: think of a histogram of neurons, or of a neighbour search.
-        checked = "features" if self.consumes == "maps" else self.consumes
-        if not getattr(activations, checked).isfinite().all():
-            raise SettingError(f"{self.name} got {checked} that are not finite; check the images and the network")
-        return require_finite(self.function(activations), self.name)
+        for part in self.info.consumes.split("+"):
+            if not all(values.isfinite().all() for values in _checked_values(activations, part)):
+                raise SettingError(f"{self.info.name} got {part} that are not finite; check the images and the network")
+        return require_finite(self.function(activations), self.info.name)
+
+
+def _checked_values(activations: Activations, part: str) -> tuple[Tensor, ...]:
+    if part == "moments":
+        return activations.moments
+    # Features come after the maps, and are far smaller.
+    return (getattr(activations, "features" if part == "maps" else part),)
 
 
 @dataclass(frozen=True)
@@ -115,10 +72,11 @@ class Baseline:
 
     Attributes:
         name: Name of the row: that of the class, perhaps with ``@`` and what is special.
-        consumes: ``logits``, ``features``, ``maps`` or ``images``.
-        build: From the row, what to fit with and knobs, to the fed detector.
+        consumes: ``logits``, ``features``, ``moments``, ``maps`` or ``images``, several joined by ``+``.
+        build: From the row, what to fit with and hyperparameters, to the fed detector.
         fits_on: ``train``, or ``fit`` where the method asks for held-out ID images.
-        defaults: Knobs for which the class has no default.
+        cost: ``high`` where it takes milliseconds for each image.
+        defaults: Hyperparameters for which the class has no default.
         grid: Settings that ``tuned`` tries; None where there is nothing to tune, or not from stored activations.
     """
 
@@ -126,6 +84,7 @@ class Baseline:
     consumes: str
     build: "Callable[[Baseline, FitInputs, Hyperparameters], ScoreFunction]"
     fits_on: str = "train"
+    cost: Cost = "low"
     defaults: Callable[[FitInputs], Hyperparameters] = lambda _: {}
     grid: Callable[[FitInputs], list[Hyperparameters]] | None = None
 
@@ -145,29 +104,56 @@ class Baseline:
         return self.kind.requires_fit
 
     @property
-    def info(self) -> Info:
-        """Where the detector comes from, as the library has it."""
+    def info(self) -> DetectorInfo:
+        """What the detector is; the paper as the library has it."""
         paper = self.kind.info.paper
-        return Info(f"{paper.title}, {paper.venue} {paper.year}, {paper.url}" if paper else "no paper")
+        described = f"{paper.title}, {paper.venue} {paper.year}, {paper.url}" if paper else "no paper"
+        return DetectorInfo(name=self.name, role="library", consumes=self.consumes, cost=self.cost, paper=described)
 
-    def detector(self, fitting: FitInputs, **knobs: Any) -> Detector:
+    def detector(self, inputs: FitInputs, **hyperparameters: Any) -> FittedBaseline:
         """Return the fitted detector.
 
         Args:
-            fitting: What to fit with.
-            knobs: Arguments of the class, in place of its defaults.
+            inputs: What to fit with; of a network with a garbage class, the detector sees the ID classes alone.
+            hyperparameters: Arguments of the class, in place of its defaults.
 
         Raises:
             NotApplicableError: The network lacks what the method needs.
             SettingError: Scores of held-out ID images are not finite, or all the same.
         """
+        inputs = inputs.classes_only()
         with torch.no_grad():
-            fed = self.build(self, fitting, {**self.defaults(fitting), **knobs})
-        made = Detector(self.name, self.consumes, self.requires_fit, self.info, fed.form, fed.score)
-        scores = made.score(fitting.fit.select(slice(_CHECKED)))
+            fed = self.build(self, inputs, {**self.defaults(inputs), **hyperparameters})
+        fitted = FittedBaseline(self.info, inputs.target.classes, fed.form, fed.score)
+        scores = fitted.score(inputs.fit.select(slice(_CHECKED)))
         if len(scores) > 1 and scores.min() == scores.max():
             raise SettingError(f"{self.name} gives all of {len(scores)} held-out ID images the score {scores[0]:g}")
-        return made
+        return fitted
+
+
+class LibraryDetector:
+    """A detector of pytorch-ood with the settings of its row, as the registry of detectors has it.
+
+    Args:
+        row: How it is fed.
+    """
+
+    def __init__(self, row: Baseline) -> None:
+        self.row = row
+
+    @property
+    def info(self) -> DetectorInfo:
+        """What it is."""
+        return self.row.info
+
+    def fit(self, inputs: FitInputs) -> Self:
+        """Fit it, and return itself; raises what `Baseline.detector` raises."""
+        self.fitted = self.row.detector(inputs)
+        return self
+
+    def score(self, activations: Activations) -> Tensor:
+        """Return scores (N,) float64."""
+        return self.fitted.score(activations)
 
 
 def library() -> Any:

@@ -13,13 +13,13 @@ from torch.nn import functional
 from invaudit.models import Activations, seed_torch
 from invaudit.ood.baselines.base import (
     Baseline,
-    FitInputs,
     Hyperparameters,
     ScoreFunction,
     batched,
     plain,
 )
 from invaudit.ood.baselines.fast import OpenMax, gram_sums, shaped_maps, without_rank_one
+from invaudit.ood.fit_inputs import FitInputs
 from invaudit.runtime.errors import NotApplicableError, SettingError
 
 MAPS = "maps of the last block"

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from invaudit.models import Activations, Classifier, Target, seed_torch
 from invaudit.ood.baselines.base import (
     Baseline,
-    FitInputs,
     Hyperparameters,
     ScoreFunction,
     batched,
     plain,
 )
 from invaudit.ood.baselines.cached import MAPS, in_double, kept_maps
+from invaudit.ood.fit_inputs import FitInputs
 from invaudit.runtime.errors import ModelError, NotApplicableError
 
 _BATCH, _SMALL_BATCH = 256, 32

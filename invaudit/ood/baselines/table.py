@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
 
-from invaudit.ood.baselines.base import Baseline, FitInputs, Hyperparameters, ScoreFunction, library
+from invaudit.ood.baselines.base import Baseline, Hyperparameters, ScoreFunction, library
 from invaudit.ood.baselines.cached import (
     dice,
     feed_default,
@@ -19,6 +19,7 @@ from invaudit.ood.baselines.cached import (
 )
 from invaudit.ood.baselines.fast import last_layer_gradient, last_layer_uncertainty
 from invaudit.ood.baselines.image_detectors import dropout, gradient, mahalanobis_odin, nac, odin
+from invaudit.ood.fit_inputs import FitInputs
 from invaudit.runtime.errors import NotApplicableError
 
 Grid = Callable[[FitInputs], list[Hyperparameters]]
@@ -102,20 +103,20 @@ BASELINES: dict[str, Baseline] = {
         Baseline("ViM", "features", feed_default, defaults=_principal, grid=_dimensions),
         Baseline(
             "GradNorm@last-layer",
-            "features",
+            "logits+features",
             partial(last_layer, score=last_layer_gradient),
             grid=_over(temperature=_TEMPERATURES),
         ),
-        Baseline("GradUncertainty@last-layer", "features", partial(last_layer, score=last_layer_uncertainty)),
+        Baseline("GradUncertainty@last-layer", "logits+features", partial(last_layer, score=last_layer_uncertainty)),
         Baseline("ASH", "maps", shaped, grid=_over(percentile=_PERCENTILES)),
         Baseline("SCALE", "maps", shaped, grid=_over(percentile=_PERCENTILES)),
         Baseline("ReAct", "maps", feed_default, grid=_over(percentile=(0.85, 0.9, 0.95, 0.99))),
         Baseline("VRA", "maps", feed_default, grid=_clips),
         Baseline("RankFeat", "maps", rankfeat),
-        Baseline("Gram", "maps", gram),
-        Baseline("MultiMahalanobis", "maps", multi_mahalanobis),
-        Baseline("GradNorm", "images", gradient),
-        Baseline("GradUncertainty", "images", gradient),
+        Baseline("Gram", "logits+maps", gram),
+        Baseline("MultiMahalanobis", "moments", multi_mahalanobis),
+        Baseline("GradNorm", "images", gradient, cost="high"),
+        Baseline("GradUncertainty", "images", gradient, cost="high"),
         Baseline("MCD", "images", dropout),
         Baseline("MahalanobisODIN", "images", mahalanobis_odin),
         Baseline("NACUE", "images", nac),

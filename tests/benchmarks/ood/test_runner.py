@@ -12,12 +12,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.differences import PairedDifferences
-from invaudit.benchmarks.ood.jobs import Job, _false_alarms
+from invaudit.benchmarks.ood.job import false_alarms
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import StoredJob, detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import METRICS, make_summary, make_table
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.models import InputSpec, Target, build
 from invaudit.ood import PARTS
 from invaudit.records import (
     AGGREGATES,
@@ -319,28 +318,7 @@ def test_an_image_of_each_class_is_kept_of_every_attack_and_whether_ours_accepts
                 assert kept[f"{attack}::accepted"].tolist() == accepted.tolist()
 
 
-def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished, settings):
-    spec = InputSpec(1, 8, 8, mean=(0.5,), std=(0.5,))
-    target = Target(build("mlp-20", spec, 4), spec, 4).eval()
-    job = Job()
-
-    def score(found):
-        if len(found) == 3:
-            raise ValueError("too few")
-        return {"Fussy": found.logits[:, 0]}
-
-    job.score(target, {"Fussy": score}, {"id-test": torch.rand(5, 1, 8, 8)}, None)
-    job.score(target, {"Fussy": score}, {"attack-sure": torch.rand(3, 1, 8, 8)}, None)
-    assert set(job.arrays) == {"Fussy::id-test"}
-    assert job.record["detectors"]["Fussy"]["reason"] == "ValueError: too few"
-    for name, shown in {"Wide": "(5, 1)", "Short": "(4,)", "One": "()"}.items():
-        taken = {"Wide": np.s_[:, :1], "Short": np.s_[:4, 0], "One": np.s_[0, 0]}[name]
-        job.score(target, {name: lambda found, name=name, taken=taken: {name: found.logits[taken]}},
-                  {"id-test": torch.rand(5, 1, 8, 8)}, None)  # fmt: skip
-        assert job.record["detectors"][name]["status"] == "failed"
-        assert f"scores of shape {shown}, expected (5,)" in job.record["detectors"][name]["reason"]
-        assert set(job.arrays) == {"Fussy::id-test"}
-
+def test_a_detector_that_failed_on_an_attack_has_a_row_that_says_so(finished, settings):
     stored = read_jobs(finished, settings)
     network = next(job for job in stored if job.network == "plain")
     network.record.detectors["MaxSoftmax"] = outcome("MaxSoftmax", status="failed", reason="too few")
@@ -379,7 +357,7 @@ def test_a_network_may_say_how_its_inversions_are_made(finished, settings, tmp_p
     }
     own["same"] = own["same"].model_copy(update={"baselines": ("MaxSoftmax",)})
     more = {"networks": {"full": full, **own}, "seeds": (0,), "detectors": (f"{__name__}:Distance",)}
-    folder = run(settings.model_copy(update=more), tmp_path / "own", workers=1) / "scores" / "seed-0"
+    folder = run(settings.model_copy(update=more), tmp_path / "own", workers=1).folder / "scores" / "seed-0"
     stored = finished / "scores" / "seed-0" / "full.npz"
     full, same, sure = (np.load(path)["joint::letters"] for path in (stored, folder / "same.npz", folder / "sure.npz"))
     assert (same == full).all()
@@ -395,19 +373,19 @@ def test_halves_of_the_calibration_images_are_drawn_at_random():
     # In the order of the file the first half might be easier: here its scores are all lower.
     scores, low, inside = np.arange(400.0), [], 0
     for seed in range(200):
-        found = _false_alarms(scores, scores, seeded_rng(seed, "halves"))
+        found = false_alarms(scores, scores, seeded_rng(seed, "halves"))
         inside += found["band_low"] <= found["false_alarms_held_out"] <= found["band_high"]
         low.append(found["false_alarms_held_out"])
     assert inside >= 198
     assert abs(np.mean(low) - 10 / 201) < 0.01
-    assert set(_false_alarms(scores[:30], scores, seeded_rng(0, "halves"))) == {"false_alarms"}
+    assert set(false_alarms(scores[:30], scores, seeded_rng(0, "halves"))) == {"false_alarms"}
 
 
 def test_a_job_that_fails_is_named(settings, tmp_path, monkeypatch):
     def diverges(*_args, **_kinds):
         raise ModelError("logits that are not finite")
 
-    monkeypatch.setattr("invaudit.benchmarks.ood.jobs.train_network", diverges)
+    monkeypatch.setattr("invaudit.benchmarks.ood.networks.train_network", diverges)
     with pytest.raises(ModelError, match=r"seed-\d-\w+: logits that are not finite"):
         run(settings, tmp_path / "run", workers=1)
 
@@ -424,11 +402,11 @@ def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_pa
 
     original, done = module.run_job, []
 
-    def interrupted(*args):
+    def interrupted(*args, device):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(args)
-        original(*args)
+        return original(*args, device=device)
 
     monkeypatch.setattr(module, "run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -436,7 +414,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_pa
     with pytest.raises(RunFolderError, match="--resume"):
         run(settings, tmp_path / "again", workers=1)
     monkeypatch.setattr(module, "run_job", original)
-    again = run(settings, tmp_path / "again", workers=2, resume=True)
+    again = run(settings, tmp_path / "again", workers=2, resume=True).folder
     for name in ("table.csv", "summary.csv"):
         before, after = (
             pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (finished, again)

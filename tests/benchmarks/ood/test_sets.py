@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.benchmarks.ood.sets import load_sets
-from invaudit.runtime.errors import DataError
+from invaudit.benchmarks.ood import OODBenchmark, run, sets
+from invaudit.benchmarks.ood.sets import load_sets, read_sets, write_sets
+from invaudit.data import ImageSet, Transform, splits
+from invaudit.runtime.errors import DataError, MissingDataError
 from tests.conftest import SMALL
 
 
@@ -20,21 +21,21 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def chosen(**ood):
-    sets = [{"name": "others", "data": "others:test", "group": "near", **ood}]
-    sets.append({"name": "absent", "data": "absent:test", "group": "far"})
-    change = {"id": "shapes", "ood": sets, "side": 12, "fit": 50, "calibrate": 30, "test": 70}
-    return OODBenchmark.model_validate(SMALL | change)
+def chosen(without=None, **change):
+    near = {"name": "others", "data": "others:test", "group": "near", "without": without or {}}
+    absent = {"name": "absent", "data": "absent:test", "group": "far"}
+    sizes = {"side": 12, "fit": 50, "calibrate": 30, "test": 70}
+    return OODBenchmark.model_validate(SMALL | {"id": "shapes", "ood": [near, absent], **sizes, **change})
 
 
 @pytest.mark.usefixtures("folder")
 def test_splits_have_the_sizes_asked_for_and_a_missing_set_is_noted():
-    sets = load_sets(chosen(), 0)
-    assert {name: len(images) for name, images in sets.splits.sets().items()} == {
+    loaded = load_sets(chosen(), 0)
+    assert {name: len(images) for name, images in loaded.splits.sets().items()} == {
         "train": 320, "fit": 50, "calibrate": 30, "test": 70,
     }  # fmt: skip
-    assert set(sets.missing) == {"absent"}
-    assert len(sets.ood["others"]) == 60
+    assert set(loaded.missing) == {"absent"}
+    assert len(loaded.ood["others"]) == 60
 
 
 def test_classes_that_show_an_id_class_are_left_out(folder):
@@ -57,6 +58,64 @@ def test_the_test_images_are_the_same_for_all_seeds_and_the_splits_are_not():
 def test_more_test_images_than_there_are_is_refused():
     with pytest.raises(DataError, match="test is 500, and shapes:test has 400 images"):
         load_sets(chosen().model_copy(update={"test": 500}), 0)
+
+
+REAL_NETWORKS = {"full": {"garbage": {"noise": 0.5, "real": 0.5, "per_cycle": 35}, "real": "others:train"}}
+TRAINING = {"epochs": 1, "batch_size": 64, "precision": "float32"}
+ATTACKS = {"sure": {"steps": 2, "batch_size": 16}}
+
+
+@pytest.mark.usefixtures("folder")
+def test_prepared_sets_are_the_loaded_ones_with_their_hashes(tmp_path, monkeypatch):
+    settings = chosen(networks=REAL_NETWORKS)
+    loaded = load_sets(settings, 0)
+    write_sets(loaded, tmp_path / "sets.npz")
+    expected = loaded.record()
+    monkeypatch.setattr("invaudit.data.image_set.content_hash", lambda *_: pytest.fail("hashed again"))
+    prepared = read_sets(tmp_path / "sets.npz")
+    assert prepared.record() == expected
+    assert set(prepared.all()) == set(loaded.all()) == {
+        "split/train", "split/fit", "split/calibrate", "split/test", "ood/others", "real/others:train",
+    }  # fmt: skip
+    for name, images in loaded.all().items():
+        same = prepared.all()[name]
+        assert (same.name, same.transform, same.hash) == (images.name, images.transform, images.hash)
+        assert same.images.equal(images.images)
+        assert same.labels.equal(images.labels)
+
+
+@pytest.mark.usefixtures("folder")
+def test_real_outliers_that_are_not_there_are_refused(monkeypatch):
+    monkeypatch.setitem(REAL_NETWORKS["full"], "real", "nowhere:train")
+    with pytest.raises(MissingDataError, match="nowhere"):
+        load_sets(chosen(networks=REAL_NETWORKS), 0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_each_set_is_read_transformed_and_hashed_once_for_each_seed(tmp_path, monkeypatch):
+    calls = {"read": [], "transformed": [], "each": [], "hashed": []}
+
+    def count(place, name, what, of):
+        function = getattr(place, name)
+
+        def counting(*args, **kinds):
+            calls[what].append(of(*args))
+            return function(*args, **kinds)
+
+        monkeypatch.setattr(place, name, counting)
+
+    count(sets, "load", "read", lambda text: text)
+    count(Transform, "apply", "transformed", lambda _, images: len(images))
+    count(splits, "image_hashes", "each", len)
+    count(ImageSet.__dict__["hash"], "func", "hashed", lambda images: images.name)
+    settings = chosen(seeds=[0, 1], networks={"plain": {}, **REAL_NETWORKS}, training=TRAINING, attacks=ATTACKS)
+    run(settings, tmp_path / "run", workers=1)
+    # A set that is not there is looked for as well.
+    texts = ["shapes:train", "shapes:test", "others:test", "absent:test", "others:train"]
+    assert sorted(calls["read"]) == sorted(2 * texts)
+    assert len(calls["transformed"]) == 2 * 4
+    assert sorted(calls["each"]) == sorted(2 * [400, 70])
+    assert len(calls["hashed"]) == 2 * 6
 
 
 NEAR = {"name": "others", "data": "others:test", "group": "near"}

@@ -1,20 +1,20 @@
-"""What every row promises."""
+"""What rows promise beside the contract of all detectors (tests/contract/test_detectors.py)."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from invaudit.data import seeded_rng
-from invaudit.models import Activations
-from invaudit.ood.baselines import BASELINES, TUNABLE, FitInputs, tuned, unlisted
+from invaudit.ood import FitInputs
+from invaudit.ood.baselines import BASELINES, TUNABLE, tuned, unlisted
 from invaudit.runtime import DataError, SettingError
 from invaudit.runtime.errors import NotApplicableError
 from invaudit.stats import auroc
 
 pytestmark = pytest.mark.xdist_group("baselines")
 NEVER = {"MCM", "WeightedEBO"}
-WITHOUT = {("plain-cnn", "MCD")}
+WITHOUT = {"MCD"}
+"""Rows that do not apply to the network without dropout."""
 RUN = [name for name in BASELINES if name not in NEVER]
 
 
@@ -31,71 +31,10 @@ def fitted(toys):
     return detector
 
 
-def close(found, expected):
-    spread = float(expected.std())
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * spread)
-
-
-@pytest.mark.parametrize(
-    ("network", "name"),
-    [(network, name) for name in RUN for network in ("small-cnn", "plain-cnn") if (network, name) not in WITHOUT],
-)
-def test_scores_are_finite_and_higher_outside(toys, fitted, network, name):
-    toy, detector = toys(network), fitted(network, name)
-    inside, outside = detector.score(toy.inside), detector.score(toy.outside)
-    assert inside.dtype == torch.float64
-    assert inside.shape == (len(toy.inside),)
-    assert inside.isfinite().all()
-    assert outside.isfinite().all()
-    assert not inside.requires_grad
-    assert auroc(inside.numpy(), outside.numpy()) > 0.8
-    assert torch.equal(detector.score(toy.inside), inside)
-
-
-@pytest.mark.parametrize("name", RUN)
-def test_an_image_is_scored_alike_in_any_company(toys, fitted, name):
-    toy, detector = toys("small-cnn"), fitted("small-cnn", name)
-    whole = Activations.cat([toy.inside, toy.outside])
-    expected = detector.score(whole)
-    order = torch.randperm(len(whole), generator=seeded_rng(0, "test/order"))
-    close(detector.score(whole.select(order)), expected[order])
-    alone = torch.cat([detector.score(whole.select(order[i : i + 1])) for i in range(0, len(whole), 16)])
-    close(alone, expected[order[::16]])
-
-
-@pytest.mark.parametrize("name", RUN)
-def test_nan_is_refused(toys, fitted, name):
-    few = toys("small-cnn").inside.select(slice(4))
-    broken = Activations(
-        few.images * torch.nan,
-        few.logits * torch.nan,
-        few.features * torch.nan,
-        tuple(block * torch.nan for block in few.maps),
-        tuple(block * torch.nan for block in few.moments),
-    )
-    with pytest.raises(SettingError, match=name.partition("@")[0]):
-        fitted("small-cnn", name).score(broken)
-
-
-@pytest.mark.parametrize("name", RUN)
-def test_the_network_is_a_guest_and_its_mode_does_not_matter(toys, fitted, name):
-    toy = toys("small-cnn")
-    target = toy.target
-    before = {key: value.clone() for key, value in target.state_dict().items()}
-    target.train()
-    target.head.weight.requires_grad_(False)
-    try:
-        again = BASELINES[name].detector(replace(toy.fitting, rng=seeded_rng(0, "toy/draws")))
-        again.score(toy.inside.select(slice(8)))
-        assert all(part.training for part in target.modules())
-        assert [name for name, value in target.named_parameters() if not value.requires_grad] == ["module.head.weight"]
-    finally:
-        target.eval().requires_grad_(True)
-    assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
-    assert all(value.grad is None and type(value) is torch.nn.Parameter for value in target.parameters())
-    assert not any(part._forward_hooks or part._forward_pre_hooks for part in target.modules())
-    if name not in ("Gram", "MCD"):
-        close(again.score(toy.inside), fitted("small-cnn", name).score(toy.inside))
+@pytest.mark.parametrize("name", [name for name in RUN if name not in WITHOUT])
+def test_scores_are_higher_outside_on_another_network_too(toys, fitted, name):
+    toy, detector = toys("plain-cnn"), fitted("plain-cnn", name)
+    assert auroc(detector.score(toy.inside).numpy(), detector.score(toy.outside).numpy()) > 0.8
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -105,8 +44,11 @@ def test_a_row_says_what_it_is(name):
     row = BASELINES[name]
     bases = {
         "logits": api.LogitsDetector,
-        "features": (api.FeaturesDetector, api.GradientDetector),
-        "maps": (api.FeatureMapsDetector, api.StructuredDetector),
+        "features": api.FeaturesDetector,
+        "logits+features": api.GradientDetector,
+        "maps": api.FeatureMapsDetector,
+        "moments": api.StructuredDetector,
+        "logits+maps": api.StructuredDetector,
         "images": api.Detector,
     }
     assert row.name == name
@@ -172,9 +114,9 @@ def test_maps_that_were_not_kept_are_asked_for(toys, fitted):
         fitted("small-cnn", "ReAct").score(toys("small-cnn").inside.vectors_only())
 
 
-def test_garbage_and_absent_classes_are_refused(toys):
+def test_logits_of_another_network_and_absent_classes_are_refused(toys):
     values = vars(toys("small-cnn").fitting)
-    with pytest.raises(SettingError, match="first_outputs"):
+    with pytest.raises(SettingError, match=r"got 2 logits for each training image, expected .* 3 outputs"):
         FitInputs(**values | {"train": values["train"].classes_only(2)})
     with pytest.raises(DataError, match=r"\[0, 1\], expected every one of 0 to 2"):
         FitInputs(**values | {"train_labels": values["train_labels"].clamp_max(1)})

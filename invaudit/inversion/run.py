@@ -1,0 +1,83 @@
+"""A run that a user starts: invert a network into a folder, with a picture and the diagnosis of what came out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invaudit.data import seeded_rng
+from invaudit.data.image_set import eight_bits
+from invaudit.inversion.diagnostics import Diagnosis, diagnose
+from invaudit.inversion.engine import invert
+from invaudit.inversion.results import Inversion
+from invaudit.inversion.settings import InversionSettings
+from invaudit.models import Target
+from invaudit.report import gallery, write_figure
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.files import write_json
+from invaudit.runtime.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class InversionRun:
+    """An inversion that lies in a folder.
+
+    Attributes:
+        folder: Holds ``diagnosis.json`` and ``figures/gallery.png``.
+        inversion: The trained generator and how its training ended.
+        diagnosis: What fresh inversions look like to the target and to each other.
+    """
+
+    folder: Path
+    inversion: Inversion
+    diagnosis: Diagnosis
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``diagnosis.json`` holds."""
+        return {"outcome": self.inversion.outcome, "message": self.inversion.message, **self.diagnosis.as_dict()}
+
+
+def run_inversion(
+    target: Target,
+    settings: InversionSettings,
+    out: Path,
+    *,
+    seed: int = 0,
+    images: int = 8,
+    resume: bool = False,
+) -> InversionRun:
+    """Train a generator against a target, and write a gallery per class and a diagnosis.
+
+    Args:
+        target: The network to invert, on the device to work on.
+        settings: How to train the generator.
+        out: Folder to make, or to continue.
+        seed: Seed of everything random.
+        images: Inversions of each class in the gallery, at least 1.
+        resume: Continue the run that ``out`` holds.
+
+    Raises:
+        SettingError: ``images`` is under 1, the target's images are too small, or the inversion diverged.
+        RunFolderError: The folder holds something else, or another run.
+    """
+    if images < 1:
+        raise SettingError(f"images is {images}, expected at least 1 for each class")
+    with RunFolder.open(out, settings, resume=resume, inputs=(target.hash, str(seed))) as folder:
+        checkpoint = folder.path / "work.pt"
+        inversion = invert(target, settings, seeded_rng(seed, "invert"), checkpoint=checkpoint)
+        diagnosis = diagnose(inversion, target, seeded_rng(seed, "invert/diagnosis"))
+        run = InversionRun(folder.path, inversion, diagnosis)
+        _draw_gallery(run, target, images, seeded_rng(seed, "invert/gallery"))
+        write_json(folder.path / "diagnosis.json", run.report())
+        checkpoint.unlink(missing_ok=True)
+    return run
+
+
+def _draw_gallery(run: InversionRun, target: Target, images: int, rng: torch.Generator) -> None:
+    """Write a picture with a row for each class, titled with the inversion accuracy of the class."""
+    labels = torch.arange(target.classes).repeat_interleave(images)
+    inversions = run.inversion.sample(labels, rng)
+    pictures = eight_bits(inversions.cpu()).view(target.classes, images, *target.spec.shape).numpy()
+    titles = [f"{label}: {accuracy:.0%}" for label, accuracy in enumerate(run.diagnosis.accuracy_per_class)]
+    write_figure(gallery(pictures, titles), run.folder / "figures" / "gallery.png")

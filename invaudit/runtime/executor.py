@@ -1,0 +1,187 @@
+"""How jobs are done: one after the other, or side by side in processes. A job returns its result, the parent writes it.
+
+A job that wrote its own files would need the same disk as its parent, and two of them could write one file. Jobs that
+return can run anywhere, and a run that is killed resumes from what its parent has written.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from invaudit.runtime.console import notice, progress
+from invaudit.runtime.runs import RunFolder, log_to
+
+Results = Generator[tuple[str, Any], None, None]
+"""Key and result of each job, as they are done."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work: a function of its arguments alone, so that it may run in any process and be done again.
+
+    Attributes:
+        key: Its name, unique in the run; its record is called so.
+        function: Called with the arguments, and with ``device=`` the name of the device to compute on.
+        arguments: What the function takes; they can be pickled.
+    """
+
+    key: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, device: str) -> Any:
+        """Do the job on a device and return its result."""
+        return self.function(*self.arguments, device=device)
+
+
+class Executor(Protocol):
+    """Something that does jobs."""
+
+    @property
+    def workers(self) -> int:
+        """Jobs at a time."""
+        ...
+
+    def run(self, jobs: Sequence[Job]) -> Results:
+        """Do the jobs and give each result as soon as it is there, in any order.
+
+        Args:
+            jobs: The longest first, so that no worker waits at the end.
+
+        Raises:
+            Exception: What the first job that failed raised. No further job is begun after it; those that run are
+                finished, and their results given, before it is raised.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Does jobs one after the other, in this process.
+
+    Attributes:
+        device: Name of the device that all jobs compute on.
+    """
+
+    device: str
+    workers: int = 1
+
+    def run(self, jobs: Sequence[Job]) -> Results:
+        """Do the jobs in their order."""
+        for job in jobs:
+            yield job.key, job(self.device)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Does jobs side by side, each worker in a process of its own with a device of its own.
+
+    Attributes:
+        devices: Name of the device of each worker, as ``("cpu", "cpu")`` or ``("cuda:0", "cuda:1")``.
+        preload: Modules that workers need.
+        log: File that workers append to what the package logs.
+    """
+
+    devices: tuple[str, ...]
+    preload: tuple[str, ...]
+    log: Path
+
+    @property
+    def workers(self) -> int:
+        """Jobs at a time."""
+        return len(self.devices)
+
+    def run(self, jobs: Sequence[Job]) -> Results:
+        """Do the jobs, as many at a time as there are devices."""
+        if not jobs:
+            return
+        # A server that has imported everything once hands out workers: importing torch takes longer than a short job.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(self.preload))
+        free_devices = context.SimpleQueue()
+        for device in self.devices:
+            free_devices.put(device)
+        workers = min(self.workers, len(jobs))
+        with ProcessPoolExecutor(workers, context, _start_worker, (self.log, free_devices)) as pool:
+            futures = {pool.submit(_do, job): job.key for job in jobs}
+            try:
+                yield from _as_they_end(futures)
+            except Exception:
+                raise
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def make_executor(devices: Sequence[str], preload: Sequence[str], log: Path) -> Executor:
+    """Return what does jobs on these devices, one worker for each: in this process where there is one alone."""
+    if len(devices) == 1:
+        return Serial(devices[0])
+    return Processes(tuple(devices), tuple(preload), log)
+
+
+def run_jobs(jobs: Sequence[Job], executor: Executor, folder: RunFolder, store: Callable[[str, Any], None]) -> None:
+    """Do the jobs that have no record yet, and store what each returns.
+
+    Args:
+        jobs: The longest first.
+        executor: What does them.
+        folder: Where the records are.
+        store: Takes key and result of a job and writes its files, the record last: it says that the job is done.
+
+    Raises:
+        Exception: What a job raised; no further job is begun, and those that run are finished and stored.
+    """
+    todo = [job for job in jobs if folder.record(job.key) is None]
+    at_once = min(executor.workers, len(todo))
+    notice(f"{len(todo)} of {len(jobs)} jobs to do, {at_once} at a time; results go to {folder.path}")
+    # Closed at once when something goes wrong here: else the workers would go on until the traceback is forgotten.
+    with closing(executor.run(todo)) as results:
+        for key, result in progress(results, total=len(todo), label="jobs"):
+            store(key, result)
+
+
+def _as_they_end(futures: dict[Future[Any], str]) -> Results:
+    failure: BaseException | None = None
+    for future in as_completed(futures):
+        if future.cancelled():
+            continue
+        error = future.exception()
+        if error is None:
+            yield futures[future], future.result()
+        elif failure is None:
+            failure = error
+            for other in futures:
+                other.cancel()
+            notice("a job failed; those that run are finished first")
+        elif error is not failure:
+            notice(f"another job failed: {error}")
+    if failure is not None:
+        raise failure
+
+
+_worker: dict[str, str] = {}
+"""What this process is as a worker: the name of its ``device``."""
+
+
+def _do(job: Job) -> Any:
+    return job(_worker["device"])
+
+
+def _start_worker(log: Path, free_devices: Any) -> None:
+    _worker["device"] = free_devices.get()
+    log_to(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A run that is killed cannot stop its workers; each would hold its memory and a core until its job is done.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

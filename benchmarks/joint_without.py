@@ -18,7 +18,7 @@ import torch
 
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.settings import ID_TEST
-from invaudit.benchmarks.ood.tables import StoredJob, read_jobs
+from invaudit.benchmarks.ood.stored import StoredJob, read_jobs
 from invaudit.ood import PARTS
 from invaudit.ood.joint import Scale
 from invaudit.runtime import describe_environment, load_config, write_json
@@ -30,7 +30,7 @@ def joined(job: StoredJob, parts: list[str], ood_set: str, *, equal: bool = Fals
 
     def scaled(part: str) -> torch.Tensor:
         reference = torch.from_numpy(job.arrays[f"joint/{part}::{ID_TEST}"]).sort().values
-        weight = 1 if equal else job.record["weights"][part]
+        weight = 1 if equal else job.record.weights[part]
         return weight * Scale(reference)(torch.from_numpy(job.arrays[f"joint/{part}::{ood_set}"]))
 
     return torch.stack([scaled(part) for part in parts]).sum(0).numpy()
@@ -45,13 +45,13 @@ def main() -> int:
     options = parser.parse_args()
     jobs = read_jobs(options.run, load_config(OODBenchmark, str(options.run / "config.yaml")))
     rows = []
-    for network in dict.fromkeys(job.network for job in jobs if job.record.get("weights")):
+    for network in dict.fromkeys(job.network for job in jobs if job.record.weights):
         seeds = [job for job in jobs if job.network == network]
         for equal, without in product((False, True), [[], *options.without]):
-            parts = [part for part in seeds[0].record["weights"] if part not in without]
+            parts = [part for part in seeds[0].record.weights if part not in without]
             inside = [joined(job, parts, ID_TEST, equal=equal) for job in seeds]
             aurocs = {}
-            for ood_set in seeds[0].record["sets"]["groups"]:
+            for ood_set in seeds[0].record.sets.groups:
                 outside = [joined(job, parts, ood_set, equal=equal) for job in seeds]
                 aurocs[ood_set] = round(mean(map(auroc, inside, outside)), 5)
             rows.append({"network": network, "without": without, "equal": equal, "auroc": aurocs})

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from invaudit.report.ood.run import CONTROLS
+from invaudit.records.names import CONTROLS_RECORD
 from invaudit.runtime.files import write_bytes
 
+CONTROLS = Path(CONTROLS_RECORD)
 LIMIT = 300_000
 AS_THEY_ARE = ("config.yaml", "environment.json")
 OF_A_RUN = ("*.csv", "worst-*.json", "without.json")

@@ -15,10 +15,11 @@ from scipy.stats import t
 
 from invaudit.benchmarks.ood.settings import AGGREGATES, OURS
 from invaudit.ood import PARTS
-from invaudit.report import is_baseline
-from invaudit.report.ood.tables import means_of_all
+from invaudit.records.names import CONTROL_NETWORKS
+from invaudit.records.ood_run import detector_of_schema_1
 from invaudit.report.printing import DASH, p_text
 from invaudit.runtime.files import read_json, write_bytes
+from invaudit.stats import comparison as comparisons
 from invaudit.stats.bootstrap import MIN_SEEDS
 
 RECORDS = Path(__file__).parent / "results"
@@ -421,6 +422,21 @@ def inside_band(calibration: pd.DataFrame) -> tuple[str, str]:
     own = calibration[calibration["network"] == OURS[0]]
     inside = own["false_alarms_held_out"].between(own["band_low"], own["band_high"])
     return f"{inside.sum()} of {len(own)} seeds", holds(bool(inside.all()), *own["false_alarms_held_out"])
+
+
+def is_baseline(network: str, detector: str) -> bool:
+    """Return whether a row of a recorded run is somebody else's detector on a trained network."""
+    role = detector_of_schema_1(detector).role
+    return comparisons.is_baseline(role, on_trained_network=network not in CONTROL_NETWORKS)
+
+
+def means_of_all(frame: pd.DataFrame, by: Iterable[str], measures: Iterable[str]) -> pd.DataFrame:
+    """Return the means of some columns for each value of the columns ``by``, which are the index.
+
+    Where a row has no figure, neither has the mean: that of the others would be of fewer than it seems.
+    """
+    grouped = frame.groupby(list(by), sort=False)[list(measures)]
+    return pd.DataFrame(grouped.agg(lambda values: values.mean(skipna=False)))
 
 
 def baseline_rows(summary: pd.DataFrame) -> pd.Series:

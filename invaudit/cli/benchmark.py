@@ -77,10 +77,11 @@ def leakage(
 
 
 def _show(folder: Path, *, as_json: bool) -> None:
-    from invaudit.report import read_ood_run, short_table, terminal_table
+    from invaudit.records import read_ood_run
+    from invaudit.report import short_table, terminal_table
 
-    summary = read_ood_run(folder).summary
+    run = read_ood_run(folder)
     if as_json:
-        print_json({"folder": str(folder), "rows": records(short_table(summary))})
+        print_json({"folder": str(folder), "rows": [line.record() for line in short_table(run)]})
     else:
-        print_table(terminal_table(summary), f"Results: {folder}/report.html, summary.csv, table.csv")
+        print_table(terminal_table(run), f"Results: {folder}/report.html, summary.csv, table.csv")

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         SetsRecord,
         WeightRow,
     )
+    from invaudit.records.ood_run import OodRun, read_ood_run
     from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, Kind, schema_of
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "MetricRow",
     "OodJobRecord",
     "OodRow",
+    "OodRun",
     "OodSummaryRow",
     "PapersCount",
     "PapersCountRow",
@@ -89,6 +91,7 @@ __all__ = [
     "TestResult",
     "TestRow",
     "WeightRow",
+    "read_ood_run",
     "read_rows",
     "schema_of",
     "scores_key",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -67,6 +67,13 @@ class Row(BaseModel):
             described[name] = metadata[0] if metadata else Column()
         return described
 
+    @classmethod
+    def is_numeric(cls, name: str) -> bool:
+        """Return whether a column holds numbers; names, words and yes or no are text."""
+        annotation = cls.model_fields[name].annotation
+        kinds = set(get_args(annotation)) or {annotation}
+        return kinds <= {int, float, type(None)}
+
 
 def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
     """Write the rows of one kind as a CSV file, atomically; what is not known is an empty cell."""
@@ -94,9 +101,8 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
     rows = []
     with path.open(newline="", encoding="utf-8") as file:
         for number, cells in enumerate(csv.DictReader(file), start=2):
-            known = {name: cells[name] or None for name in kind.model_fields if name in cells}
             try:
-                rows.append(kind.model_validate({**(defaults or {}), **known}))
+                rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
             except ValidationError as error:
                 problem = error.errors()[0]
                 column = ".".join(map(str, problem["loc"]))
@@ -105,3 +111,14 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
                     "the file is damaged or was made by another version"
                 ) from error
     return rows
+
+
+def _known(cells: Mapping[str, str | None], kind: type[Row]) -> dict[str, str | None]:
+    """Return the cells of the columns that a kind has; an empty one is left to its default, where there is one."""
+    known: dict[str, str | None] = {}
+    for name, field in kind.model_fields.items():
+        if cells.get(name):
+            known[name] = cells[name]
+        elif name in cells and field.is_required():
+            known[name] = None
+    return known

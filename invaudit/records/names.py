@@ -35,6 +35,18 @@ AGGREGATES: dict[str, tuple[Literal["mean", "worst"], tuple[str, ...]]] = {
 }
 """Rows of a summary over several OOD sets -> mean or worst, and of which groups."""
 
+COMPARED_GROUPS = ("near", "far")
+"""Groups of OOD sets on which ours is compared with baselines."""
+
+GARBAGE_LOGIT = "garbage-logit"
+"""Our detector that is the garbage class alone."""
+HALF, LABELS, PREDICTIONS = "half", "labels", "predictions"
+"""Arrays beside the scores of a job: ID test images that play OOD in ``control-split``, their classes and answers."""
+FOOLED = "fooled"
+"""In place of a detector in `scores_key`: which images of an attack the network takes for a class."""
+INVERSIONS_ENDING, ATTACKS_ENDING = "-inversions", "-attacks"
+"""Endings of the files of a network's pictures."""
+
 ATTACK_CONTROL = "attack-control"
 """The target of a leakage run that is known to leak."""
 
@@ -50,3 +62,13 @@ def split_scores_key(key: str) -> tuple[str, str]:
     """Return detector and set of an array's name."""
     detector, _, image_set = key.rpartition(_SEPARATOR)
     return detector, image_set
+
+
+def scores_file(seed: int, network: str) -> str:
+    """Return where in a run folder the scores of a job are."""
+    return f"scores/seed-{seed}/{network}.npz"
+
+
+def job_name(seed: int, network: str) -> str:
+    """Return the name of the record of an OOD job."""
+    return f"seed-{seed}-{network}"

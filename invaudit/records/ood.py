@@ -244,6 +244,17 @@ class AttackRow(Row):
     """Why there is no result."""
 
 
+SIDE_TABLES: dict[str, type[Row]] = {
+    "cost": CostRow,
+    "calibration": CalibrationRow,
+    "weights": WeightRow,
+    "decisions": DecisionRow,
+    "resistance": ResistanceRow,
+    "attacks": AttackRow,
+}
+"""Side files of an OOD run by name, without ``.csv`` -> what their rows are."""
+
+
 class DetectorOutcome(DetectorInfo):
     """How one detector fared on one network."""
 

@@ -2,18 +2,21 @@
 
 import base64
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from invaudit.records.columns import Column, Row
 from invaudit.report.drawing import DPI
 from invaudit.report.records import as_rows, flatten
 from invaudit.runtime.files import write_bytes, write_text
 from invaudit.runtime.version import __version__
 
+R = TypeVar("R", bound=Row)
 RATES = (
     "auroc", "auroc_sd", "aupr_in", "aupr_out", "fpr95", "fpr95_id", "difference", "difference_low", "difference_high",
     "lowest_auroc", "highest_auroc", "ece", "id_accuracy", "alpha", "false_alarms", "resistance", "accepted",
@@ -28,6 +31,77 @@ class PageFigure(NamedTuple):
     name: str
     png: bytes
     caption: str
+    alt: str = ""
+    """What it shows, for those who do not see it."""
+
+
+class GridColumn(NamedTuple):
+    """A column of a table on a page."""
+
+    title: str
+    is_numeric: bool
+
+
+class GridPart(NamedTuple):
+    """Some rows of a table that belong together."""
+
+    rows: list[list[str]]
+    title: str = ""
+    """A line above them, empty for none."""
+    style: str = ""
+    """CSS class of the rows."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table on a page, as text.
+
+    Attributes:
+        columns: Its columns.
+        parts: Its rows.
+        is_long: Whether it scrolls in a window of its own.
+    """
+
+    columns: list[GridColumn]
+    parts: list[GridPart]
+    is_long: bool = True
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is anything to show."""
+        return any(part.rows for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page: what the template ``parts.html`` shows, in this order.
+
+    Attributes:
+        title: Its heading, empty for none.
+        notes: Sentences that introduce it.
+        lines: Further sentences, each as a line of its own.
+        terms: What words mean, by word.
+        figures: Its figures.
+        grid: Its table.
+        missing: What to say where there is neither a figure nor a row.
+        remarks: Sentences at the end.
+        is_detail: Whether it stands folded among the details.
+    """
+
+    title: str
+    notes: Sequence[str] = ()
+    lines: Sequence[str] = ()
+    terms: Mapping[str, str] = field(default_factory=dict)
+    figures: Sequence[PageFigure] = ()
+    grid: Grid | None = None
+    missing: str = ""
+    remarks: Sequence[str] = ()
+    is_detail: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has neither a figure nor a row."""
+        return not self.figures and not (self.grid and self.grid.has_rows)
 
 
 def write_page(folder: Path, template: str, context: dict[str, Any], drawn: Iterable[PageFigure]) -> Path:
@@ -80,9 +154,63 @@ def _embed(figure: PageFigure) -> dict[str, Any]:
     # Bytes 16 to 19 of a PNG are its width in pixels.
     width = round(int.from_bytes(figure.png[16:20], "big") * 96 / DPI)
     source = f"data:image/png;base64,{base64.b64encode(figure.png).decode()}"
-    return {"source": source, "caption": figure.caption, "width": width}
+    return {"source": source, "caption": figure.caption, "alt": figure.alt, "width": width}
 
 
+def row_grid(kind: type[R], rows: Iterable[R], *, without: Collection[str] = ()) -> Grid:
+    """Return rows as a table of text, fractions in per cent.
+
+    Args:
+        kind: Class of the rows; it says what its columns hold.
+        rows: The rows.
+        without: Columns to leave out.
+    """
+    names = [name for name in kind.model_fields if name not in without]
+    return _grid(kind, names, ([getattr(row, name) for name in names] for row in rows))
+
+
+def mean_grid(kind: type[R], rows: Iterable[R], *by: str) -> Grid:
+    """Return the means over seeds of what rows measure as a table of text, fractions in per cent.
+
+    Where a row has no figure, neither has the mean: that of the others would be of fewer than it seems.
+
+    Args:
+        kind: Class of the rows, with a column ``seed``.
+        rows: The rows.
+        by: Columns that name a line of the table.
+    """
+    groups: dict[tuple[Any, ...], list[R]] = {}
+    for row in rows:
+        groups.setdefault(tuple(getattr(row, name) for name in by), []).append(row)
+    measures = [name for name in kind.model_fields if kind.is_numeric(name) and name not in ("seed", *by)]
+    lines = []
+    for key, group in groups.items():
+        lines.append([*key, *(_mean([getattr(row, name) for row in group]) for name in measures)])
+    return _grid(kind, [*by, *measures], lines)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 4) if len(known) == len(values) else None
+
+
+def _grid(kind: type[Row], names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Grid:
+    meanings = kind.columns()
+    rows = []
+    for line in lines:
+        rows.append([_text(value, meanings[name]) for name, value in zip(names, line, strict=True)])
+    return Grid([GridColumn(name, kind.is_numeric(name)) for name in names], [GridPart(rows)])
+
+
+def _text(value: Any, column: Column) -> str:
+    if value is None:
+        return ""
+    if column.is_rate:
+        return f"{100 * value:.2f}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# TODO: remove from here on, and RATES, when the tables of leakage runs are typed rows.
 def grid(
     frame: pd.DataFrame | None, *, without: Collection[str] = (), numbers: Collection[str] = ()
 ) -> dict[str, Any] | None:

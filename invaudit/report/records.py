@@ -8,6 +8,7 @@ import pandas as pd
 
 from invaudit.runtime.files import read_json
 
+# TODO: remove what makes rows of dictionaries, and NAMES, when the tables of leakage runs are typed rows.
 # Columns of names and words: "007" is not 7 there, and a set may be called "None".
 NAMES = (
     "id_set", "network", "detector", "ood_set", "group", "target", "method", "metric", "design", "score", "kind",

@@ -30,19 +30,30 @@ class RunFolder:
     @classmethod
     @contextmanager
     def open(
-        cls, path: Path, settings: Settings, *, resume: bool = False, inputs: tuple[str, ...] = (), **environment: Any
+        cls,
+        path: Path,
+        settings: Settings,
+        *,
+        kind: str | None = None,
+        schema: int = 1,
+        resume: bool = False,
+        inputs: tuple[str, ...] = (),
+        **environment: Any,
     ) -> Iterator["RunFolder"]:
         """Create or resume the folder of a run and hold its lock.
 
         Args:
             path: The folder.
             settings: Resolved settings; resuming with others is refused.
+            kind: What kind of run it is; None for one whose folder is read by no other command.
+            schema: Version of what the folder will hold; resuming a folder of another kind or version is refused.
             resume: Continue a run that the folder holds.
             inputs: Content hashes of what the settings do not name; resuming with others is refused too.
             environment: Extra facts for ``environment.json``.
 
         Raises:
-            RunFolderError: Another run holds the folder, it holds another config, or it cannot be written.
+            RunFolderError: Another run holds the folder, it holds another config or kind of run, or it cannot be
+                written.
         """
         path = path.resolve()
         config = path / "config.yaml"
@@ -59,14 +70,16 @@ class RunFolder:
         with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
             run = cls(path)
             if resumed := config.exists():
-                known = read_json(path / "records" / "run.json")["config_hash"]
-                if known != identity:
+                known = read_json(path / "records" / "run.json")
+                _refuse_other_kind(path, known, kind, schema)
+                if known["config_hash"] != identity:
                     raise RunFolderError(
                         f"{path} was made with other settings or inputs (see {config}); "
                         "use the same ones or choose another --out"
                     )
             else:
-                write_json(path / "records" / "run.json", {"config_hash": identity, "schema": 1})
+                record = {"config_hash": identity, "schema": schema}
+                write_json(path / "records" / "run.json", record if kind is None else {**record, "kind": kind})
                 write_json(path / "environment.json", describe_environment(**environment))
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
@@ -84,14 +97,28 @@ class RunFolder:
         write_json(self.path / "records" / f"{name}.json", record)
 
 
+def _refuse_other_kind(path: Path, record: dict[str, Any], kind: str | None, schema: int) -> None:
+    """Refuse to resume a folder of another kind of run, or of another version; version 1 did not name its kind."""
+    known_kind, known_schema = record.get("kind"), record.get("schema")
+    same_kind = known_kind == kind or (known_kind is None and known_schema == 1)
+    if not same_kind:
+        raise RunFolderError(f"{path} holds a run of kind {known_kind!r}, expected {kind!r}; choose another --out")
+    if known_schema != schema:
+        raise RunFolderError(
+            f"{path} holds a run in schema {known_schema!r}, and this version of invaudit writes {schema!r}; "
+            "continue it with the version that began it, or choose another --out"
+        )
+
+
 def _note_other_code(path: Path, environment: dict[str, Any]) -> None:
     """Add what may change the numbers now to ``environment.json`` where the run had nothing like it."""
-    about, now = read_json(path), describe_environment(**environment)
-    known = [about, *about.get("resumed_with", [])]
+    begun_with, now = read_json(path), describe_environment(**environment)
+    resumed_with = begun_with.get("resumed_with", [])
     code = {name: now[name] for name in (*CODE, *environment)}
-    if code not in [{name: one.get(name) for name in code} for one in known]:
+    known = [{name: earlier.get(name) for name in code} for earlier in (begun_with, *resumed_with)]
+    if code not in known:
         logger.warning("the run was begun with other versions, code or precision; environment.json lists all")
-        write_json(path, about | {"resumed_with": [*known[1:], code]})
+        write_json(path, begun_with | {"resumed_with": [*resumed_with, code]})
 
 
 @contextmanager
@@ -100,11 +127,11 @@ def _nothing_for_bad_input(path: Path, *, existed: bool, resumed: bool) -> Itera
     try:
         yield
     except InputError:
-        found = {str(file.relative_to(path)) for file in path.rglob("*")}
-        if not resumed and found <= BEGUN:
-            for name in found - {"records"}:
+        written = {str(file.relative_to(path)) for file in path.rglob("*")}
+        if not resumed and written <= BEGUN:
+            for name in written - {"records"}:
                 (path / name).unlink()
-            if "records" in found:
+            if "records" in written:
                 (path / "records").rmdir()
             if not existed:
                 path.rmdir()

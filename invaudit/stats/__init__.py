@@ -13,6 +13,14 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
+from invaudit.stats.comparison import (
+    ComparedRow,
+    ComparisonVerdict,
+    adjusted_p_values,
+    comparison_verdict,
+    holm_family,
+    is_baseline,
+)
 from invaudit.stats.conformal import conformal_p_values, conformal_threshold, false_alarm_band
 from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
@@ -29,6 +37,8 @@ from invaudit.stats.verdicts import ALPHA, Verdict, VerdictTest, decide, verdict
 __all__ = [
     "ALPHA",
     "DESIGNS",
+    "ComparedRow",
+    "ComparisonVerdict",
     "Design",
     "Estimate",
     "Membership",
@@ -39,11 +49,13 @@ __all__ = [
     "SeedDraws",
     "Verdict",
     "VerdictTest",
+    "adjusted_p_values",
     "aupr",
     "auroc",
     "auroc_interval",
     "bootstrap_auroc",
     "combine",
+    "comparison_verdict",
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
@@ -54,6 +66,8 @@ __all__ = [
     "fpr95",
     "fpr95_id",
     "holm",
+    "holm_family",
+    "is_baseline",
     "membership",
     "nearest_lists",
     "null_standard_error",

@@ -16,7 +16,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import invaudit.report.leakage.page as leakage_module
-import invaudit.report.ood.page as ood_module
+import invaudit.report.ood.sections as ood_module
 from invaudit.runtime import content_hash
 
 SETS = {"held-out-digits": "near", "letters": "near", "photos": "far", "gaussian": "seen", "uniform": "seen"}
@@ -88,7 +88,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     summary["difference_high"] = summary["difference"] + 0.006
     summary["p_adjusted"] = 0.004
     failed = {"id_set": "digits", "network": "plain", "detector": "MCD", "ood_set": "letters", "group": "near",
-              "seeds": 3, "status": "failed", "reason": "the network has no dropout"}  # fmt: skip
+              "trivial": False, "n_sets": 1, "seeds": 3, "status": "failed",
+              "reason": "the network has no dropout"}  # fmt: skip
     return pd.concat([summary, pd.DataFrame([failed])], ignore_index=True)
 
 

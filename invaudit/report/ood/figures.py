@@ -1,26 +1,18 @@
 """Figures of an OOD run, as matplotlib Figures without global state."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from invaudit.records.names import AGGREGATES, COMPARED_GROUPS, OURS
+from invaudit.records.ood import OodSummaryRow, ResistanceRow
+from invaudit.records.ood_run import AttackImages, OodRun
 from invaudit.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, Mark, dot, mosaic, ruled, styled
-from invaudit.report.ood.tables import (
-    GROUPS,
-    LEVELS,
-    OURS,
-    Key,
-    by_detector,
-    is_trivial,
-    key_of,
-    measured,
-    ranked_baselines,
-)
-from invaudit.report.records import Row, as_rows
+from invaudit.report.ood.tables import Key, by_detector, key_of, measured, ranked_baselines
 from invaudit.runtime.errors import ShapeError
 
 OURS_MARK: Mark = (BLUE, "o")
@@ -28,74 +20,83 @@ MARKS: dict[str, Mark] = {"near": (ORANGE, "s"), "far": (GREEN, "D")}
 MAX_CYCLES, MAX_CLASSES = 8, 20
 
 
+class _SetLine(NamedTuple):
+    """The line of one OOD set or mean in the headline figure."""
+
+    y: float
+    group: str
+
+
 @styled
-def headline(summary: pd.DataFrame) -> Figure:
+def headline(run: OodRun) -> Figure:
     """Draw AUROC of ours and of the best baseline of each group on its sets, and their difference.
 
     Left: AUROC with sd over seeds, the other baselines as ticks, the weakest perhaps off the axis.
     Right: difference to ours with 95 % interval. A set without a result keeps an empty line.
 
     Args:
-        summary: ``summary.csv`` of one run.
+        run: The run.
     """
-    rows = as_rows(summary)
-    lines = _lines(rows)
-    ranked = {group: [key_of(row) for row in ranked_baselines(rows, group)] for group in GROUPS}
+    lines = _lines(run)
+    ranked = {group: [key_of(row) for row in ranked_baselines(run, group)] for group in COMPARED_GROUPS}
     figure = Figure(figsize=(WIDTH, 1.5 + 0.36 * len(lines)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     lowest = 100.0
+    results = measured(run.summary)
     for name, (y, group) in lines.items():
-        found = by_detector(measured(rows), name)
-        ticks = [100 * found[key]["auroc"] for key in ranked[group][1:] if key in found]
+        rows = by_detector(results, name)
+        ticks = [100 * (rows[key].auroc or 0) for key in ranked[group][1:] if key in rows]
         left.plot(ticks, [y] * len(ticks), "|", color=GREY, markersize=9, markeredgewidth=0.8, zorder=1)
-        if OURS in found:
-            lowest = min(lowest, _level_dot(left, found[OURS], y - 0.1, OURS_MARK))
-        for row in (found[key] for key in ranked[group][:1] if key in found):
+        if OURS in rows:
+            lowest = min(lowest, _level_dot(left, rows[OURS], y - 0.1, OURS_MARK))
+        for row in (rows[key] for key in ranked[group][:1] if key in rows):
             lowest = min(lowest, _level_dot(left, row, y + 0.1, MARKS[group]))
             _difference_dot(right, row, y, MARKS[group])
     start, end = left.get_xlim()
     start = max(start, 2 * lowest - 101)
     left.set_xlim(start, max(min(end, 100 + 0.04 * (100 - start)), start + 0.1))
-    _label_headline(left, right, lines, {row["ood_set"] for row in rows if is_trivial(row)})
+    _label_headline(left, right, lines, {row.ood_set for row in run.summary if row.trivial})
     _add_legend(figure, left, ranked)
     return figure
 
 
-def _lines(rows: list[Row]) -> dict[str, tuple[float, str]]:
-    """Return height and group of each set's line: per group its mean, then its sets."""
-    lines, y = {}, 0.0
-    for group in GROUPS:
-        sets = dict.fromkeys(row["ood_set"] for row in rows if row["group"] == group)
-        sets = [name for name in sets if name not in LEVELS]
-        for name in [f"mean-{group}", *sets] if sets else []:
-            lines[name] = (y, group)
+def _lines(run: OodRun) -> dict[str, _SetLine]:
+    """Return each set's line: per group its mean, then its sets."""
+    lines: dict[str, _SetLine] = {}
+    y = 0.0
+    for group in COMPARED_GROUPS:
+        sets = dict.fromkeys(row.ood_set for row in run.summary if row.group == group)
+        single = [name for name in sets if name not in AGGREGATES]
+        for name in [f"mean-{group}", *single] if single else []:
+            lines[name] = _SetLine(y, group)
             y += 1.0
         y += 0.5
     return lines
 
 
-def _level_dot(axes: Axes, row: Row, y: float, mark: Mark) -> float:
-    mean, spread = 100 * row["auroc"], 100 * (row["auroc_sd"] or 0)
+def _level_dot(axes: Axes, row: OodSummaryRow, y: float, mark: Mark) -> float:
+    """Draw the AUROC of a row with its spread and return the lower end."""
+    mean, spread = 100 * (row.auroc or 0), 100 * (row.auroc_sd or 0)
     dot(axes, mean, (mean - spread, mean + spread), y, mark)
     return mean - spread
 
 
-def _difference_dot(axes: Axes, row: Row, y: float, mark: Mark) -> None:
-    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
+def _difference_dot(axes: Axes, row: OodSummaryRow, y: float, mark: Mark) -> None:
+    value, low, high = row.difference, row.difference_low, row.difference_high
     if value is not None:
         interval = (value, value) if low is None or high is None else (low, high)
         dot(axes, 100 * value, (100 * interval[0], 100 * interval[1]), y, mark)
 
 
-def _label_headline(left: Axes, right: Axes, lines: dict[str, tuple[float, str]], trivial: set[str]) -> None:
-    means = {f"mean-{group}": f"{group}, mean" for group in GROUPS}
+def _label_headline(left: Axes, right: Axes, lines: dict[str, _SetLine], trivial: set[str]) -> None:
+    means = {f"mean-{group}": f"{group}, mean" for group in COMPARED_GROUPS}
     labels = [means.get(name, f"{name} (trivial)" if name in trivial else name) for name in lines]
-    left.set_yticks([y for y, _ in lines.values()], labels)
+    left.set_yticks([line.y for line in lines.values()], labels)
     for tick, name in zip(left.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("bold" if name in means else "normal")
     for axes in (left, right):
         ruled(axes)
-        for y in (lines[name][0] for name in means if name in lines):
+        for y in (lines[name].y for name in means if name in lines):
             axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
     left.invert_yaxis()
     left.set_xlabel("AUROC (%), bar: ± sd over seeds")
@@ -166,44 +167,46 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
             f"images has shape {images.shape} with {len(epochs)} epochs, "
             "expected (cycles, classes, k, C, H, W) and one epoch per cycle"
         )
-    shown = np.unique(np.linspace(0, len(images) - 1, min(MAX_CYCLES, len(images))).round().astype(int))
+    cycles = np.unique(np.linspace(0, len(images) - 1, min(MAX_CYCLES, len(images))).round().astype(int))
     classes = [f"class {label}" for label in range(min(MAX_CLASSES, images.shape[1]))]
-    return mosaic(images[shown, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in shown], classes)
+    return mosaic(images[cycles, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in cycles], classes)
 
 
 @styled
-def attack_images(made: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> Figure:
+def attack_images(attacks: Mapping[str, AttackImages]) -> Figure:
     """Draw what fresh generators made for each class, and below each image whether a detector accepts it.
 
     Args:
-        made: By attack, images (classes, C, H, W) uint8, C 1 or 3, of which the first twenty are drawn, and which of
-            them are accepted, (classes,) bool, or None.
+        attacks: Images by attack; of each the first twenty are drawn.
 
     Raises:
         ShapeError: Another shape or type.
     """
-    images = np.stack([images[:MAX_CLASSES] for images, _ in made.values()])
+    images = np.stack([attack.images[:MAX_CLASSES] for attack in attacks.values()])
     columns = [f"class {label}" for label in range(images.shape[1])]
-    captions = [
-        [""] * len(columns)
-        if accepted is None
-        else ["accepted" if yes else "rejected" for yes in accepted[:MAX_CLASSES]]
-        for _, accepted in made.values()
-    ]
-    return mosaic(images, list(made), columns, captions)
+    captions = [_decisions(attack.accepted, len(columns)) for attack in attacks.values()]
+    return mosaic(images, list(attacks), columns, captions)
+
+
+def _decisions(accepted: np.ndarray | None, n: int) -> list[str]:
+    """Return what is said below each of n images, nothing where it is not known."""
+    if accepted is None:
+        return [""] * n
+    return ["accepted" if is_accepted else "rejected" for is_accepted in accepted[:n]]
 
 
 @styled
-def resistance(rows: pd.DataFrame) -> Figure:
+def resistance(rows: Sequence[ResistanceRow]) -> Figure:
     """Draw the resistance of each network to each attack: bar = mean over seeds, dots = seeds.
 
     Args:
         rows: ``resistance.csv`` of one run.
     """
     bars: dict[tuple[str, str], list[float]] = {}
-    for row in as_rows(rows):
-        shown = [] if row["resistance"] is None else [100 * row["resistance"]]
-        bars.setdefault((row["network"], row["attack"]), []).extend(shown)
+    for row in rows:
+        bar = bars.setdefault((row.network, row.attack), [])
+        if row.resistance is not None:
+            bar.append(100 * row.resistance)
     figure = Figure(figsize=(WIDTH, 0.8 + 0.32 * len(bars)), layout="constrained")
     axes = figure.subplots()
     for y, ((network, _), values) in enumerate(bars.items()):

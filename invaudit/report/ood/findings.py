@@ -1,26 +1,18 @@
 """What the figures of an OOD run say in plain words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
-
-from invaudit.report.ood.run import OodRun
-from invaudit.report.ood.tables import (
-    GROUPS,
-    OURS,
-    by_detector,
-    exact_level,
-    is_trivial,
-    measured,
-    of_networks,
-    ranked_baselines,
-)
+from invaudit.records.columns import Count, Fraction, Row
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_SAME, OURS
+from invaudit.records.ood import OodSummaryRow
+from invaudit.records.ood_run import OodRun
+from invaudit.report.ood.tables import by_detector, exact_level, measured, of_networks, ranked_baselines
 from invaudit.report.printing import p_text
-from invaudit.report.records import Row
 from invaudit.stats.bootstrap import MIN_SEEDS
+from invaudit.stats.comparison import ComparisonVerdict, comparison_verdict
 
-ALPHA = 0.05
-PHRASES = {
+PHRASES: dict[ComparisonVerdict, str] = {
     "ahead": "beats",
     "behind": "stays behind",
     "unclear": "does not differ clearly from",
@@ -30,80 +22,85 @@ PHRASES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against the best baseline of one group of OOD sets: its ``mean-GROUP`` row, with the difference to ours.
+    """Ours against the best baseline of one group of OOD sets.
 
     Baselines on our network profit from its training, so that they are compared apart.
+
+    Attributes:
+        group: The group.
+        on_our_network: Whether the baselines are those on our network, or those on all others.
+        n_baselines: Number of them.
+        ours: Our row of ``mean-GROUP``.
+        best: That of the best baseline, with its difference to ours.
     """
 
     group: str
     on_our_network: bool
     n_baselines: int
-    ours: float
-    best: Row
+    ours: OodSummaryRow
+    best: OodSummaryRow
 
     @property
-    def verdict(self) -> str:
-        """``ahead`` or ``behind`` where the interval leaves out zero and the adjusted p agrees, else ``unclear``."""
-        low, high, p_adjusted = (self.best[name] for name in ("difference_low", "difference_high", "p_adjusted"))
-        if low is None or high is None:
-            return "untested"
-        if low <= 0 <= high or (p_adjusted is not None and p_adjusted > ALPHA):
-            return "unclear"
-        return "ahead" if high < 0 else "behind"
+    def verdict(self) -> ComparisonVerdict:
+        """What the comparison says of ours."""
+        return comparison_verdict(self.best.difference_low, self.best.difference_high, self.best.p_adjusted)
 
     @property
-    def where(self) -> str:
+    def networks(self) -> str:
         """The networks of the baselines."""
         return "our network" if self.on_our_network else "other networks"
 
     @property
     def sentence(self) -> str:
         """The comparison in one sentence with its figures."""
+        best = self.best
         text = (
-            f"mean AUROC {exact_level(self.ours)} % for ours, {exact_level(self.best['auroc'])} % for the best of "
-            f"{self.n_baselines} baselines on {self.where} ({self.best['detector']} on {self.best['network']})"
+            f"mean AUROC {exact_level(self.ours.auroc)} % for ours, {exact_level(best.auroc)} % for the best of "
+            f"{self.n_baselines} baselines on {self.networks} ({best.detector} on {best.network})"
         )
-        value = self.best["difference"]
-        if value is None:
+        if best.difference is None:
             return f"{text}."
-        sign = 1 if value > 0 else -1
-        text += f": {abs(100 * value):.2f} points {'behind' if value > 0 else 'ahead'}"
-        if self.verdict == "untested":
+        sign = 1 if best.difference > 0 else -1
+        text += f": {abs(100 * best.difference):.2f} points {'behind' if best.difference > 0 else 'ahead'}"
+        if best.difference_low is None or best.difference_high is None:
             return f"{text}, not tested."
+        ends = sorted((sign * best.difference_low, sign * best.difference_high))
         # Adding 0 turns -0.0 into 0.0.
-        low, high = sorted(round(100 * sign * self.best[name], 2) + 0 for name in ("difference_low", "difference_high"))
-        p_adjusted = self.best["p_adjusted"]
-        p_clause = "" if p_adjusted is None else f", Holm p {p_text(p_adjusted)}"
+        low, high = (round(100 * end, 2) + 0 for end in ends)
+        p_clause = "" if best.p_adjusted is None else f", Holm p {p_text(best.p_adjusted)}"
         return f"{text} (95 % interval {low:.2f} to {high:.2f}{p_clause})."
 
 
 def compare(run: OodRun) -> list[Comparison]:
     """Return ours against the best baseline on other networks and on our own, for each group that has both."""
-    rows = measured(run.rows)
-    found = []
-    for group in GROUPS:
+    rows = measured(run.summary)
+    comparisons = []
+    for group in COMPARED_GROUPS:
         ours = by_detector(rows, f"mean-{group}").get(OURS)
-        ranked = ranked_baselines(rows, group)
-        for own in (False, True):
-            part = of_networks(ranked, own=own)
-            if ours and part:
-                found.append(Comparison(group, own, len(part), ours["auroc"], part[0]))
-    return found
+        ranked = ranked_baselines(run, group)
+        for on_our_network in (False, True):
+            baselines = of_networks(ranked, ours=on_our_network)
+            if ours and baselines:
+                comparisons.append(Comparison(group, on_our_network, len(baselines), ours, baselines[0]))
+    return comparisons
 
 
 def headline_sentence(run: OodRun) -> str:
     """Return what the run found, in one sentence."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for item in compare(run):
-        baselines = f"{item.n_baselines} baselines on {item.where}"
-        found.setdefault(item.group, {}).setdefault(PHRASES[item.verdict], []).append(baselines)
-    if not found:
+    by_group: dict[str, dict[str, list[str]]] = {}
+    for comparison in compare(run):
+        baselines = f"{comparison.n_baselines} baselines on {comparison.networks}"
+        phrases = by_group.setdefault(comparison.group, {})
+        phrases.setdefault(PHRASES[comparison.verdict], []).append(baselines)
+    if not by_group:
         return f"{run.id_set}: this run holds no comparison of ours with a baseline."
-    groups: dict[str, list[str]] = {}
-    for group, verdicts in found.items():
-        words = ", and ".join(f"{phrase} the best of {' and of '.join(best)}" for phrase, best in verdicts.items())
-        groups.setdefault(words, []).append(group)
-    clauses = [f"by the mean over {' and over '.join(names)} OOD sets ours {words}" for words, names in groups.items()]
+    groups_by_words: dict[str, list[str]] = {}
+    for group, phrases in by_group.items():
+        words = [f"{phrase} the best of {' and of '.join(baselines)}" for phrase, baselines in phrases.items()]
+        groups_by_words.setdefault(", and ".join(words), []).append(group)
+    clauses = []
+    for words, groups in groups_by_words.items():
+        clauses.append(f"by the mean over {' and over '.join(groups)} OOD sets ours {words}")
     return f"{run.id_set}: {'; '.join(clauses)}."
 
 
@@ -120,40 +117,73 @@ def scope_sentence(run: OodRun) -> str:
     )
 
 
-def gaps(run: OodRun) -> pd.DataFrame:
-    """Return what has no result: one row per status, network, detector and reason, with the sets concerned."""
-    found: dict[tuple[str, ...], dict[str, None]] = {}
+class GapRow(Row):
+    """What has no result, and why."""
+
+    status: str
+    network: str
+    detector: str
+    reason: str
+    ood_set: str
+    """Names of the sets concerned."""
+
+
+def gaps(run: OodRun) -> list[GapRow]:
+    """Return what has no result: one row per status, network, detector and reason."""
+    sets: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for row in run.measurements:
-        if row["status"] != "ok":
-            key = tuple(str(row[name] or "") for name in ("status", "network", "detector", "reason"))
-            found.setdefault(key, {})[str(row["ood_set"] or "")] = None
-    lines = [(*key, ", ".join(sets)) for key, sets in sorted(found.items())]
-    return pd.DataFrame(lines, columns=["status", "network", "detector", "reason", "ood_set"])
+        if row.status != "ok":
+            key = (row.status, row.network, row.detector, row.reason or "")
+            sets.setdefault(key, {})[row.ood_set] = None
+    rows = []
+    for key, names in sorted(sets.items()):
+        status, network, detector, reason = key
+        text = ", ".join(names)
+        rows.append(GapRow(status=status, network=network, detector=detector, reason=reason, ood_set=text))
+    return rows
 
 
-def controls(run: OodRun) -> pd.DataFrame:
-    """Return the control sets: rows measured, lowest and highest AUROC, rows that failed.
+class ControlSetRow(Row):
+    """How the rows of one control set came out."""
+
+    control: str
+    rows: Count
+    """Rows that were measured."""
+    lowest_auroc: Fraction
+    highest_auroc: Fraction
+    failed: Count
+    """Rows that failed."""
+
+
+def controls(run: OodRun) -> list[ControlSetRow]:
+    """Return how each control set came out.
 
     A row failed if it has an AUROC and another status than ``ok``, or, for ``control-same``, if its AUROC is not
     exactly one half. A detector that could not run has no AUROC and is no failed control.
     """
-    found: dict[str, list[Row]] = {}
+    aurocs: dict[str, list[float]] = {}
+    failed: dict[str, int] = {}
     for row in run.measurements:
-        if row["group"] == "control" and row["auroc"] is not None:
-            found.setdefault(row["ood_set"], []).append(row)
-    lines = []
-    for name, rows in sorted(found.items()):
-        values = [row["auroc"] for row in rows]
-        n_failed = sum(row["status"] != "ok" or (name == "control-same" and row["auroc"] != 0.5) for row in rows)
-        lines.append((name, len(rows), min(values), max(values), n_failed))
-    return pd.DataFrame(lines, columns=["control", "rows", "lowest_auroc", "highest_auroc", "failed"])
+        if row.group == "control" and row.auroc is not None:
+            aurocs.setdefault(row.ood_set, []).append(row.auroc)
+            has_failed = row.status != "ok" or (row.ood_set == CONTROL_SAME and row.auroc != 0.5)
+            failed[row.ood_set] = failed.get(row.ood_set, 0) + has_failed
+    rows = []
+    for name, values in sorted(aurocs.items()):
+        ends = {"lowest_auroc": min(values), "highest_auroc": max(values)}
+        rows.append(ControlSetRow(control=name, rows=len(values), failed=failed[name], **ends))
+    return rows
 
 
 def trivial_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that a pixel statistic alone tells apart."""
-    return list(dict.fromkeys(row["ood_set"] for row in run.rows if is_trivial(row)))
+    return _distinct(row.ood_set for row in run.summary if row.trivial)
 
 
 def skipped_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that were not there."""
-    return list(dict.fromkeys(str(row["ood_set"]) for row in run.measurements if row["status"] == "skipped"))
+    return _distinct(row.ood_set for row in run.measurements if row.status == "skipped")
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

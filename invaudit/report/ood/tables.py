@@ -1,161 +1,181 @@
 """The short table of an OOD run: ours, the ablations, the best baselines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal, TypeVar
 
-import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS
+from invaudit.records.ood import OodRow, OodSummaryRow
+from invaudit.records.ood_run import OodRun
 from invaudit.report.printing import DASH, MINUS, level, plain_table
-from invaudit.report.records import Row, as_rows, names_of
+from invaudit.stats.comparison import is_baseline
 
 Key = tuple[str, str]
-OURS: Key = ("full", "joint")
-CONTROL_NETWORKS = ("none", "random")
-GROUPS = ("near", "far")
+"""Network and detector."""
+R = TypeVar("R", OodRow, OodSummaryRow)
+Part = Literal["ours", "ablation", "best near", "best far"]
+
 LEVELS = ("mean-near", "worst-near", "mean-far", "worst")
 NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
 # The networks that every run has; ablations come after ours.
-NETWORK_ORDER = {"full": 0, "inversion": 2, "noise": 3, "plain": 4, "random": 5}
-SHORT_PARTS = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
-NAMES = ("part", "network", "detector")
+NETWORK_ORDER = {OURS[0]: 0, "inversion": 2, "noise": 3, "plain": 4, "random": 5}
+SHORT_PARTS: dict[Part, str] = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
+NAME_COLUMNS = ("network", "detector")
+FIGURE_COLUMNS = (*LEVELS, "FPR95 near", "difference")
 N_BEST = 3
 exact_level = partial(level, decimals=2)
 """AUROC near 100 differ in the second decimal."""
 
 
-def short_table(summary: pd.DataFrame, *, n_best: int = N_BEST) -> pd.DataFrame:
-    """Return ours, the ablations and the best baselines of each group, as fractions.
+@dataclass(frozen=True)
+class ShortLine:
+    """A line of the short table.
+
+    Attributes:
+        part: Why it is in the table.
+        network: Name of the network.
+        detector: Name of the detector.
+        levels: Rows of the summary by aggregate; one without a result is missing.
+    """
+
+    part: Part
+    network: str
+    detector: str
+    levels: Mapping[str, OodSummaryRow]
+
+    @property
+    def near(self) -> OodSummaryRow | None:
+        """The mean over near OOD sets."""
+        return self.levels.get("mean-near")
+
+    def auroc(self, aggregate: str) -> float | None:
+        """Return the AUROC of an aggregate, if it has a result."""
+        row = self.levels.get(aggregate)
+        return None if row is None else row.auroc
+
+    def record(self) -> dict[str, Any]:
+        """Return the line as plain values, fractions as they are."""
+        record: dict[str, Any] = {"part": self.part, "network": self.network, "detector": self.detector}
+        for name in LEVELS:
+            row = self.levels.get(name)
+            record[name] = None if row is None else row.auroc
+            record[f"{name}_sd"] = None if row is None else row.auroc_sd
+        for name in NEAR_ONLY:
+            record[name] = None if self.near is None else getattr(self.near, name)
+        return record
+
+    def cells(self) -> list[str]:
+        """Return network, detector and the `FIGURE_COLUMNS` as text, in per cent and points, with sd or interval."""
+        figures = []
+        for name in LEVELS:
+            row = self.levels.get(name)
+            figures.append(DASH if row is None else exact_level(row.auroc, row.auroc_sd))
+        near = self.near
+        figures.append(DASH if near is None else exact_level(near.fpr95))
+        figures.append(DASH if near is None or self.part == "ours" else difference_text(near))
+        return [self.network, self.detector, *figures]
+
+
+def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
+    """Return ours, the ablations and the best baselines of each group.
 
     Args:
-        summary: ``summary.csv`` of one run.
+        run: The run.
         n_best: Baselines per group on other networks, and as many on ours; one that is among the best in both groups
-            has a row in each.
-
-    Returns:
-        One row per line of the table: ``part`` (``ours``, ``ablation``, ``best near``, ``best far``), ``network``,
-        ``detector``; AUROC ``mean-near``, ``worst-near``, ``mean-far``, ``worst``, each with ``_sd``; and of
-        ``mean-near`` also ``fpr95``, ``difference``, ``difference_low``, ``difference_high``. Unknown is NaN.
+            has a line in each.
     """
-    rows = measured(as_rows(summary))
-    levels = {name: by_detector(rows, name) for name in LEVELS}
-    networks = dict.fromkeys(row["network"] for row in rows)
-    networks = sorted(networks, key=lambda name: NETWORK_ORDER.get(name, 1))
-    own = [(network, detector) for network in networks for detector in ("joint", "garbage-logit")]
-    lines = [("ours" if key == OURS else "ablation", key) for key in own]
-    for group in GROUPS:
-        ranked = ranked_baselines(rows, group)
-        kept = [*of_networks(ranked, own=False)[:n_best], *of_networks(ranked, own=True)[:n_best]]
-        lines += [(f"best {group}", key_of(row)) for row in ranked if row in kept]
-    lines = [(part, key) for part, key in lines if any(key in found for found in levels.values())]
-    values = [[part, *key, *_values(levels, key)] for part, key in lines]
-    columns = [text for name in LEVELS for text in (name, f"{name}_sd")]
-    return pd.DataFrame(values, columns=[*NAMES, *columns, *NEAR_ONLY])
+    levels = {name: by_detector(measured(run.summary), name) for name in LEVELS}
+    lines = []
+    for part, key in [*_our_lines(run), *_baseline_lines(run, n_best)]:
+        own_levels = {name: keyed_rows[key] for name, keyed_rows in levels.items() if key in keyed_rows}
+        if own_levels:
+            lines.append(ShortLine(part, *key, own_levels))
+    return lines
 
 
-def over_seeds(table: pd.DataFrame | None, *by: str) -> pd.DataFrame | None:
-    """Return the means over seeds of what a table measures, one row for each value of the columns ``by``."""
-    if table is None:
-        return None
-    measures = table.select_dtypes(["number", "bool"]).columns.difference(["seed", *by], sort=False)
-    return means_of_all(table, by, measures).round(4).reset_index()
+def _our_lines(run: OodRun) -> Iterator[tuple[Part, Key]]:
+    """Yield ours and its ablations."""
+    networks = dict.fromkeys(row.network for row in measured(run.summary))
+    for network in sorted(networks, key=lambda network: NETWORK_ORDER.get(network, 1)):
+        for detector in (OURS[1], GARBAGE_LOGIT):
+            key = (network, detector)
+            yield "ours" if key == OURS else "ablation", key
 
 
-def means_of_all(table: pd.DataFrame, by: Iterable[str], measures: Iterable[str]) -> pd.DataFrame:
-    """Return the means of some columns for each value of the columns ``by``, which are the index.
-
-    Where a row has no figure, neither has the mean: that of the others would be of fewer than it seems.
-    """
-    grouped = table.groupby(list(by), sort=False)[list(measures)]
-    return pd.DataFrame(grouped.agg(lambda values: values.mean(skipna=False)))
-
-
-def _values(levels: dict[str, dict[Key, Row]], key: Key) -> list[float | None]:
-    found = [levels[name].get(key, {}).get(column) for name in LEVELS for column in ("auroc", "auroc_sd")]
-    return [*found, *(levels["mean-near"].get(key, {}).get(column) for column in NEAR_ONLY)]
+def _baseline_lines(run: OodRun, n_best: int) -> Iterator[tuple[Part, Key]]:
+    """Yield the best baselines of each group, those on our network among the others."""
+    for group in COMPARED_GROUPS:
+        ranked = ranked_baselines(run, group)
+        best = [*of_networks(ranked, ours=False)[:n_best], *of_networks(ranked, ours=True)[:n_best]]
+        for row in ranked:
+            if row in best:
+                yield "best near" if group == "near" else "best far", key_of(row)
 
 
-def key_of(row: Row) -> Key:
+def key_of(row: OodSummaryRow) -> Key:
     """Return network and detector of a row."""
-    return row["network"], row["detector"]
+    return row.network, row.detector
 
 
-def by_detector(rows: list[Row], ood_set: str) -> dict[Key, Row]:
+def by_detector(rows: Iterable[OodSummaryRow], ood_set: str) -> dict[Key, OodSummaryRow]:
     """Return the rows of one set by network and detector."""
-    return {key_of(row): row for row in rows if row["ood_set"] == ood_set}
+    return {key_of(row): row for row in rows if row.ood_set == ood_set}
 
 
-def measured(rows: list[Row]) -> list[Row]:
+def measured(rows: Iterable[R]) -> list[R]:
     """Return the rows that hold a result."""
-    return [row for row in rows if row["status"] == "ok" and row["auroc"] is not None]
+    return [row for row in rows if row.status == "ok" and row.auroc is not None]
 
 
-def is_trivial(row: Row) -> bool:
-    """Return whether the set of a row is marked as trivial."""
-    return str(row["trivial"]).lower() == "true"
-
-
-def ranked_baselines(rows: list[Row], group: str) -> list[Row]:
+def ranked_baselines(run: OodRun, group: str) -> list[OodSummaryRow]:
     """Return the ``mean-GROUP`` rows of all baselines that ran, the highest AUROC first."""
-    found = [row for key, row in by_detector(measured(rows), f"mean-{group}").items() if is_baseline(*key)]
-    return sorted(found, key=lambda row: (-row["auroc"], *key_of(row)))
+    baselines = []
+    for row in by_detector(measured(run.summary), f"mean-{group}").values():
+        role = run.detectors[row.detector].role
+        if is_baseline(role, on_trained_network=row.network not in CONTROL_NETWORKS):
+            baselines.append(row)
+    return sorted(baselines, key=lambda row: (-(row.auroc or 0), *key_of(row)))
 
 
-def of_networks(rows: list[Row], *, own: bool) -> list[Row]:
+def of_networks(rows: Iterable[OodSummaryRow], *, ours: bool) -> list[OodSummaryRow]:
     """Return the rows of our network, or of all others: what scores well on ours profits from its training."""
-    return [row for row in rows if (row["network"] == OURS[0]) == own]
+    return [row for row in rows if (row.network == OURS[0]) == ours]
 
 
-def is_baseline(network: str, detector: str) -> bool:
-    """Return whether a row is somebody else's detector, a class name or ``package.module:Class``, on a trained network.
-
-    Pixel statistics and the untrained network are controls. Our own detectors have names without a capital.
-    """
-    return network not in CONTROL_NETWORKS and (detector != detector.lower() or ":" in detector)
-
-
-def format_table(short: pd.DataFrame) -> pd.DataFrame:
-    """Return the short table as text, in per cent and points, with sd or interval."""
-    lines = [
-        {name: row[name] for name in NAMES}
-        | {name: exact_level(row[name], row[f"{name}_sd"]) for name in LEVELS}
-        | {"FPR95 near": exact_level(row["fpr95"]), "difference": DASH if row["part"] == "ours" else difference(row)}
-        for row in as_rows(short)
-    ]
-    return pd.DataFrame(lines, columns=[*NAMES, *LEVELS, "FPR95 near", "difference"])
-
-
-def difference(row: Row) -> str:
+def difference_text(row: OodSummaryRow) -> str:
     """Return the difference of a row to ours in points with two decimals, with its interval where there is one."""
-    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
+    value, low, high = row.difference, row.difference_low, row.difference_high
     if value is None:
         return DASH
     interval = "" if low is None or high is None else f" [{100 * low:+.2f}, {100 * high:+.2f}]"
     return f"{100 * value:+.2f}{interval}".replace("-", MINUS)
 
 
-def terminal_table(summary: pd.DataFrame) -> Table:
-    """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold.
-
-    Args:
-        summary: ``summary.csv`` of one run.
-    """
-    text = format_table(short_table(summary)).replace(" ± ", "±", regex=True)
+def terminal_table(run: OodRun) -> Table:
+    """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold."""
     caption = (
         "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
         "difference: row minus ours in mean-near, points, 95 % interval.\n"
         "First column: abl. = ablation; near, far = best baselines on these sets."
     )
-    table = plain_table(f"OOD detection, ID set {names_of(as_rows(summary), 'id_set')}", caption)
-    for name in text.columns:
+    table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
+    for name in ("", *NAME_COLUMNS):
+        table.add_column(name, no_wrap=True, overflow="fold")
+    for name in FIGURE_COLUMNS:
         # Folded where the console is narrow: a figure that is cut off would read as another figure.
-        is_name = name in NAMES
-        header = "" if name == "part" else name.replace("-", "-\n").replace(" ", "\n")
-        table.add_column(header, justify="left" if is_name else "right", no_wrap=is_name, overflow="fold")
-    lines = text.to_numpy().tolist()
-    for line, following in zip(lines, [*lines[1:], None], strict=True):
-        last = following is None or following[0] != line[0]
-        cells = [Text(text) for text in (SHORT_PARTS[line[0]], *line[1:])]
-        table.add_row(*cells, style="bold" if line[0] == "ours" else None, end_section=last)
+        table.add_column(name.replace("-", "-\n").replace(" ", "\n"), justify="right", overflow="fold")
+    lines = short_table(run)
+    for line, following in zip(lines, _following(lines), strict=True):
+        last = following is None or following.part != line.part
+        cells = [SHORT_PARTS[line.part], *(cell.replace(" ± ", "±") for cell in line.cells())]
+        table.add_row(*map(Text, cells), style="bold" if line.part == "ours" else None, end_section=last)
     return table
+
+
+def _following(lines: Sequence[ShortLine]) -> list[ShortLine | None]:
+    """Return for each line the one below it."""
+    return [*lines[1:], None] if lines else []

@@ -11,23 +11,26 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
+from invaudit.benchmarks.ood.differences import PairedDifferences
 from invaudit.benchmarks.ood.jobs import Job, _false_alarms
-from invaudit.benchmarks.ood.settings import AGGREGATES
-from invaudit.benchmarks.ood.tables import (
-    METRICS,
-    SUMMARY,
-    TABLE,
-    PairedDifferences,
-    StoredJob,
-    _adjusted,
-    make_side_tables,
-    make_summary,
-    make_table,
-    read_jobs,
-)
+from invaudit.benchmarks.ood.side_tables import make_side_tables
+from invaudit.benchmarks.ood.stored import StoredJob, detectors_of, read_jobs
+from invaudit.benchmarks.ood.tables import METRICS, make_summary, make_table
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.models import InputSpec, Target, build
 from invaudit.ood import PARTS
+from invaudit.records import (
+    AGGREGATES,
+    DetectorInfo,
+    DetectorOutcome,
+    ImageSetRecord,
+    OodJobRecord,
+    OodRow,
+    OodSummaryRow,
+    SetsRecord,
+    read_rows,
+)
+from invaudit.records.ood import SIDE_TABLES
 from invaudit.runtime import ControlError, ModelError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
@@ -87,8 +90,8 @@ def settings_of(finished):
 
 
 def test_columns_are_those_of_the_design(table, summary):
-    assert list(table.columns) == list(TABLE)
-    assert list(summary.columns) == list(SUMMARY)
+    assert list(table.columns) == list(OodRow.model_fields)
+    assert list(summary.columns) == list(OodSummaryRow.model_fields)
 
 
 def test_every_number_of_the_table_comes_from_the_scores(finished, table):
@@ -152,25 +155,42 @@ def test_differences_are_row_minus_ours(summary):
     assert rows.loc[~theirs, "p_adjusted"].isna().all()
 
 
-def test_a_copy_of_ours_differs_by_nothing(finished, settings):
+def outcome(name, role="library", **ended):
+    return DetectorOutcome(name=name, role=role, consumes="logits", **ended)
+
+
+@pytest.mark.parametrize("name", ["Copy", "my-detector"])
+def test_a_copy_of_ours_differs_by_nothing_and_is_corrected_under_any_name(finished, settings, name):
     jobs = read_jobs(finished, settings)
     for job in jobs:
         if job.network == "plain":
-            source = next(one for one in jobs if (one.seed, one.network) == (job.seed, "full"))
-            job.record["detectors"]["Copy"] = {"status": "ok", "reason": "", "seconds": 0.0}
-            joint = {name: scores for name, scores in source.arrays.items() if name.startswith("joint::")}
-            job.arrays.update({name.replace("joint", "Copy"): scores for name, scores in joint.items()})
-    found = make_summary(jobs, make_table(jobs, "digits"), settings)
-    copies = found[(found["detector"] == "Copy") & (found["group"] != "control")]
+            source = next(other for other in jobs if (other.seed, other.network) == (job.seed, "full"))
+            job.record.detectors[name] = outcome(name, role="user")
+            joint = {key: scores for key, scores in source.arrays.items() if key.startswith("joint::")}
+            job.arrays.update({key.replace("joint", name): scores for key, scores in joint.items()})
+    assert DetectorInfo(name=name, role="user", consumes="logits") in detectors_of(jobs)
+    summary = make_summary(jobs, make_table(jobs, "digits"), settings)
+    copies = [row for row in summary if row.detector == name and row.group != "control"]
     assert len(copies) == len(AGGREGATES) + 5
-    assert (copies[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
-    assert (copies["p_adjusted"] == 1).all()
+    for row in copies:
+        assert (row.difference, row.difference_low, row.difference_high, row.p_adjusted) == (0, 0, 0, 1)
+    before = read_rows(finished / "summary.csv", OodSummaryRow)
+    others = {(row.network, row.detector, row.ood_set): row.p_adjusted for row in summary}
+    adjusted = [(row.p_adjusted, others[row.network, row.detector, row.ood_set]) for row in before if row.p_adjusted]
+    # One more in the family: no p-value falls, and some rise.
+    assert all(old <= new for old, new in adjusted)
+    assert any(old < new for old, new in adjusted)
 
 
 def test_seeds_share_the_resamples_of_images_that_they_share(settings):
     def stored(seed, test):
-        sets = {"splits": {"test": {"count": 9, "hash": test}}, "ood": {"letters": {"count": 12, "hash": "same"}}}
-        return StoredJob(seed, "full", {"sets": sets}, {})
+        sets = SetsRecord(
+            splits={"test": ImageSetRecord(count=9, hash=test)},
+            ood={"letters": ImageSetRecord(count=12, hash="same")},
+            groups={},
+            missing={},
+        )
+        return StoredJob(seed, "full", OodJobRecord(sets=sets, detectors={}), {})
 
     counts = PairedDifferences([stored(0, "some"), stored(1, "others")], settings).counts
     np.testing.assert_array_equal(counts[0, "letters"], counts[1, "letters"])
@@ -181,39 +201,27 @@ def test_seeds_share_the_resamples_of_images_that_they_share(settings):
 def test_a_missing_set_is_a_row_with_its_reason_and_in_no_mean(finished, settings):
     jobs = read_jobs(finished, settings)
     for job in jobs:
-        sets = job.record["sets"]
-        del sets["ood"]["letters"]
-        sets["missing"]["letters"] = "letters: no such file"
+        sets = job.record.sets
+        del sets.ood["letters"]
+        sets.missing["letters"] = "letters: no such file"
         for name in [name for name in job.arrays if name.endswith("::letters")]:
             del job.arrays[name]
     table = make_table(jobs, "digits")
-    rows = table[table["ood_set"] == "letters"]
-    assert len(rows)
-    assert (rows["status"] == "skipped").all()
-    assert (rows["reason"] == "letters: no such file").all()
-    found = make_summary(jobs, table, settings)
-    ours = found[(found["network"] == "full") & (found["detector"] == "joint")].set_index("ood_set")
-    assert (ours.loc["letters", "status"], ours.loc["mean-near", "n_sets"]) == ("skipped", 1)
-    assert ours.loc["mean-near", "auroc"] == ours.loc["held-out-digits", "auroc"]
+    rows = [row for row in table if row.ood_set == "letters"]
+    assert rows
+    assert {(row.status, row.reason) for row in rows} == {("skipped", "letters: no such file")}
+    summary = make_summary(jobs, table, settings)
+    ours = {row.ood_set: row for row in summary if (row.network, row.detector) == ("full", "joint")}
+    assert (ours["letters"].status, ours["mean-near"].n_sets) == ("skipped", 1)
+    assert ours["mean-near"].auroc == ours["held-out-digits"].auroc
 
 
-def test_a_family_for_holm_is_all_baselines_of_an_aggregate_or_of_the_sets_of_a_group():
-    rows = [
-        ("plain", "KNN", "mean-near", "near", 0.01),
-        ("noise", "KNN", "mean-near", "near", 0.04),
-        ("random", "KNN", "mean-near", "near", 0.001),
-        ("full", "garbage-logit", "mean-near", "near", 0.001),
-        ("plain", "KNN", "letters", "near", 0.02),
-        ("plain", "KNN", "held-out-digits", "near", 0.03),
-        ("noise", "KNN", "letters", "near", 0.01),
-        ("plain", "KNN", "photos", "far", 0.02),
-        ("noise", "KNN", "photos", "far", float("nan")),
-    ]
-    summary = pd.DataFrame(rows, columns=["network", "detector", "ood_set", "group", "p"])
-    nothing = float("nan")
-    # By hand: the smallest p times 2 or 3, the next times one less, and never below the one before.
-    expected = [0.02, 0.04, nothing, nothing, 0.04, 0.04, 0.03, 0.02, nothing]
-    np.testing.assert_allclose(_adjusted(summary), expected)
+def test_tables_are_those_that_lie_in_the_folder(finished, settings):
+    jobs = read_jobs(finished, settings)
+    assert make_table(jobs, "digits") == read_rows(finished / "table.csv", OodRow)
+    assert detectors_of(jobs) == read_rows(finished / "detectors.csv", DetectorInfo)
+    for name, rows in make_side_tables(jobs, "digits").items():
+        assert rows == read_rows(finished / f"{name}.csv", SIDE_TABLES[name])
 
 
 def test_only_the_baselines_that_are_named_run_and_are_tuned(table):
@@ -335,14 +343,14 @@ def test_a_detector_that_fails_on_attack_images_keeps_its_other_scores(finished,
 
     stored = read_jobs(finished, settings)
     network = next(job for job in stored if job.network == "plain")
-    network.record["detectors"]["MaxSoftmax"] |= {"status": "failed", "reason": "too few"}
+    network.record.detectors["MaxSoftmax"] = outcome("MaxSoftmax", status="failed", reason="too few")
     del network.arrays["MaxSoftmax::attack-sure"]
     attacks = make_side_tables(stored, "digits")["attacks"]
-    failed = attacks[(attacks["network"] == "plain") & (attacks["detector"] == "MaxSoftmax") & (attacks["seed"] == 0)]
-    assert failed.set_index("attack")[["status", "reason"]].to_dict("index") == {
-        "sure": {"status": "failed", "reason": "too few"},
-        "same": {"status": "ok", "reason": ""},
-    }
+    ended = {}
+    for row in attacks:
+        if (row.network, row.detector, row.seed) == ("plain", "MaxSoftmax", 0):
+            ended[row.attack] = (row.status, row.reason, row.auroc is None)
+    assert ended == {"sure": ("failed", "too few", True), "same": ("ok", None, False)}
 
 
 def test_networks_of_a_seed_share_splits_and_sets(finished, settings):

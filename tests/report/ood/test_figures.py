@@ -3,33 +3,38 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from invaudit.report import attack_images, gallery, headline, histograms, inversions, png, read_ood_run, resistance
+from invaudit.records import OodRun, OodSummaryRow, ResistanceRow, read_ood_run
+from invaudit.records.ood_run import AttackImages
+from invaudit.report import attack_images, gallery, headline, histograms, inversions, png, resistance
 from invaudit.runtime import ShapeError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 2, 3, 9, 11), dtype=np.uint8)
 SCORES = np.random.default_rng(1).normal(size=200)
 
 
-def _frame(folder: Path, name: str) -> pd.DataFrame:
-    frame = getattr(read_ood_run(folder), name)
-    assert frame is not None
-    return frame
+def _changed(run: OodRun, **figures: float | None) -> OodRun:
+    """Return a run with some figures of every row of its summary replaced."""
+    return replace(run, summary=[row.model_copy(update=figures) for row in run.summary])
+
+
+def _only(run: OodRun, keep: Callable[[OodSummaryRow], bool]) -> OodRun:
+    return replace(run, summary=[row for row in run.summary if keep(row)])
 
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {
-    "headline": lambda folder: headline(_frame(folder, "summary")),
+    "headline": lambda folder: headline(read_ood_run(folder)),
     "histograms": lambda _: histograms(SCORES, {"letters": SCORES + 2, "photos": SCORES * 1e6}),
     "inversions": lambda _: inversions(IMAGES, np.arange(3)),
-    "attack_images": lambda _: attack_images({"sure": (IMAGES[0, :, 0], np.arange(len(IMAGES[0])) < 2)}),
+    "attack_images": lambda _: attack_images({"sure": AttackImages(IMAGES[0, :, 0], np.arange(len(IMAGES[0])) < 2)}),
     "gallery": lambda _: gallery(IMAGES[0][:, :, :1], ["a", "b", "c", "d"]),
-    "resistance": lambda folder: resistance(_frame(folder, "resistance")),
+    "resistance": lambda folder: resistance(read_ood_run(folder).rows(ResistanceRow)),
 }
 
 
@@ -73,31 +78,31 @@ def test_many_cycles_are_thinned_with_both_ends_kept() -> None:
 
 
 def test_attack_images_say_which_are_accepted(run_folder: Path) -> None:
-    made = read_ood_run(run_folder).attack_images(0, "full")
-    texts = [text.get_text() for text in attack_images(made).axes[0].texts]
+    attacks = read_ood_run(run_folder).attack_images(0, "full")
+    texts = [text.get_text() for text in attack_images(attacks).axes[0].texts]
     assert texts == ["accepted"] * 3 + ["rejected"] * 4 + [""] * 7
 
 
 def test_headline_intervals_are_those_of_the_summary(run_folder: Path) -> None:
-    summary = _frame(run_folder, "summary")
-    right = headline(summary).axes[1]
+    run = read_ood_run(run_folder)
+    right = headline(run).axes[1]
     drawn = {tuple(np.round(line.get_xdata(), 6)) for line in right.lines if len(line.get_xdata()) == 2}
-    row = summary[(summary["network"] == "full") & (summary["detector"] == "KNN")].set_index("ood_set").loc["mean-near"]
-    assert (round(100 * row["difference_low"], 6), round(100 * row["difference_high"], 6)) in drawn
+    (row,) = (row for row in run.summary if (row.network, row.detector, row.ood_set) == ("full", "KNN", "mean-near"))
+    assert row.difference_low is not None
+    assert row.difference_high is not None
+    assert (round(100 * row.difference_low, 6), round(100 * row.difference_high, 6)) in drawn
 
 
 def test_headline_without_tests_or_baselines(run_folder: Path) -> None:
-    summary = _frame(run_folder, "summary")
-    untested = summary.assign(difference=np.nan, difference_low=np.nan, difference_high=np.nan, auroc_sd=np.nan)
-    assert png(headline(untested))
-    assert png(headline(summary[summary["detector"] == "joint"]))
-    left, right = headline(summary[summary["status"] == "failed"]).axes[0].get_xlim()
+    run = read_ood_run(run_folder)
+    assert png(headline(_changed(run, difference=None, difference_low=None, difference_high=None, auroc_sd=None)))
+    assert png(headline(_only(run, lambda row: row.detector == "joint")))
+    left, right = headline(_only(run, lambda row: row.status == "failed")).axes[0].get_xlim()
     assert left < right
 
 
 def test_no_tick_of_the_headline_lies_beyond_what_is_possible(run_folder: Path) -> None:
-    summary = _frame(run_folder, "summary")
-    axes = headline(summary.assign(auroc=0.999, auroc_sd=0.004)).axes[0]
+    axes = headline(_changed(read_ood_run(run_folder), auroc=0.999, auroc_sd=0.004)).axes[0]
     left, right = axes.get_xlim()
     shown = [tick for tick in axes.get_xticks() if left <= tick <= right]
     assert max(shown) == 100

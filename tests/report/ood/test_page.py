@@ -9,7 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from invaudit.records import DetectorInfo, OodRun, read_ood_run, write_rows
+from invaudit.records.columns import BadFraction, Text
+from invaudit.records.names import DETECTORS
+from invaudit.records.ood import CostRow
 from invaudit.report import ood_page
+from invaudit.report.page import Section, mean_grid, row_grid
 from invaudit.runtime import RunFolderError
 
 REASON = "the network has no dropout"
@@ -154,7 +159,8 @@ def test_nothing_ran(run_folder: Path, page: Callable[[Path], Any]) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_skipped_sets_are_named_at_the_top(run_folder: Path, page: Callable[[Path], Any]) -> None:
-    row = {"id_set": "digits", "ood_set": "svhn", "group": "far", "status": "skipped", "reason": "not found"}
+    row = {"id_set": "digits", "seed": 0, "network": "plain", "detector": "KNN", "ood_set": "svhn", "group": "far"}
+    row |= {"trivial": False, "status": "skipped", "reason": "not found"}
     _edit(run_folder, "table.csv", lambda frame: pd.concat([frame, pd.DataFrame([row])]))
     assert "the data were not found: svhn" in page(run_folder).text
 
@@ -181,8 +187,8 @@ def test_a_failed_control_is_shouted(
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_detector_that_cannot_run_is_no_failed_control(run_folder: Path, page: Callable[[Path], Any]) -> None:
-    row = {"id_set": "digits", "network": "plain", "detector": "MCD", "ood_set": "control-same", "group": "control"}
-    row |= {"status": "failed", "reason": "no dropout"}
+    row = {"id_set": "digits", "seed": 0, "network": "plain", "detector": "MCD", "ood_set": "control-same"}
+    row |= {"group": "control", "trivial": False, "status": "failed", "reason": "no dropout"}
     _edit(run_folder, "table.csv", lambda frame: pd.concat([frame, pd.DataFrame([row])]))
     assert "A control failed" not in page(run_folder).text
 
@@ -214,9 +220,9 @@ def test_what_only_our_network_has_stays_in_the_headline(run_folder: Path, page:
         return frame[(frame["ood_set"] != "mean-far") | (frame["network"] == "full")]
 
     _edit(run_folder, "summary.csv", without_others_on_far)
-    found = page(run_folder).text
-    assert f"by the mean over near OOD sets ours {BEATS_BOTH}; " in found
-    assert "by the mean over far OOD sets ours beats the best of 2 baselines on our network." in found
+    text = page(run_folder).text
+    assert f"by the mean over near OOD sets ours {BEATS_BOTH}; " in text
+    assert "by the mean over far OOD sets ours beats the best of 2 baselines on our network." in text
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -231,3 +237,67 @@ def test_near_and_far_may_differ(run_folder: Path, page: Callable[[Path], Any]) 
     parts = "stays behind the best of 9 baselines on other networks, and beats the best of 2 baselines on our network"
     assert f"by the mean over near OOD sets ours {BEATS_BOTH}; by the mean over far OOD sets ours {parts}." in text
     assert "2.00 points behind (95 % interval 1.00 to 3.00" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_detector_of_the_user_is_a_baseline_under_any_name(run_folder: Path, page: Callable[[Path], Any]) -> None:
+    def best_of_all(frame: pd.DataFrame) -> pd.DataFrame:
+        theirs = frame[(frame["network"] == "plain") & (frame["detector"] == "ODIN")]
+        return pd.concat([frame, theirs.assign(detector="my-detector", auroc=0.955)])
+
+    _edit(run_folder, "summary.csv", best_of_all)
+    assert "for the best of 9 baselines on other networks (KNN@tuned on plain)" in page(run_folder).text
+    write_rows(run_folder / DETECTORS, DetectorInfo, [DetectorInfo(name="my-detector", role="user", consumes="maps")])
+    text = page(run_folder).text
+    assert "for the best of 10 baselines on other networks (my-detector on plain)" in text
+    assert "plain my-detector 95.50" in text
+
+
+def test_a_new_column_is_shown_as_its_class_says() -> None:
+    class WiderRow(CostRow):
+        share_of_time: BadFraction = None
+        note: Text = None
+
+    row = WiderRow(id_set="digits", seed=0, network="full", seconds=2.5, share_of_time=0.93, note="0.5")
+    grid = row_grid(WiderRow, [row])
+    cells = dict(zip((column.title for column in grid.columns), grid.parts[0].rows[0], strict=True))
+    assert (cells["share_of_time"], cells["seconds"], cells["note"], cells["steps"]) == ("93.00", "2.5", "0.5", "")
+    assert [column.title for column in grid.columns if not column.is_numeric] == ["id_set", "network", "note"]
+    mean = mean_grid(WiderRow, [row, row.model_copy(update={"share_of_time": 0.43})], "network")
+    assert mean.parts[0].rows == [["full", "", "2.5", "", "68.00"]]
+
+
+def test_a_section_is_a_function_in_a_list(
+    monkeypatch: pytest.MonkeyPatch, run_folder: Path, page: Callable[[Path], Any], hostile: str
+) -> None:
+    def more(run: OodRun) -> Section:
+        return Section("More", notes=(hostile,), terms={"id": run.id_set}, missing="Nothing more.", remarks=("End.",))
+
+    monkeypatch.setattr("invaudit.report.ood.page.SECTIONS", (more,))
+    shown = page(run_folder)
+    shown.assert_harmless()
+    assert " ".join(("More", " ".join(hostile.split()), "id digits Nothing more. End. Details")) in shown.text
+
+
+RECORDED = sorted((Path(__file__).parents[3] / "benchmarks/results").glob("ood-*"))
+
+
+@pytest.mark.parametrize("record", RECORDED, ids=lambda path: path.name)
+def test_a_recorded_run_is_read(record: Path) -> None:
+    run = read_ood_run(record)
+    assert run.seeds
+    assert len(run.summary) > 500
+    assert run.controls_passed
+    roles = {info.role for info in run.detectors.values()}
+    assert {"ours", "statistic"} <= roles <= {"ours", "statistic", "library"}
+
+
+def test_a_recorded_run_is_rendered(tmp_path: Path, page: Callable[[Path], Any]) -> None:
+    (record,) = (path for path in RECORDED if path.name == "ood-mnist")
+    shown = page(Path(shutil.copytree(record, tmp_path / "run")))
+    shown.assert_offline(["headline", "resistance"])
+    words = "the best of 104 baselines on other networks, and beats the best of 52 baselines on our network"
+    assert f"mnist: by the mean over near OOD sets ours does not differ clearly from {words}; " in shown.text
+    assert "5 seeds; the intervals cover" in shown.text
+    assert "Passed: control-same" in shown.text
+    assert "The run recorded no control." in shown.text

@@ -1,0 +1,146 @@
+"""How far a detector is from ours, over the same resamples of images and seeds."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from invaudit.benchmarks.ood.jobs import evenly
+from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.benchmarks.ood.stored import StoredJob
+from invaudit.records.names import ID_TEST, OURS
+from invaudit.records.ood import OodRow
+from invaudit.runtime.console import progress
+from invaudit.runtime.seeds import child_seed
+from invaudit.stats import (
+    SeedDraws,
+    bootstrap_auroc,
+    combine,
+    percentile_interval,
+    ranking,
+    resample_images,
+    resample_seeds,
+    two_sided_p,
+)
+
+OverSets = Literal["mean", "worst"]
+
+
+class AurocDraws(NamedTuple):
+    """AUROC of one detector, as observed and resampled."""
+
+    observed: np.ndarray
+    """(S,) of each seed; (S, K) for several sets."""
+    resampled: np.ndarray
+    """(S, B) of each seed and resample; (S, K, B) for several sets."""
+
+
+class Difference(NamedTuple):
+    """AUROC of a row minus ours."""
+
+    value: float
+    """As observed, mean over seeds."""
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of it."""
+    p_value: float
+    """p-value of "no difference", before any correction."""
+
+
+class PairedDifferences:
+    """Differences to ours, over the same resamples of images for all detectors.
+
+    ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
+    them do not become more by being scored by more networks. Sets that share only some images count as different ones.
+
+    Args:
+        jobs: All jobs of a run.
+        settings: Its settings.
+    """
+
+    def __init__(self, jobs: list[StoredJob], settings: OODBenchmark) -> None:
+        self.jobs = {(job.seed, job.network): job for job in jobs}
+        self.seeds = settings.seeds
+        drawn: dict[str, np.ndarray] = {}
+        self.counts: dict[tuple[int, str], np.ndarray] = {}
+        for seed in settings.seeds:
+            sets = self.jobs[seed, OURS[0]].record.sets
+            for name, images in {ID_TEST: sets.splits["test"], **sets.ood}.items():
+                if images.hash not in drawn:
+                    rng = np.random.default_rng(child_seed(0, f"bootstrap/{images.hash}"))
+                    drawn[images.hash] = resample_images(images.count, rng, n_draws=settings.draws)
+                self.counts[seed, name] = drawn[images.hash]
+        rng = np.random.default_rng(child_seed(settings.seeds[0], "bootstrap/seeds"))
+        self.seed_draws: SeedDraws = resample_seeds(len(settings.seeds), rng, n_draws=settings.draws)
+        self.cache: dict[tuple[str, str, str], AurocDraws | None] = {}
+
+    def resample(self, table: Iterable[OodRow]) -> None:
+        """Fill the cache for every row that is compared, in threads: numpy works outside the interpreter's lock."""
+        compared = dict.fromkeys((row.network, row.detector, row.ood_set) for row in table if row.group != "control")
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+            finished = pool.map(lambda key: self.aurocs(*key), compared)
+            for _ in progress(finished, total=len(compared), label="comparisons"):
+                pass
+
+    def aurocs(self, network: str, detector: str, ood_set: str) -> AurocDraws | None:
+        """Return the AUROC on one set, observed (S,) and resampled (S, B), or None where a seed has none."""
+        key = (network, detector, ood_set)
+        if key not in self.cache:
+            self.cache[key] = self._aurocs(*key)
+        return self.cache[key]
+
+    def _aurocs(self, network: str, detector: str, ood_set: str) -> AurocDraws | None:
+        observed, resampled = [], []
+        for seed in self.seeds:
+            pair = self.jobs[seed, network].pair(detector, ood_set)
+            if pair is None:
+                return None
+            observed.append(ranking(*pair).auroc)
+            id_counts = _counts_of(self.counts[seed, ID_TEST], pair.id_scores)
+            ood_counts = _counts_of(self.counts[seed, ood_set], pair.ood_scores)
+            resampled.append(bootstrap_auroc(*pair, id_counts, ood_counts))
+        return AurocDraws(np.array(observed), np.stack(resampled))
+
+    def _over_sets(self, network: str, detector: str, ood_sets: list[str]) -> AurocDraws | None:
+        """Return the AUROC on several sets, or None where one is missing."""
+        draws = [self.aurocs(network, detector, name) for name in ood_sets]
+        known = [draw for draw in draws if draw is not None]
+        if len(known) < len(draws):
+            return None
+        observed = np.stack([draw.observed for draw in known], axis=1)
+        return AurocDraws(observed, np.stack([draw.resampled for draw in known], axis=1))
+
+    def difference(self, network: str, detector: str, ood_sets: list[str], how: OverSets) -> Difference | None:
+        """Return the difference to ours over the mean or the worst of some sets.
+
+        Args:
+            network: Network of the row.
+            detector: Detector of the row.
+            ood_sets: Names of the sets.
+            how: Mean over the sets, or the smallest value.
+
+        Returns:
+            The difference; None for ours, or where a seed has no score.
+        """
+        if (network, detector) == OURS:
+            return None
+        theirs, ours = self._over_sets(network, detector, ood_sets), self._over_sets(*OURS, ood_sets)
+        if theirs is None or ours is None:
+            return None
+        observed = combine(theirs.observed[..., None], over_sets=how) - combine(ours.observed[..., None], over_sets=how)
+        resampled = combine(theirs.resampled, over_sets=how, seeds=self.seed_draws) - combine(
+            ours.resampled, over_sets=how, seeds=self.seed_draws
+        )
+        value = float(np.mean(observed))
+        interval = percentile_interval(resampled, value=value, n=0, over=self.seed_draws.over)
+        return Difference(value, interval.low, interval.high, two_sided_p(resampled))
+
+
+def _counts_of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the counts of the images that a detector has seen, all or evenly spaced ones."""
+    n = len(counts)
+    return counts if len(scores) == n else counts[evenly(n, len(scores))]

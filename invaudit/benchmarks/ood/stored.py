@@ -1,0 +1,125 @@
+"""What the jobs of a run have stored: scores and records, read back for tables and controls."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from invaudit.benchmarks.ood.jobs import evenly
+from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.records.names import (
+    CONTROL_SAME,
+    CONTROL_SPLIT,
+    HALF,
+    ID_TEST,
+    LABELS,
+    PIXELS,
+    PREDICTIONS,
+    job_name,
+    scores_file,
+    scores_key,
+)
+from invaudit.records.ood import DetectorInfo, OodJobRecord
+from invaudit.records.ood_run import detector_of_schema_1
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import read_json
+
+
+class ScorePair(NamedTuple):
+    """The scores of one detector that one row compares."""
+
+    id_scores: np.ndarray
+    """(n_id,) scores of ID test images."""
+    ood_scores: np.ndarray
+    """(n_ood,) scores of OOD images."""
+
+
+@dataclass(frozen=True)
+class StoredJob:
+    """Scores and record of one job.
+
+    Attributes:
+        seed: Its seed.
+        network: Its network.
+        record: What the job recorded.
+        arrays: What it stored: scores by `scores_key`, and what lies beside them.
+    """
+
+    seed: int
+    network: str
+    record: OodJobRecord
+    arrays: dict[str, np.ndarray]
+
+    def groups(self) -> dict[str, str]:
+        """Return the group of every OOD set and of the control sets, in the order of the table."""
+        return {**self.record.sets.groups, CONTROL_SAME: "control", CONTROL_SPLIT: "control"}
+
+    def scores(self, detector: str, image_set: str) -> np.ndarray | None:
+        """Return the scores of a detector on a set, or None where there are none."""
+        return self.arrays.get(scores_key(detector, image_set))
+
+    def pair(self, detector: str, ood_set: str) -> ScorePair | None:
+        """Return the ID and OOD scores of one row, or None where the detector gave none."""
+        id_scores = self.scores(detector, ID_TEST)
+        if id_scores is None:
+            return None
+        if ood_set == CONTROL_SPLIT:
+            half = self.half(len(id_scores))
+            return ScorePair(id_scores[~half], id_scores[half])
+        ood_scores = self.scores(detector, ood_set)
+        return None if ood_scores is None else ScorePair(id_scores, ood_scores)
+
+    def half(self, n: int) -> np.ndarray:
+        """Return which of the n ID images that a detector has seen play OOD in the control-split."""
+        half = self.arrays[HALF]
+        return half[evenly(len(half), n)]
+
+    def correct(self) -> np.ndarray | None:
+        """Return for each ID test image whether the network is right, (n,) bool; None for the pixel statistics."""
+        if LABELS not in self.arrays:
+            return None
+        return self.arrays[PREDICTIONS] == self.arrays[LABELS]
+
+
+def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
+    """Read the scores and records of all jobs of a run.
+
+    Raises:
+        RunFolderError: Jobs of one seed saw other images, as where a run was begun by another version.
+    """
+    jobs, sets = [], None
+    for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
+        with np.load(folder / scores_file(seed, network), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        name = job_name(seed, network)
+        record = _job_record(read_json(folder / "records" / f"{name}.json"))
+        sets = record.sets if network == PIXELS else sets
+        if record.sets != sets or HALF not in arrays:
+            raise RunFolderError(
+                f"{folder}: {name} was made by another version, with other images; choose another --out"
+            )
+        jobs.append(StoredJob(seed, network, record, arrays))
+    return jobs
+
+
+def _job_record(record: dict[str, Any]) -> OodJobRecord:
+    # TODO: remove when jobs write `OodJobRecord`; what a detector is comes from its name until then.
+    if "schema_version" not in record:
+        for name in record["detectors"]:
+            record["detectors"][name] |= detector_of_schema_1(name).model_dump()
+    return OodJobRecord.model_validate(record)
+
+
+def detectors_of(jobs: list[StoredJob]) -> list[DetectorInfo]:
+    """Return what each detector of a run is, once, in the order of the table."""
+    return list({info.name: info for info in _detectors(jobs)}.values())
+
+
+def _detectors(jobs: list[StoredJob]) -> Iterator[DetectorInfo]:
+    names = tuple(DetectorInfo.model_fields)
+    for job in jobs:
+        for outcome in job.record.detectors.values():
+            yield DetectorInfo(**{name: getattr(outcome, name) for name in names})

@@ -1,0 +1,184 @@
+"""The folder of a finished OOD run, read as it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+
+from invaudit.records.columns import Row, read_rows
+from invaudit.records.names import (
+    ATTACK_PREFIX,
+    ATTACKS_ENDING,
+    CONFIG,
+    CONTROLS_RECORD,
+    DETECTORS,
+    ENVIRONMENT,
+    INVERSIONS_ENDING,
+    SUMMARY,
+    TABLE,
+    Role,
+    scores_file,
+    scores_key,
+    split_scores_key,
+)
+from invaudit.records.ood import SIDE_TABLES, CalibrationRow, DetectorInfo, OodRow, OodSummaryRow
+from invaudit.records.schema import OOD_RUN, schema_of
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import read_json
+
+R = TypeVar("R", bound=Row)
+
+
+class Inversions(NamedTuple):
+    """What a network takes for each class, over the cycles of its training."""
+
+    images: np.ndarray
+    """(cycles, classes, k, C, H, W) uint8."""
+    epochs: np.ndarray
+    """(cycles,) epoch of each cycle."""
+
+
+class AttackImages(NamedTuple):
+    """An image of each class by a fresh generator."""
+
+    images: np.ndarray
+    """(classes, C, H, W) uint8."""
+    accepted: np.ndarray | None
+    """(classes,) bool, which of them our detector accepts; None where that is not known."""
+
+
+@dataclass(frozen=True)
+class OodRun:
+    """A finished OOD run; a table that the folder does not hold has no rows, another part that is missing is None.
+
+    Attributes:
+        path: The folder.
+        summary: Rows of ``summary.csv``.
+        table: Rows of ``table.csv``.
+        side_tables: Rows of the side files by name, see `SIDE_TABLES`.
+        detectors: What each detector is, by its name.
+        controls_passed: What the run wrote of its controls, in words.
+        config: Text of ``config.yaml``.
+        environment: Content of ``environment.json``.
+    """
+
+    path: Path
+    summary: list[OodSummaryRow]
+    table: list[OodRow]
+    side_tables: dict[str, list[Row]]
+    detectors: dict[str, DetectorInfo]
+    controls_passed: list[str]
+    config: str | None
+    environment: dict[str, Any] | None
+
+    @property
+    def measurements(self) -> list[OodRow] | list[OodSummaryRow]:
+        """Rows of the table, else those of the summary."""
+        return self.table or self.summary
+
+    @property
+    def id_set(self) -> str:
+        """Name of the ID set."""
+        return ", ".join(dict.fromkeys(row.id_set for row in self.summary))
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds with a row in the table or in that of calibration."""
+        return sorted({row.seed for row in (*self.table, *self.rows(CalibrationRow))})
+
+    def rows(self, kind: type[R]) -> list[R]:
+        """Return the rows of the side file of one kind."""
+        name = next(name for name, row_kind in SIDE_TABLES.items() if row_kind is kind)
+        return cast("list[R]", self.side_tables[name])
+
+    def scores(self, seed: int, network: str, detector: str) -> dict[str, np.ndarray]:
+        """Return the scores of one detector by set (``id-test``, OOD sets, ``control-same``), perhaps none."""
+        start = scores_key(detector, "")
+        arrays = _arrays(self.path / scores_file(seed, network), start)
+        return {key.removeprefix(start): scores for key, scores in arrays.items()}
+
+    def inversions(self, seed: int) -> dict[str, Inversions]:
+        """Return the inversions over the cycles of training by network."""
+        inversions = {}
+        for path in sorted((self.path / scores_file(seed, "")).parent.glob(f"*{INVERSIONS_ENDING}.npz")):
+            arrays = _arrays(path)
+            inversions[path.stem.removesuffix(INVERSIONS_ENDING)] = Inversions(arrays["images"], arrays["epochs"])
+        return inversions
+
+    def attack_images(self, seed: int, network: str) -> dict[str, AttackImages]:
+        """Return images of each attack on a network, perhaps none."""
+        arrays = _arrays(self.path / scores_file(seed, network + ATTACKS_ENDING))
+        attacks = {}
+        for key in arrays:
+            name, part = split_scores_key(key)
+            if part == "images":
+                attack = AttackImages(arrays[key], arrays.get(scores_key(name, "accepted")))
+                attacks[name.removeprefix(ATTACK_PREFIX)] = attack
+        return attacks
+
+
+def read_ood_run(path: Path) -> OodRun:
+    """Read the folder of a finished OOD run, or what is recorded of one.
+
+    Raises:
+        RunFolderError: The folder holds no ``summary.csv``, is of another kind of run or of a schema that this version
+            does not read, or one of its files is damaged.
+    """
+    schema_of(path, OOD_RUN)
+    summary_path = path / SUMMARY
+    if not summary_path.is_file():
+        raise RunFolderError(f"{path} holds no summary.csv, expected the folder of a finished OOD run; finish it first")
+    summary = read_rows(summary_path, OodSummaryRow)
+    # Some records of schema 1 hold of the table only what tells how well sets are told apart.
+    missing_columns = {"id_set": summary[0].id_set if summary else "", "trivial": False}
+    table = read_rows(path / TABLE, OodRow, missing_columns)
+    config, environment = path / CONFIG, path / ENVIRONMENT
+    return OodRun(
+        path=path,
+        summary=summary,
+        table=table,
+        side_tables={name: list(read_rows(path / f"{name}.csv", kind)) for name, kind in SIDE_TABLES.items()},
+        detectors=_read_detectors(path, [row.detector for row in (*summary, *table)]),
+        controls_passed=_controls_passed(path),
+        config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        environment=read_json(environment) if environment.is_file() else None,
+    )
+
+
+def _read_detectors(path: Path, names: Iterable[str]) -> dict[str, DetectorInfo]:
+    recorded = {info.name: info for info in read_rows(path / DETECTORS, DetectorInfo)}
+    return {name: recorded[name] if name in recorded else detector_of_schema_1(name) for name in names}
+
+
+def detector_of_schema_1(name: str) -> DetectorInfo:
+    """Return what a detector is by the rule for names that held in runs of schema 1, which do not say it.
+
+    The user's own detectors had the name ``package.module:Class``, those of the library began as a class does or held
+    a capital, and our own did not.
+    """
+    role: Role = "ours"
+    if ":" in name:
+        role = "user"
+    elif name != name.lower():
+        role = "library"
+    elif name.startswith("pixel-"):
+        role = "statistic"
+    return DetectorInfo(name=name, role=role, consumes="not recorded")
+
+
+def _controls_passed(path: Path) -> list[str]:
+    # Beside the tables in what is recorded of a run, among the records in its own folder.
+    for record in (path / CONTROLS_RECORD, path / Path(CONTROLS_RECORD).name):
+        if record.is_file():
+            return list(read_json(record)["passed"])
+    return []
+
+
+def _arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
+    """Return the arrays of a file whose names begin so, none where there is no file."""
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files if key.startswith(start)}

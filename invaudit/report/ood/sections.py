@@ -1,0 +1,271 @@
+"""The sections of the page of an OOD run, each made by one function, in the order of `SECTIONS`."""
+
+from collections.abc import Callable
+
+from invaudit.records.names import COMPARED_GROUPS, ID_TEST, OURS
+from invaudit.records.ood import (
+    AttackRow,
+    CalibrationRow,
+    CostRow,
+    DecisionRow,
+    OodSummaryRow,
+    ResistanceRow,
+    WeightRow,
+)
+from invaudit.records.ood_run import OodRun
+from invaudit.report.drawing import png
+from invaudit.report.ood import figures
+from invaudit.report.ood.findings import ControlSetRow, GapRow, compare, controls, gaps, trivial_sets
+from invaudit.report.ood.tables import FIGURE_COLUMNS, N_BEST, NAME_COLUMNS, measured, short_table
+from invaudit.report.page import Grid, GridColumn, GridPart, PageFigure, Section, mean_grid, row_grid
+
+HISTOGRAM_GROUPS = (*COMPARED_GROUPS, "shift", "seen")
+"""Groups of OOD sets in the order of the histograms."""
+PART_TITLES = {
+    "ours": "",
+    "ablation": "ablations: ours on other networks, and the garbage class alone",
+    "best near": f"best baselines on near OOD, up to {N_BEST} on other networks and {N_BEST} on ours",
+    "best far": "best baselines on far OOD, likewise",
+}
+TERMS = {
+    "mean-near, mean-far": (
+        "AUROC in per cent, mean over the sets of the group and over seeds, ± sd over seeds: how often an OOD image "
+        "scores higher than an ID image. 50 is guessing, 100 is perfect."
+    ),
+    "worst-near, worst": "AUROC of the hardest near set, and of the hardest of all near and far sets.",
+    "FPR95 near": "Near OOD images accepted when 95 % of ID images are accepted; lower is better.",
+    "difference": ("This row minus ours in mean-near, in points, with its 95 % interval; negative is worse than ours."),
+    "network": (
+        "full: our recipe. inversion: the papers' recipe, a garbage class fed with Gaussian noise and inversions. "
+        "noise: fed with noise alone. plain: no garbage class. random: untrained. Other names: our recipe with a part "
+        "left out."
+    ),
+    "detector": "What turns an image into one score, higher = more OOD. Ours is joint on network full.",
+}
+
+
+def _headline(run: OodRun) -> Section:
+    drawn = []
+    if compare(run):
+        caption = (
+            "Each line is an OOD set, shaded lines are means. Left: further right is better; the weakest baselines "
+            "may lie off the axis. Right: left of the vertical line is worse than ours."
+        )
+        alt = "AUROC of ours and of the best baselines on each set, and their difference to ours"
+        drawn.append(PageFigure("headline", png(figures.headline(run)), caption, alt))
+    missing = "No near or far set has both ours and a baseline, so no comparison is drawn."
+    return Section("", figures=drawn, missing=missing)
+
+
+def _short(run: OodRun) -> Section:
+    parts: dict[str, list[list[str]]] = {}
+    for line in short_table(run):
+        parts.setdefault(line.part, []).append(line.cells())
+    columns = [GridColumn(name, is_numeric=False) for name in NAME_COLUMNS]
+    columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
+    grid_parts = []
+    for part, rows in parts.items():
+        grid_parts.append(GridPart(rows, PART_TITLES[part], style="ours" if part == "ours" else ""))
+    return Section(
+        "Ours, its ablations and the best baselines",
+        grid=Grid(columns, grid_parts, is_long=False),
+        missing="No detector has a result in this run.",
+    )
+
+
+def _meanings(run: OodRun) -> Section:
+    remarks = []
+    if trivial := trivial_sets(run):
+        remarks.append(
+            "Trivial sets, which a pixel statistic alone tells apart (AUROC 98 or more, in either direction): "
+            f"{', '.join(trivial)}. They are marked, not left out."
+        )
+    return Section("What the columns mean", terms=TERMS, remarks=remarks)
+
+
+def _histograms(run: OodRun) -> Section:
+    drawn = []
+    for seed in run.seeds[:1]:
+        scores = run.scores(seed, *OURS)
+        groups = {row.ood_set: row.group for row in run.summary}
+        panels = {}
+        for group in HISTOGRAM_GROUPS:
+            panels |= {f"{name} ({group})": scores[name] for name in scores if groups.get(name) == group}
+        if ID_TEST in scores and panels:
+            caption = (
+                f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted "
+                "(FPR95). The outermost bars hold everything beyond."
+            )
+            alt = "Histograms of the scores, ID against each OOD set"
+            drawn.append(PageFigure("histograms", png(figures.histograms(scores[ID_TEST], panels)), caption, alt))
+    return Section("Scores of ours", figures=drawn, missing="The run folder holds no scores of ours.")
+
+
+def _inversion_networks(run: OodRun, seed: int) -> list[str]:
+    """Return the networks with inversions, ours first."""
+    return sorted(run.inversions(seed), key=lambda network: (network != OURS[0], network))
+
+
+def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
+    caption = f"Inversions of network {network} (seed {seed}): images that it takes for each class, one row per epoch."
+    drawn = png(figures.inversions(*run.inversions(seed)[network]))
+    alt = "Inversions, one row per epoch and one column per class"
+    return PageFigure(f"inversions-{network}", drawn, caption, alt)
+
+
+def _inversions(run: OodRun) -> Section:
+    drawn = []
+    for seed in run.seeds[:1]:
+        drawn += [_inversion_figure(run, seed, network) for network in _inversion_networks(run, seed)[:1]]
+    missing = "The run folder holds no inversions."
+    return Section("Inversions over the cycles of training", figures=drawn, missing=missing)
+
+
+def _other_inversions(run: OodRun) -> Section | None:
+    drawn = []
+    for seed in run.seeds[:1]:
+        drawn += [_inversion_figure(run, seed, network) for network in _inversion_networks(run, seed)[1:]]
+    return Section("Inversions of the other networks", figures=drawn, is_detail=True) if drawn else None
+
+
+def _attack_images(run: OodRun) -> Section:
+    drawn = []
+    for seed in run.seeds[:1]:
+        if attacks := run.attack_images(seed, OURS[0]):
+            caption = (
+                f"What fresh generators, trained against the finished network {OURS[0]} (seed {seed}), make for each "
+                "class, one row per attack; below each image whether ours accepts it at the false-alarm rate of the "
+                "calibration table."
+            )
+            alt = "Images of each attack, one row per attack and one column per class"
+            drawn.append(PageFigure("attacks", png(figures.attack_images(attacks)), caption, alt))
+    return Section("Images by fresh generators", figures=drawn, missing="The run folder holds no attack images.")
+
+
+def _all_rows(run: OodRun) -> Section:
+    return Section(
+        "All rows",
+        notes=("Rates, AUROC and differences in per cent; only rows with a result.",),
+        grid=row_grid(OodSummaryRow, measured(run.summary), without=("id_set", "status", "reason")),
+        missing="No row has a result.",
+        is_detail=True,
+    )
+
+
+def _gaps(run: OodRun) -> Section:
+    grid = row_grid(GapRow, gaps(run))
+    return Section("What did not run, and why", grid=grid, missing="Every row has a result.", is_detail=True)
+
+
+def _controls(run: OodRun) -> Section:
+    notes = [
+        "control-same: the same ID images on the path of the OOD images, AUROC exactly 50. control-split: two halves "
+        "of ID test against each other, AUROC near 50. A row that breaks its rule counts as failed."
+    ]
+    if not run.controls_passed:
+        notes.append("The run holds no record of passed controls.")
+    return Section(
+        "Controls",
+        notes=notes,
+        lines=[f"Passed: {text}." for text in run.controls_passed],
+        grid=row_grid(ControlSetRow, controls(run)),
+        missing="The run recorded no control.",
+        is_detail=True,
+    )
+
+
+def _resistance(run: OodRun) -> Section:
+    rows, drawn = run.rows(ResistanceRow), []
+    if rows:
+        caption = (
+            "Share of fresh inversions, by generators unseen in training, that the network takes for no class. "
+            "Bar: mean over seeds; dots: seeds."
+        )
+        drawn.append(PageFigure("resistance", png(figures.resistance(rows)), caption, "Resistance of each network"))
+    return Section(
+        "Resistance",
+        figures=drawn,
+        grid=row_grid(ResistanceRow, rows, without=("id_set",)),
+        missing="Not recorded: resistance.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+def _attacks(run: OodRun) -> Section:
+    return Section(
+        "Attack images, by detector",
+        notes=(
+            "In per cent, means over seeds. accepted: attack images that the detector accepts at 5 % false alarms; "
+            "passed: those of them that the network takes for a class as well; auroc: of the attack images against ID "
+            "test.",
+        ),
+        grid=mean_grid(AttackRow, run.rows(AttackRow), "network", "detector", "attack"),
+        missing="Not recorded: attacks.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+def _decisions(run: OodRun) -> Section:
+    return Section(
+        "Decisions of the garbage class alone",
+        notes=("In per cent, means over seeds. garbage: images whose largest output is the garbage class.",),
+        grid=mean_grid(DecisionRow, run.rows(DecisionRow), "network", "ood_set"),
+        missing="Not recorded: decisions.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+def _weights(run: OodRun) -> Section:
+    return Section(
+        "Weights of the parts of joint",
+        notes=(
+            "Means over seeds: how much each part counts, which synthetic outliers give. A network without garbage "
+            "class has no garbage part.",
+        ),
+        grid=mean_grid(WeightRow, run.rows(WeightRow), "network", "part"),
+        missing="Not recorded: weights.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+def _calibration(run: OodRun) -> Section:
+    return Section(
+        "Calibration: false alarms and ID accuracy",
+        notes=(
+            "In per cent. alpha: false alarms that the threshold allows; false_alarms: those on ID test. ID accuracy "
+            "counts a garbage prediction as an error.",
+        ),
+        grid=row_grid(CalibrationRow, run.rows(CalibrationRow), without=("id_set",)),
+        missing="Not recorded: calibration.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+def _cost(run: OodRun) -> Section:
+    return Section(
+        "Cost",
+        grid=row_grid(CostRow, run.rows(CostRow), without=("id_set",)),
+        missing="Not recorded: cost.csv is missing or empty.",
+        is_detail=True,
+    )
+
+
+SECTIONS: tuple[Callable[[OodRun], Section | None], ...] = (
+    _headline,
+    _short,
+    _meanings,
+    _histograms,
+    _inversions,
+    _attack_images,
+    _all_rows,
+    _gaps,
+    _controls,
+    _other_inversions,
+    _resistance,
+    _attacks,
+    _decisions,
+    _weights,
+    _calibration,
+    _cost,
+)
+"""What gives each section; one that returns None is left out. To add a section, write its function and list it here."""

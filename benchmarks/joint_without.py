@@ -45,7 +45,7 @@ def main() -> int:
     options = parser.parse_args()
     jobs = read_jobs(options.run, load_config(OODBenchmark, str(options.run / "config.yaml")))
     rows = []
-    for network in dict.fromkeys(job.network for job in jobs if job.record.get("weights")):
+    for network in dict.fromkeys(job.network for job in jobs if job.record.weights):
         seeds = [job for job in jobs if job.network == network]
         for equal, without in product((False, True), [[], *options.without]):
             parts = [part for part in seeds[0].record.weights if part not in without]

@@ -13,7 +13,7 @@ joined = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "joint_wi
 
 def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished, settings):
     for job in read_jobs(finished, settings):
-        if not (parts := list(job.record.get("weights", {}))):
+        if not (parts := list(job.record.weights)):
             continue
         for part in parts:
             own = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))

@@ -13,6 +13,7 @@ from invaudit.report.leakage.findings import (
     fired,
     headline_sentence,
     smallest_p,
+    without_negatives,
 )
 from invaudit.report.leakage.sections import SECTIONS, Content
 from invaudit.report.page import provenance, write_page
@@ -62,9 +63,11 @@ def _warnings(run: LeakageRun) -> Iterator[str]:
 
 def _cards(run: LeakageRun, audited: list[Finding]) -> Iterator[Card]:
     """Yield title, figure and note of each number at the top of the page."""
-    audited = [finding for finding in audited if not finding.negative]
-    tests = [row for finding in audited for row in finding.tests]
-    leaking_targets = sum(finding.verdict == "leak" for finding in audited)
+    audited = without_negatives(audited)
+    tests, leaking_targets = [], 0
+    for finding in audited:
+        tests += finding.tests
+        leaking_targets += finding.verdict == "leak"
     leaking_tests = sum(row.verdict == "leak" for row in tests)
     yield Card("targets that leak", f"{leaking_targets} of {len(audited)}", "by any test")
     yield Card("tests that say leak", f"{leaking_tests} of {len(tests)}", "over targets, methods, metrics and seeds")

@@ -1,13 +1,13 @@
 """The sections of the page of a leakage run; one more is one more function in `SECTIONS`."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from invaudit.records.leakage import ControlRow, MembershipRow, TestRow
-from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.records.leakage import ControlRow, TestRow
+from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.findings import LIMITS, MEANINGS, REASONS, WORDS, Finding, not_tested
 from invaudit.report.leakage.pictures import image_pictures, membership_picture, quantiles_picture
+from invaudit.report.leakage.remarks import directions, gaps_of, remarks_on_gaps, remarks_on_scores, remarks_on_tests
 from invaudit.report.leakage.scope import scope
 from invaudit.report.leakage.tables import (
     BLIND,
@@ -21,7 +21,6 @@ from invaudit.report.leakage.tables import (
     grouped,
     over_seeds,
     verdicts,
-    why_without,
     with_verdicts,
 )
 from invaudit.report.sections import Grid, GridPart, GridRow, Section, row_grid
@@ -62,7 +61,7 @@ def results(content: Content) -> Section:
         parts.setdefault(run.label(target), []).append(GridRow(cells, style="leak" if has_leak else ""))
     columns = figure_columns(("method", "metric", "verdict"), TESTS)
     grid_parts = [GridPart(rows, title) for title, rows in parts.items()]
-    remarks = [*_remarks_on_tests(run.tests), *_directions(run), *_gap_remarks(_gaps(run))]
+    remarks = [*remarks_on_tests(run.tests), *directions(run), *remarks_on_gaps(gaps_of(run))]
     return Section("Results", grid=Grid(columns, grid_parts, is_long=False), remarks=remarks)
 
 
@@ -80,20 +79,18 @@ def images(content: Content) -> Section | None:
     """Return reconstructions beside their nearest images; None if the run does not allow images."""
     if not content.run.shows_images:
         return None
-    first, others = [], []
-    for picture in image_pictures(content.run):
-        (others if first else first).append(picture)
+    pictures = list(image_pictures(content.run))
     parts = []
-    if others:
+    if len(pictures) > 1:
         title = "Reconstructions of the other targets and methods"
-        parts.append(Section(title, figures=others, is_detail=True))
+        parts.append(Section(title, figures=pictures[1:], is_detail=True))
     return Section(
         "Reconstructions beside their nearest images",
         notes=(
             "Chosen without knowing who is a member: first those whose nearest pool image stands out most from the "
             "second nearest (margin), each pool image once before any comes twice; then some at random.",
         ),
-        figures=first,
+        figures=pictures[:1],
         missing="The run folder holds no images.",
         parts=parts,
     )
@@ -108,7 +105,7 @@ def membership_scores(content: Content) -> Section:
         figures=() if picture is None else (picture,),
         grid=over_seeds(rows, ("target", "score"), MEMBERSHIP),
         missing="Not recorded: membership.csv is missing or empty.",
-        remarks=_remarks_on_scores(rows),
+        remarks=remarks_on_scores(rows),
     )
 
 
@@ -132,28 +129,30 @@ def controls(content: Content) -> Section:
     return Section("Controls", parts=(_negative_controls(content), _attack_controls(content), _blind(content)))
 
 
+def _of_kind(run: LeakageRun, kind: str) -> list[ControlRow]:
+    return [row for row in run.controls if row.kind == kind]
+
+
 def _negative_controls(content: Content) -> Section:
-    negative = [row for row in content.run.controls if row.kind == "negative"]
     return Section(
         "Negative controls",
         notes=("The same attack and tests where nothing can leak. None may be called a leak.",),
-        grid=with_verdicts(negative, KEYS, CONTROLS),
+        grid=with_verdicts(_of_kind(content.run, "negative"), KEYS, CONTROLS),
         missing="No negative control was run.",
     )
 
 
 def _attack_controls(content: Content) -> Section:
-    attack = [row for row in content.run.controls if row.kind == "attack"]
     return Section(
         "Attack controls",
         notes=(
             "The same attack and tests on a target that is known to leak. Where it is not called a leak, the silence "
             "of the attack elsewhere says nothing.",
         ),
-        grid=with_verdicts(attack, KEYS, CONTROLS),
+        grid=with_verdicts(_of_kind(content.run, "attack"), KEYS, CONTROLS),
         missing="No attack control was run.",
         # Of both kinds of controls: the tables above say where.
-        remarks=_gap_remarks([row for row in content.run.controls if row.status != "ok"]),
+        remarks=remarks_on_gaps([row for row in content.run.controls if row.status != "ok"]),
     )
 
 
@@ -248,7 +247,7 @@ def all_tests(content: Content) -> Section:
 
 def gaps(content: Content) -> Section:
     """Return every test without a result, and why."""
-    grid = row_grid(TestRow, _gaps(content.run), only=GAPS)
+    grid = row_grid(TestRow, gaps_of(content.run), only=GAPS)
     return Section("What did not run, and why", grid=grid, missing="Every row has a result.", is_detail=True)
 
 
@@ -267,58 +266,3 @@ SECTIONS: tuple[Callable[[Content], Section | None], ...] = (
     gaps,
 )
 """The sections in the order of the page; one that returns None is left out."""
-
-
-def _gaps(run: LeakageRun) -> list[TestRow]:
-    return [row for row in run.tests if row.status != "ok"]
-
-
-def _directions(run: LeakageRun) -> list[str]:
-    """Return of which metrics a lower value means more similar: the others are similarities already."""
-    lower = []
-    for metric in distinct(row.metric for row in run.tests):
-        if metric in run.metrics and run.better(metric) == "lower":
-            lower.append(metric)
-    return [f"Remark: lower is more similar: {', '.join(lower)}."] if lower else []
-
-
-def _remarks_on_tests(rows: Sequence[TestRow]) -> list[str]:
-    reasons = []
-    for row in rows:
-        if row.status == "ok":
-            reasons.append((f"{row.method} {row.metric} on {row.target}", row.reason))
-    return _remarks(reasons, [name for name, _ in reasons])
-
-
-def _remarks_on_scores(rows: Sequence[MembershipRow]) -> list[str]:
-    names = [f"{row.score} on {row.target}" for row in rows]
-    ran = [name for name, row in zip(names, rows, strict=True) if row.status == "ok"]
-    return _remarks([(name, row.reason) for name, row in zip(names, rows, strict=True)], ran)
-
-
-def _remarks(reasons: Sequence[tuple[str, str | None]], ran: Sequence[str]) -> list[str]:
-    """Return each reason with the names of the rows that have it.
-
-    Args:
-        reasons: Name of each row, and its reason.
-        ran: Names of the rows that have a result.
-    """
-    names_by_reason: dict[str, dict[str, None]] = {}
-    for name, reason in reasons:
-        if reason:
-            names_by_reason.setdefault(reason, {})[name] = None
-    remarks = []
-    for reason, names in names_by_reason.items():
-        concerned = "all that ran" if names.keys() == set(ran) else ", ".join(names)
-        remarks.append(f"Remark: {reason}: {concerned}.")
-    return remarks
-
-
-def _gap_remarks(gaps: Sequence[TestRow | ControlRow]) -> list[str]:
-    """Return why tests have no result, each reason with the number of them."""
-    counts = Counter(map(why_without, gaps))
-    remarks = []
-    for why, count in counts.items():
-        tests = "1 test" if count == 1 else f"{count} tests"
-        remarks.append(f"Remark: {why} ({tests}).")
-    return remarks

@@ -93,7 +93,7 @@ def with_verdicts(rows: Sequence[TestRow | ControlRow], keys: Sequence[str], fig
 
 def figure_columns(names: Sequence[str], figures: Figures) -> list[GridColumn]:
     """Return the columns of names or words, and after them those of figures."""
-    columns = [GridColumn(name) for name in names]
+    columns = list(map(GridColumn, names))
     return columns + [GridColumn(title, is_numeric=True) for title in figures]
 
 
@@ -116,14 +116,20 @@ def _without_empty(columns: Sequence[GridColumn], lines: Sequence[list[str]]) ->
 
 def figure(rows: Sequence[Row], column: str) -> str:
     """Return the values of a column as lowest and highest, in the form of its unit; empty where none is known."""
+    if not rows:
+        return ""
     unit = type(rows[0]).columns()[column].unit
     return span((getattr(row, column) for row in rows), TEXT_BY_UNIT[unit])
 
 
 def verdicts(rows: Sequence[TestRow | ControlRow]) -> str:
     """Return the verdicts, over several seeds with the number of each."""
-    counts = Counter(map(_verdict, rows))
-    return ", ".join(f"{name} {n}/{len(rows)}" if len(rows) > 1 else name for name, n in counts.items())
+    if len(rows) == 1:
+        return _verdict(rows[0])
+    clauses = []
+    for name, count in Counter(map(_verdict, rows)).items():
+        clauses.append(f"{name} {count}/{len(rows)}")
+    return ", ".join(clauses)
 
 
 def _verdict(row: TestRow | ControlRow) -> str:
@@ -160,13 +166,15 @@ def leakage_table(folder: Path) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("leak", "Holm p", "hits", "limit"):
         table.add_column(name, justify="right", overflow="fold")
-    lines = list(grouped(run.tests, ("target", "method")).items())
-    targets = [target for (target, _), _ in lines]
-    for ((target, method), rows), following in zip(lines, [*targets[1:], None], strict=True):
+    target_above = None
+    for (target, method), rows in grouped(run.tests, ("target", "method")).items():
+        if target != target_above:
+            table.add_section()
+        target_above = target
         finding = Finding(target, tested(rows))
         cells = (run.label(target), method, *_cells(finding, rows))
         style = "bold" if finding.verdict == "leak" else None
-        table.add_row(*map(Text, cells), style=style, end_section=following != target)
+        table.add_row(*map(Text, cells), style=style)
     return table
 
 

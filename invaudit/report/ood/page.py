@@ -65,8 +65,10 @@ def _cards(run: OodRun) -> Iterator[Card]:
     yield Card("worst set", _percent(ours and ours.auroc("worst")), "AUROC of the hardest near or far set")
     without_garbage = f"without garbage class {_percent(_id_accuracy(run, 'plain'))}"
     yield Card("ID accuracy", _percent(_id_accuracy(run, OURS[0])), without_garbage)
-    control_rows = controls(run)
-    n_rows, n_failed = (sum(getattr(row, name) for row in control_rows) for name in ("rows", "failed"))
+    n_rows, n_failed = 0, 0
+    for row in controls(run):
+        n_rows += row.rows or 0
+        n_failed += row.failed or 0
     yield Card("controls", _controls_verdict(n_failed, passed=bool(run.controls_passed)), f"{n_rows} control rows")
 
 
@@ -82,6 +84,8 @@ def _percent(value: float | None) -> str:
 
 def _id_accuracy(run: OodRun, network: str) -> float | None:
     """Return the mean over seeds; a seed may have a row per alpha, with the same accuracy."""
-    by_seed = {row.seed: row.id_accuracy for row in run.rows(CalibrationRow) if row.network == network}
-    known = [accuracy for accuracy in by_seed.values() if accuracy is not None]
-    return sum(known) / len(known) if known else None
+    accuracy: dict[int, float] = {}
+    for row in run.rows(CalibrationRow):
+        if row.network == network and row.id_accuracy is not None:
+            accuracy[row.seed] = row.id_accuracy
+    return sum(accuracy.values()) / len(accuracy) if accuracy else None

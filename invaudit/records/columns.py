@@ -1,6 +1,7 @@
 """Typed rows: what a table of a run holds, each column with its meaning, its unit and which way is better."""
 
 import csv
+import gzip
 import io
 import math
 from collections.abc import Iterable, Mapping
@@ -89,28 +90,43 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
     """Read the rows of a CSV file; none where it is missing or empty. Columns that the kind does not have are left out.
 
     Args:
-        path: The file.
+        path: The file, for example ``table.csv``; where it is missing, ``table.csv.gz`` beside it is read.
         kind: Class of the rows.
         defaults: Values of columns that an older file does not have.
 
     Raises:
         RunFolderError: A cell does not hold what its column should; file, line and column are named.
     """
-    if not path.is_file():
-        return []
     rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            try:
-                rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
-            except ValidationError as error:
-                problem = error.errors()[0]
-                column = ".".join(map(str, problem["loc"]))
-                raise RunFolderError(
-                    f"{path}, line {number}, column {column}: {problem['msg']} (got {problem['input']!r}); "
-                    "the file is damaged or was made by another version"
-                ) from error
+    file = io.StringIO(_content(path), newline="")
+    for number, cells in enumerate(csv.DictReader(file), start=2):
+        try:
+            rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            column = ".".join(map(str, problem["loc"]))
+            raise RunFolderError(
+                f"{path}, line {number}, column {column}: {problem['msg']} (got {problem['input']!r}); "
+                "the file is damaged or was made by another version"
+            ) from error
     return rows
+
+
+def table_file(path: Path) -> Path | None:
+    """Return the file of a table: ``NAME.csv``, else ``NAME.csv.gz`` as records keep it, else None."""
+    for file in (path, path.with_name(f"{path.name}.gz")):
+        if file.is_file():
+            return file
+    return None
+
+
+def _content(path: Path) -> str:
+    """Return the text of a table, plain or compressed; empty where there is none."""
+    file = table_file(path)
+    if file is None:
+        return ""
+    content = file.read_bytes()
+    return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
 
 
 def _known(cells: Mapping[str, str | None], kind: type[Row]) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from invaudit.records.columns import Better, read_rows
+from invaudit.records.columns import Better, read_rows, table_file
 from invaudit.records.leakage import (
     ControlRow,
     LeakageSummaryRow,
@@ -121,7 +121,8 @@ def read_leakage_run(path: Path) -> LeakageRun:
     """
     schema = schema_of(path, LEAKAGE_RUN)
     table = path / TABLE
-    if not table.is_file() or not table.stat().st_size:
+    file = table_file(table)
+    if file is None or not file.stat().st_size:
         raise RunFolderError(f"{path} holds no {TABLE}, expected the folder of a leakage run; finish it first")
     # The first summaries had no status: they list what was measured.
     measured = {"status": "ok"} if schema == 1 else {}

@@ -1,14 +1,10 @@
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from benchmarks.choices.joint_without import joined
 from invaudit.benchmarks.ood.settings import ID_TEST
 from invaudit.benchmarks.ood.stored import read_jobs
 from invaudit.stats import auroc
-
-joined = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "joint_without.py"))["joined"]
 
 
 def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished, settings):
@@ -16,8 +12,8 @@ def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished,
         if not (parts := list(job.record.weights)):
             continue
         for part in parts:
-            own = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))
-            assert own == pytest.approx(auroc(*job.pair(f"joint/{part}", "letters")), abs=1e-9)
+            alone = auroc(joined(job, [part], ID_TEST), joined(job, [part], "letters"))
+            assert alone == pytest.approx(auroc(*job.pair(f"joint/{part}", "letters")), abs=1e-9)
             scaled, weighed = (joined(job, [part], "letters", equal=equal) for equal in (True, False))
             np.testing.assert_allclose(weighed, scaled * job.record.weights[part])
         together = auroc(joined(job, parts, ID_TEST), joined(job, parts, "letters"))

@@ -1,27 +1,21 @@
-import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.publish.worst_images import lowest, main, of_attack
 from invaudit.runtime import SettingError
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "worst_images.py"
-script = runpy.run_path(str(SCRIPT))
-lowest, of_attack = script["lowest"], script["of_attack"]
 
 
 def test_the_worst_images_are_those_with_the_lowest_scores(finished, settings):
-    found = lowest(finished, settings.model_copy(update={"seeds": (1,)}), "letters")
+    positions = lowest(finished, settings.model_copy(update={"seeds": (1,)}), "letters")
     with np.load(finished / "scores" / "seed-1" / "full.npz") as file:
         scores = file["joint::letters"]
-    assert len(found) == 50
-    assert scores[found].max() <= np.delete(scores, found).min()
-    assert (np.diff(scores[found]) >= 0).all()
+    assert len(positions) == 50
+    assert scores[positions].max() <= np.delete(scores, positions).min()
+    assert (np.diff(scores[positions]) >= 0).all()
 
 
 def test_a_mean_over_seeds_with_other_images_is_refused(finished, settings):
@@ -31,16 +25,18 @@ def test_a_mean_over_seeds_with_other_images_is_refused(finished, settings):
 
 def test_the_images_of_an_attack_are_made_again(finished, settings, tmp_path):
     run = Path(shutil.copytree(finished, tmp_path / "run"))
-    found = of_attack(run, settings, "sure")
-    assert found.images.shape == (2 * 35, 1, 8, 8)
+    examined = of_attack(run, settings, "sure")
+    assert examined.images.shape == (2 * 35, 1, 8, 8)
     resistance = pd.read_csv(finished / "resistance.csv").query("network == 'full' and attack == 'sure'")
-    assert found.accepted.double().mean() == pytest.approx(resistance["accepted"].mean(), abs=0.02)
+    assert examined.accepted.double().mean() == pytest.approx(resistance["accepted"].mean(), abs=0.02)
     for seed in (0, 1):
         folder = finished / "scores" / f"seed-{seed}"
         with np.load(folder / "full.npz") as scores, np.load(folder / "full-attacks.npz") as kept:
             by_class = scores["joint::attack-sure"].reshape(5, 7)
-            assert found.shown[seed].tolist() == [35 * seed + 7 * row + k for k, row in enumerate(by_class.argmin(0))]
-            again = found.images[35 * seed :][:7].mul(255).round().byte().numpy()
+            assert examined.drawn[seed].tolist() == [
+                35 * seed + 7 * row + k for k, row in enumerate(by_class.argmin(0))
+            ]
+            again = examined.images[35 * seed :][:7].mul(255).round().byte().numpy()
             assert (again == kept["attack-sure::images"]).all()
 
     stored = run / "scores" / "seed-1" / "full.npz"
@@ -53,7 +49,5 @@ def test_the_images_of_an_attack_are_made_again(finished, settings, tmp_path):
 
 
 def test_networks_of_a_run_are_not_judged_by_their_own_kind(finished):
-    command = [sys.executable, SCRIPT, finished, "letters"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "small-cnn, as a judge is" in done.stderr
+    with pytest.raises(SystemExit, match="small-cnn, as a judge is"):
+        main([str(finished), "letters"])

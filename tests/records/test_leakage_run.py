@@ -1,5 +1,6 @@
 """The folder of a leakage run as typed rows: whole, older, of another schema or kind, damaged."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from invaudit.runtime import RunFolderError
 from invaudit.similarity import METRICS
 
 RECORDED = Path(__file__).parents[2] / "benchmarks/results"
-RUNS = sorted(path.parent.name for path in RECORDED.glob("leakage-*/table.csv"))
+RUNS = sorted(path.parent.name for path in RECORDED.glob("leakage-*/table.csv.gz"))
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_a_damaged_cell_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_recorded_runs_are_read(name: str) -> None:
     run = read_leakage_run(RECORDED / name)
-    lines = (RECORDED / name / "table.csv").read_text(encoding="utf-8").splitlines()
+    lines = gzip.decompress((RECORDED / name / "table.csv.gz").read_bytes()).splitlines()
     assert len(run.tests) == len(lines) - 1
     assert run.membership
     assert run.targets

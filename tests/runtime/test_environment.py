@@ -25,9 +25,9 @@ def test_notes_and_outputs_are_no_change_of_the_sources(checkout):
     assert git_state(checkout) == first
 
 
-@pytest.mark.parametrize("name", ["invaudit/one.py", "invaudit/new.py", "configs/new.yaml", "benchmarks/x.py"])
+@pytest.mark.parametrize("name", ["invaudit/one.py", "invaudit/new.py", "configs/new.yaml", "benchmarks/speed/x.py"])
 def test_an_edited_or_new_source_is_a_change(checkout, name):
-    (checkout / name).parent.mkdir(exist_ok=True)
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
     (checkout / name).write_text("A = 2\n", encoding="utf-8")
     assert git_state(checkout)["changed"] is True
 

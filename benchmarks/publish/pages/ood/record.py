@@ -1,0 +1,46 @@
+"""Reads the tables of a recorded OOD run, and tells what kind of run it is."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.publish.reading import read_recorded
+from invaudit.records import CalibrationRow, DetectorInfo, Row, read_rows
+from invaudit.records.names import CONTROL_NETWORKS, DETECTORS
+from invaudit.records.ood_run import detector_of_schema_1
+from invaudit.stats.comparison import is_baseline
+
+
+def is_ablation(folder: Path) -> bool:
+    """Tell whether a run compares networks with inversions and without them, instead of detectors."""
+    return "refilled" in set(read_recorded(folder, "calibration.csv", CalibrationRow)["network"])
+
+
+def by_seed_table(folder: Path) -> str:
+    """Return which table by seed the page is made from; a record keeps no other."""
+    return "table.csv" if is_ablation(folder) else "attacks.csv"
+
+
+def read_with_baselines(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
+    """Read a table with networks and detectors.
+
+    Returns:
+        The table of `read_recorded`, and ``is_baseline``: whether a row is somebody else's detector on a trained
+        network.
+    """
+    table = read_recorded(folder, name, kind)
+    roles = {info.name: info.role for info in read_rows(folder / DETECTORS, DetectorInfo)}
+    flags = []
+    for network, detector in zip(table["network"], table["detector"], strict=True):
+        role = roles.get(detector) or detector_of_schema_1(detector).role
+        flags.append(is_baseline(role, on_trained_network=network not in CONTROL_NETWORKS))
+    return table.assign(is_baseline=flags)
+
+
+def means_of_all(table: pd.DataFrame, by: list[str], measures: list[str]) -> pd.DataFrame:
+    """Return the means of some columns for each value of the columns ``by``, which are the index.
+
+    Where a row has no figure, neither has the mean: that of the others would be of fewer than it seems.
+    """
+    grouped = table.groupby(by, sort=False)[measures]
+    return pd.DataFrame(grouped.agg(lambda values: values.mean(skipna=False)))

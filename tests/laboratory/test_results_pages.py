@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.publish import results_pages
+
+ROOT = Path(__file__).parents[2]
+TEXTS = results_pages.pages(ROOT / "benchmarks" / "results")
+
+
+def test_every_record_has_a_page_and_a_line_of_the_index():
+    records = [path.name for path in (ROOT / "benchmarks" / "results").iterdir() if path.is_dir()]
+    assert set(TEXTS) == {"README.md", *(f"{name}.md" for name in records)}
+    assert {path.name for path in (ROOT / "docs" / "results").iterdir()} == set(TEXTS)
+    for name in records:
+        assert TEXTS["README.md"].count(f"[{name}]({name}.md)") == 1
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_pages_in_the_repository_are_those_that_the_records_give(name):
+    assert (ROOT / "docs" / "results" / name).read_text(encoding="utf-8") == TEXTS[name]
+
+
+def test_writing_removes_a_page_whose_record_is_gone(tmp_path):
+    (tmp_path / "ood-gone.md").touch()
+    (tmp_path / "results").mkdir()
+    results_pages.main(["--results", str(tmp_path / "results"), "--out", str(tmp_path)])
+    assert [path.name for path in tmp_path.glob("*.md")] == ["README.md"]

@@ -1,6 +1,7 @@
-"""Audits of what others made: reconstructions, against given members and controls.
+"""The audit of one model: attacks on it and what they show, or reconstructions that somebody else made.
 
-``score`` says whether given reconstructions show a leak; ``ScoreSettings`` describes such an audit.
+``audit_target`` audits a target on a pool; ``score`` says whether given reconstructions show a leak, and
+``make_attack_control`` makes what it needs to say that they do not.
 """
 
 from typing import TYPE_CHECKING
@@ -8,10 +9,28 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.audit.reconstructions import ScoreSettings, score
+    from invaudit.audit.attack_control import AttackControlResult, AttackControlSettings, make_attack_control
+    from invaudit.audit.pools import coin_pool, released_pool
+    from invaudit.audit.reconstructions import ScoreResult, ScoreSettings, score
+    from invaudit.audit.settings import AuditSettings, MethodChoice, MetricChoice, ReleasedTarget, TargetAuditSettings
+    from invaudit.audit.target import TargetAudit, audit_target, load_released
 
 __all__ = [
+    "AttackControlResult",
+    "AttackControlSettings",
+    "AuditSettings",
+    "MethodChoice",
+    "MetricChoice",
+    "ReleasedTarget",
+    "ScoreResult",
     "ScoreSettings",
+    "TargetAudit",
+    "TargetAuditSettings",
+    "audit_target",
+    "coin_pool",
+    "load_released",
+    "make_attack_control",
+    "released_pool",
     "score",
 ]
 __getattr__, __dir__ = attach(__name__)

@@ -1,49 +1,51 @@
 """Score reconstructions that somebody made: nearest members and controls, the test, the report, ``audit.json``."""
 
-import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from invaudit.audit.attack_control import AttackControl, read_attack_control
+from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
+from invaudit.audit.metrics import MetricSet, make_metrics
+from invaudit.audit.pools import describe_pool
+from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
+from invaudit.audit.settings import AuditSettings
+from invaudit.audit.store import array_files, write_array_files
+from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
-from invaudit.leakage import (
-    MEMBERSHIP,
-    PAPERS_COUNT,
-    TABLE,
-    Audit,
-    BlindBaseline,
-    Metrics,
-    Pool,
-    Reconstructions,
-    describe_pool,
-    judge_rows,
-    make_metrics,
-    make_pool,
-    read_groups,
-    read_pairs,
-    stratified,
-)
-from invaudit.leakage.rows import COUNTS, as_table
+from invaudit.leakage import BlindBaseline, Embeddings, Pool, make_pool, read_groups, read_pairs, stratified
 from invaudit.models import resolve_device
+from invaudit.records import (
+    LEAKAGE_RUN,
+    ControlRow,
+    MembershipRow,
+    MetricRow,
+    NeighbourRow,
+    PapersCountRow,
+    TestRow,
+    write_rows,
+)
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, METRICS
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import ShapeError
-from invaudit.runtime.files import npz_bytes, write_bytes, write_csv, write_json
+from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
-from invaudit.runtime.settings import Settings
-from invaudit.similarity import METRICS, nearest
-from invaudit.stats import Pairs
+from invaudit.similarity import nearest
+from invaudit.stats import OverallVerdict, Verdict, overall
 
-METHOD = "given"
-NEIGHBOURS = ("reconstruction", "label", "metric", "member", "similarity_member", "control", "similarity_control")
+POOL = "pool-given"
+"""Name of the record of the pool."""
+BATCH = 1024
+"""Images that are turned into floats at once."""
 
 
-class ScoreSettings(Settings):
+class ScoreSettings(AuditSettings):
     """What is scored, and how."""
 
     name: str = "target"
@@ -60,73 +62,139 @@ class ScoreSettings(Settings):
     """File of groups, such as patients: under ``observational`` their images move together."""
     reference: str | None = None
     """DATA: further images of the source, for the centre of the cosine and for the scoring limit."""
-    metrics: dict[str, int | None] = Field(default={"ssim": None, "lpips-alex": None}, min_length=1)
-    """Metrics, declared before looking, each with the side that images are resized to (None: as they are)."""
+    attack_control: Path | None = None
+    """Folder with reconstructions by the same attack of a network that is known to leak; see ``make_attack_control``.
+    Without it, finding nothing says nothing."""
     used_members: bool = False
     """Whether any setting, choice or statistic of the attack used members: then nothing is concluded."""
     drop_duplicates: bool = False
     """Leave out images that are both member and control."""
     most: int = Field(default=2_000, ge=7)
     """Largest number of members, and of controls, that are tested under ``observational``; all are searched."""
-    limit_blur: float = Field(default=0.8, ge=0)
-    limit_noise: float = Field(default=0.1, ge=0)
-    draws: int = Field(default=9_999, ge=99)
-    alpha: float = Field(default=0.01, gt=0, lt=1)
-    images: Literal["none", "full"] = "none"
-    """Whether reconstructions, members and controls are kept in the folder and shown in its report."""
-    download: bool = False
-    """Fetch the trunk weights of LPIPS where they are not found."""
     seeds: tuple[int] = (0,)
-    device: str = "auto"
 
-    @field_validator("metrics")
+    @field_validator("name")
     @classmethod
-    def _known(cls, metrics: dict[str, int | None]) -> dict[str, int | None]:
-        unknown = [name for name in metrics if name not in METRICS]
-        if unknown:
-            raise ValueError(f"metric {unknown[0]!r} is unknown, expected one of {', '.join(METRICS)}")
-        return metrics
+    def _free(cls, name: str) -> str:
+        if name in (ATTACK_CONTROL, POOL):
+            raise ValueError(f"target name {name!r} is taken; choose another")
+        return name
 
 
-def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> Path:
+@dataclass(frozen=True)
+class ScoreResult:
+    """What the scoring of reconstructions says.
+
+    Attributes:
+        folder: The folder of the audit.
+        verdict: The verdict on the target over all tests, with its reasons; None where no test has a result.
+        rows: The tests, as in ``table.csv``.
+    """
+
+    folder: Path
+    verdict: OverallVerdict | None
+    rows: list[TestRow]
+
+    @property
+    def advice(self) -> str | None:
+        """What would let the audit say more, if there is something to say."""
+        silent_for_want_of_control = self.verdict is not None and "no-control" in self.verdict.reasons
+        return NO_ATTACK_CONTROL if silent_for_want_of_control else None
+
+
+NO_ATTACK_CONTROL = (
+    "Nothing was found, and without an attack control that says nothing: the same attack has to find the leak of a "
+    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, and give it as --attack-control FOLDER."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Everything that is scored, loaded and checked; ``tested`` is the part of the pool that the test is made on."""
+
+    reconstructions: ImageSet
+    members: ImageSet
+    controls: ImageSet
+    tested: Pool
+    blind: BlindBaseline
+    metrics: MetricSet
+    control: AttackControl | None
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Content hash of each image set by name."""
+        sets = {"reconstructions": self.reconstructions, "members": self.members, "controls": self.controls}
+        hashes = {name: images.hash for name, images in sets.items()}
+        if self.control is not None:
+            hashes |= {f"{ATTACK_CONTROL}/{name}": value for name, value in self.control.hashes.items()}
+        return hashes
+
+
+def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreResult:
     """Score reconstructions and write the folder of the audit.
 
+    Args:
+        settings: What is scored, and how.
+        out: The folder: ``table.csv``, ``membership.csv``, ``neighbours.csv`` (the nearest member and control of every
+            reconstruction, over all images), ``report.html``, ``audit.json``.
+        resume: Continue an audit that the folder holds.
+
     Returns:
-        The folder: ``table.csv``, ``membership.csv``, ``neighbours.csv`` (the nearest member and control of every
-        reconstruction, over all images), ``report.html``, ``audit.json``.
+        The folder, the verdict and the tests.
 
     Raises:
         InputError: Data that is missing or does not fit; nothing is written then.
     """
-    device = resolve_device(settings.device)
-    given, members, controls = (load(text) for text in (settings.reconstructions, settings.members, settings.controls))
-    if given.images.shape[1:] != members.images.shape[1:]:
-        raise ShapeError(
-            f"reconstructions have shape {tuple(given.images.shape[1:])}, members {tuple(members.images.shape[1:])}; "
-            "bring them to the members' size by the map that the attack used"
-        )
-    given_by = {
-        "pairs": read_pairs(settings.pairs, made_before=_file(settings.reconstructions)) if settings.pairs else None,
-        "groups": read_groups(settings.groups, len(members), len(controls)) if settings.groups else None,
-    }
-    pool = make_pool(members, controls, **given_by, drop_duplicates=settings.drop_duplicates)
-    reference = load(settings.reference).floats() if settings.reference else None
-    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
-    for metric in metrics.values():
-        if not isinstance(metric, dict):
-            metric.embed(given.floats(slice(1)))  # images too small for it are refused before anything is written
-    hashes = {"reconstructions": given.hash, "members": members.hash, "controls": controls.hash}
-    notice("measuring the pool without the target")
-    tested, blind = stratified(pool, np.random.default_rng(child_seed(settings.seeds[0], "strata")), most=settings.most)
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(hashes.values())) as folder:
-        _score(settings, folder.path, given, tested, blind, reference, metrics)
-        neighbours = _neighbours(given, members, controls, metrics, folder.path / "work")
-        write_csv(folder.path / "neighbours.csv", as_table(neighbours, NEIGHBOURS))
-        shutil.rmtree(folder.path / "work", ignore_errors=True)
+    inputs = _load(settings)
+    hashes = tuple(inputs.hashes.values())
+    with RunFolder.open(
+        out, settings, kind=LEAKAGE_RUN.name, schema=LEAKAGE_RUN.schema, resume=resume, inputs=hashes
+    ) as folder:
+        called = None
+        if inputs.control is not None:
+            notice("scoring the attack control")
+            called = _score_control(settings, inputs.control, folder)
+        notice("searching the nearest images")
+        rows = _score(settings, inputs, called, folder)
         notice("making the report")
         leakage_page(folder.path)
-        write_json(folder.path / "audit.json", audit_record(folder.path, data=hashes).model_dump(mode="json"))
-    return folder.path
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs.hashes).model_dump(mode="json"))
+    verdicts = [Verdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None]
+    return ScoreResult(folder.path, overall(verdicts), rows)
+
+
+def _load(settings: ScoreSettings) -> _Inputs:
+    """Load all that is scored; what does not fit is refused here, before anything is written."""
+    device = resolve_device(settings.device)
+    reconstructions = load(settings.reconstructions)
+    members, controls = load(settings.members), load(settings.controls)
+    if reconstructions.images.shape[1:] != members.images.shape[1:]:
+        raise ShapeError(
+            f"reconstructions have shape {tuple(reconstructions.images.shape[1:])}, "
+            f"members {tuple(members.images.shape[1:])}; "
+            "bring them to the members' size by the map that the attack used"
+        )
+    pairs = groups = reference = None
+    if settings.pairs:
+        pairs = read_pairs(settings.pairs, made_before=_file(settings.reconstructions))
+    if settings.groups:
+        groups = read_groups(settings.groups, len(members), len(controls))
+    if settings.reference:
+        reference = load(settings.reference).floats()
+    pool = make_pool(
+        members, controls, pairs=pairs, groups=groups, reference=reference, drop_duplicates=settings.drop_duplicates
+    )
+    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
+    for metric in metrics.ready.values():
+        metric.embed(reconstructions.floats(slice(1)))  # images too small for it are refused
+    control = None
+    if settings.attack_control is not None:
+        seed = settings.seeds[0]
+        control = read_attack_control(settings.attack_control, settings, seed=seed, most=settings.most)
+    notice("measuring the pool without the target")
+    rng = np.random.default_rng(child_seed(settings.seeds[0], "strata"))
+    tested, blind = stratified(pool, rng, most=settings.most)
+    return _Inputs(reconstructions, members, controls, tested, blind, metrics, control)
 
 
 def _file(data: str) -> Path | None:
@@ -136,95 +204,75 @@ def _file(data: str) -> Path | None:
     return next((Path(text) for text in known if text and Path(text).exists()), None)
 
 
-def _score(
-    settings: ScoreSettings,
-    folder: Path,
-    given: ImageSet,
-    tested: Pool,
-    blind: BlindBaseline,
-    reference: Tensor | None,
-    metrics: Metrics,
-) -> None:
+def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunFolder) -> dict[str, bool]:
+    """Score the attack control and write what it says; return whether the attack finds the leak that is there."""
     seed = settings.seeds[0]
-    images, design = tested.images.floats(), tested.design
-    audit = Audit(images, tested.images.labels, design, metrics, seed=seed, stage="score", draws=settings.draws)
-    # Where the pool has no classes, those of the reconstructions say nothing.
-    labels = given.labels if tested.labelled else torch.full_like(given.labels, -1)
-    found = Reconstructions(given.floats(), labels, torch.zeros(len(given), dtype=torch.int64), "given")
-    notice("searching the nearest images")
-    audit.method(METHOD, lambda: found)
-    about = describe_pool(
-        images,
-        design,
-        reference,
-        metrics,
-        [len(given)],
-        seed=seed,
-        stage="pool",
-        alpha=settings.alpha,
-        family=len(settings.metrics),
-        blur=settings.limit_blur,
-        noise=settings.limit_noise,
-        blind=blind,
-    )
-    who = {
-        "target": settings.name,
-        "design": design.name,
-        "seed": seed,
-        "n_members": int(design.member.sum()),
-        "n_control": int((~design.member).sum()),
-    }
-    rows = judge_rows(
+    setup = AuditSetup(control.pool, control.metrics, seed, ATTACK_CONTROL, settings.draws)
+    audit = audit_given(control.reconstructions, Embeddings(control.reconstructions.floats()), setup, "known to leak")
+    verdicts = attack_verdicts(
         audit.record,
-        about,
-        [METHOD],
+        [GIVEN],
         list(settings.metrics),
-        design=design.name,
+        design=control.pool.design.name,
         alpha=settings.alpha,
+        blind_auroc=control.blind.auroc,
+    )
+    files = array_files(audit, control.pool, images=settings.images == "full")
+    write_array_files(files, folder.path, seed, ATTACK_CONTROL)
+    folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
+    write_rows(folder.path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, audit.record, verdicts))
+    return called_methods(verdicts, [GIVEN])
+
+
+def _score(
+    settings: ScoreSettings, inputs: _Inputs, called: dict[str, bool] | None, folder: RunFolder
+) -> list[TestRow]:
+    """Score the reconstructions, write tables, records and arrays, and return the rows of the table."""
+    seed, tested = settings.seeds[0], inputs.tested
+    embeddings = Embeddings(inputs.reconstructions.floats())
+    setup = AuditSetup(tested, inputs.metrics, seed, "score", settings.draws)
+    audit = audit_given(inputs.reconstructions, embeddings, setup, "reconstructions that were given")
+    counts = [len(inputs.reconstructions)]
+    pool = describe_pool(tested, inputs.metrics, counts, settings, seed=seed, stage="pool", blind=inputs.blind)
+    audited = Audited.of(settings.name, seed, describe_sizes(tested))
+    rows = judge_rows(
+        audited,
+        audit.record,
+        pool,
+        [GIVEN],
+        list(settings.metrics),
+        alpha=settings.alpha,
+        called=called,
         exploratory=settings.used_members,
     )
-    write_csv(folder / "table.csv", as_table([{**row, **who} for row in rows], TABLE, *COUNTS))
-    scores = [{**row, **who, "score": name} for name, row in audit.record["membership"].items()]
-    write_csv(folder / "membership.csv", as_table(scores, MEMBERSHIP))
-    counts = [{**row, **who, "method": name} for name, row in audit.record["papers_count"].items()]
-    write_csv(folder / "papers_count.csv", as_table(counts, PAPERS_COUNT))
-    write_json(folder / "records" / "score.json", {"audit": audit.record, "pool": about})
-    place = folder / "scores" / f"seed-{seed}" / settings.name
-    units = {"pair": design.pair} if isinstance(design, Pairs) else {"stratum": design.stratum, "unit": design.units}
-    shown = {"images": given.images.numpy()} if settings.images == "full" else {}
-    arrays = {"labels": tested.images.labels.numpy(), "member": design.member, "source": tested.source, **units}
-    write_bytes(place / "pool.npz", npz_bytes(arrays))
-    write_bytes(place / "membership.npz", npz_bytes(audit.scores))
-    write_bytes(place / f"{METHOD}.npz", npz_bytes(audit.nearest[METHOD] | shown))
-    if shown:
-        write_bytes(place / "images.npz", npz_bytes({"images": tested.images.images.numpy()}))
-
-
-def _neighbours(
-    given: ImageSet, members: ImageSet, controls: ImageSet, metrics: Metrics, work: Path
-) -> list[dict[str, Any]]:
-    """Return the nearest member and the nearest control of every reconstruction, over all that were given."""
-    rows = []
-    for name, metric in metrics.items():
-        if isinstance(metric, dict):
-            continue
-        found = {}
-        for side, images in (("member", members), ("control", controls)):
-            batches = _Batches(images)
-            found[side] = nearest(given.floats(), batches, metric, 1, records=work / f"{name}-{side}")
-        for place in range(len(given)):
-            rows.append(
-                {
-                    "reconstruction": place,
-                    "label": int(given.labels[place]),
-                    "metric": name,
-                    "member": int(found["member"].index[place, 0]),
-                    "similarity_member": float(found["member"].value[place, 0]),
-                    "control": int(found["control"].index[place, 0]),
-                    "similarity_control": float(found["control"].value[place, 0]),
-                }
-            )
+    path = folder.path
+    write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
+    folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
+    folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
+    write_rows(path / "table.csv", TestRow, rows)
+    write_rows(path / "membership.csv", MembershipRow, membership_rows(audited, audit.record))
+    write_rows(path / "papers_count.csv", PapersCountRow, papers_count_rows(audited, audit.record))
+    write_rows(path / METRICS, MetricRow, audit.record.metrics.values())
+    write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings))
     return rows
+
+
+def _neighbours(inputs: _Inputs, embeddings: Embeddings) -> Iterator[NeighbourRow]:
+    """Yield the nearest member and the nearest control of every reconstruction, over all that were given."""
+    for name, metric in inputs.metrics.ready.items():
+        queries = embeddings.by(metric)
+        members = nearest(queries, _Batches(inputs.members), metric, 1)
+        controls = nearest(queries, _Batches(inputs.controls), metric, 1)
+        for position, label in enumerate(inputs.reconstructions.labels.tolist()):
+            yield NeighbourRow(
+                reconstruction=position,
+                label=label,
+                metric=name,
+                member=int(members.index[position, 0]),
+                similarity_member=float(members.value[position, 0]),
+                control=int(controls.index[position, 0]),
+                similarity_control=float(controls.value[position, 0]),
+            )
 
 
 class _Batches:
@@ -233,6 +281,7 @@ class _Batches:
     def __init__(self, images: ImageSet) -> None:
         self.images = images
 
-    def __iter__(self):
-        for start in range(0, len(self.images), 1024):
-            yield self.images.floats(slice(start, start + 1024))
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the batches."""
+        for start in range(0, len(self.images), BATCH):
+            yield self.images.floats(slice(start, start + BATCH))

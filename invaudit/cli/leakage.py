@@ -1,4 +1,4 @@
-"""``invaudit leakage reconstruct`` and ``invaudit leakage score``."""
+"""``invaudit leakage reconstruct``, ``invaudit leakage score`` and ``invaudit leakage attack-control``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -79,11 +79,12 @@ def score(
     pairs: Path | None = None,
     groups: Path | None = None,
     reference: str | None = None,
+    attack_control: Path | None = None,
     metric: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     images: Literal["none", "full"] | None = None,
-    used_members: Annotated[bool, Parameter(negative="")] = False,
-    drop_duplicates: Annotated[bool, Parameter(negative="")] = False,
-    download: Annotated[bool, Parameter(negative="")] = False,
+    used_members: bool | None = None,
+    drop_duplicates: bool | None = None,
+    download: bool | None = None,
     fail_on: Literal["leak", "inconclusive"] | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -100,6 +101,8 @@ def score(
         groups: CSV file with the columns side (member or control), index (from 0) and group, e.g. the patient: without
             --pairs, the labels of a group move together.
         reference: DATA: further images of the source, for the cosine and for the scoring limit.
+        attack_control: Folder of ``invaudit leakage attack-control``: the same attack on a network that is known to
+            leak. Without it the verdict is never no-evidence, since an attack may miss any leak.
         metric: ssim, lpips-alex, lpips-squeeze or cosine, with :SIDE to resize first, e.g. --metric lpips-alex:32; may
             be repeated. All are one family of tests.
         images: full: keep images in the folder and show them in its report.
@@ -111,36 +114,66 @@ def score(
     common.start("precision", "workers")
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
-    from invaudit.records import read_leakage_run
     from invaudit.report import leakage_table
-    from invaudit.runtime import load_config, read_json
 
-    settings = load_config(
+    settings = common.settings(
         ScoreSettings,
-        common.config,
-        common.set,
         reconstructions=reconstructions,
         members=members,
         controls=controls,
         pairs=pairs,
         groups=groups,
         reference=reference,
+        attack_control=attack_control,
         metrics=dict(map(_metric, metric)) or None,
         images=images,
-        used_members=used_members or None,
-        drop_duplicates=drop_duplicates or None,
-        download=download or None,
+        used_members=used_members,
+        drop_duplicates=drop_duplicates,
+        download=download,
         seeds=common.seeds,
         device=common.device,
     )
-    folder = run_score(settings, common.folder("score"), resume=common.resume)
+    result = run_score(settings, common.folder("score"), resume=common.resume)
     if common.json:
-        print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
+        print_json({"folder": str(result.folder), "rows": [row.model_dump() for row in result.rows]})
     else:
-        print_table(leakage_table(folder), f"Results: {folder}/report.html, audit.json, neighbours.csv")
-    verdict = read_json(folder / "audit.json")["targets"][0]["verdict"]
+        print_table(leakage_table(result.folder), f"Results: {result.folder}/report.html, audit.json, neighbours.csv")
+        if result.advice:
+            print(result.advice)
     # A test that failed has no verdict, which is no better than an inconclusive one.
-    return 3 if fail_on and (verdict or "inconclusive") in ("leak", fail_on) else 0
+    verdict = result.verdict.verdict if result.verdict else "inconclusive"
+    return 3 if fail_on and verdict in ("leak", fail_on) else 0
+
+
+@app.command
+def attack_control(
+    *,
+    method: str | None = None,
+    data: str | None = None,
+    common: Common = Common(),  # noqa: B008
+) -> int:
+    """Train a network that is known to leak and attack it: an attack that misses its leak says nothing by silence.
+
+    Writes a folder that ``invaudit leakage score`` takes as --attack-control. Give the method and its settings as for
+    the audited network. For an attack of your own, leave --method out, run the attack on the folder's
+    target.safetensors, and save all images that it gives as reconstructions.npz in the folder.
+
+    Args:
+        method: kkt, generator, tldr or deepinversion; --set settings.FIELD=VALUE sets its fields.
+        data: DATA with labels, from which members and controls are drawn; by default the embedded digits.
+    """
+    common.start("precision", "workers")
+    from invaudit.audit import AttackControlSettings, make_attack_control
+
+    settings = common.settings(
+        AttackControlSettings, method=method, data=data, seeds=common.seeds, device=common.device
+    )
+    result = make_attack_control(settings, common.folder("attack-control"), resume=common.resume)
+    if common.json:
+        print_json({"folder": str(result.folder), "target": str(result.target), "count": result.count})
+    else:
+        print(result.advice)
+    return 0
 
 
 def _metric(text: str) -> tuple[str, int | None]:

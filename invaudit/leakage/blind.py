@@ -51,7 +51,8 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
     Raises:
         ShapeError: The design is of another number of images.
 
-    Source: Das, Zhang and Tramer, arXiv 2406.16201, for the need of it; ridge as in Hastie et al. 2009, section 3.4.
+    References:
+        Das, Zhang and Tramer, arXiv 2406.16201, for the need of it; ridge as in Hastie et al. 2009, section 3.4.
     """
     if len(images) != len(design):
         raise ShapeError(f"got {len(images)} images and a design of {len(design)}; give the design of this pool")
@@ -63,7 +64,8 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
     for start in range(0, draws, AT_ONCE):
         labels = design.relabellings(rng, min(AT_ONCE, draws - start))
         scores = _cross_fitted(features, folds, labels, design)
-        reached += sum(auroc(one[~label], one[label]) >= observed for one, label in zip(scores, labels, strict=True))
+        for relabelled_score, member in zip(scores, labels, strict=True):
+            reached += auroc(relabelled_score[~member], relabelled_score[member]) >= observed
     return BlindBaseline(observed, (1 + reached) / (1 + draws), score)
 
 
@@ -80,18 +82,18 @@ def _features(images: Tensor) -> NDArray[np.float64]:
 
 def _folds(design: Design, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the fold of each image; images of one unit share it."""
-    place = np.unique(design.units, return_inverse=True)[1]
-    return (rng.permutation(int(place.max()) + 1) % FOLDS)[place]
+    unit = np.unique(design.units, return_inverse=True)[1]
+    return (rng.permutation(int(unit.max()) + 1) % FOLDS)[unit]
 
 
 def _within(values: NDArray[np.float64], design: Design) -> NDArray[np.float64]:
     """Return (N, D) values less the mean of their stratum, where the design has strata."""
     if isinstance(design, Pairs):
         return values
-    place = np.unique(design.stratum, return_inverse=True)[1]
-    sums = np.zeros((place.max() + 1, values.shape[1]))
-    np.add.at(sums, place, values)
-    return values - (sums / np.bincount(place)[:, None])[place]
+    stratum = np.unique(design.stratum, return_inverse=True)[1]
+    sums = np.zeros((stratum.max() + 1, values.shape[1]))
+    np.add.at(sums, stratum, values)
+    return values - (sums / np.bincount(stratum)[:, None])[stratum]
 
 
 def _cross_fitted(

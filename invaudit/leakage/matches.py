@@ -1,7 +1,6 @@
 """What reconstructions have in common with a pool: nearest images, the test on them, and membership by similarity."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.similarity import Metric, nearest, paired_ssim
+from invaudit.similarity import Embedded, Metric, embed_once, nearest, paired_ssim
 from invaudit.stats import Design, VerdictTest, verdict_test
 
 LIST = 64
@@ -39,23 +38,40 @@ class PoolMatches:
         return verdict_test(self.index, self.sign * self.value, design, rng, draws=draws)
 
 
+class Embeddings:
+    """Images as metrics compare them: each metric embeds them when it first asks, and never again.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self._by_metric: dict[str, Tensor | Embedded] = {}
+
+    def by(self, metric: Metric) -> Tensor | Embedded:
+        """Return the images embedded by a metric, or as they are where that would take too much memory."""
+        if metric.key not in self._by_metric:
+            self._by_metric[metric.key] = embed_once(self.images, metric)
+        return self._by_metric[metric.key]
+
+
 def score_reconstructions(
-    images: Tensor, pool: Tensor, metric: Metric, *, together: int = 1, records: Path | None = None
+    images: Tensor | Embedded, pool: Tensor | Embedded, metric: Metric, *, together: int = 1
 ) -> PoolMatches:
     """Search the nearest pool images of every reconstruction, blind to membership and labels.
 
     Args:
-        images: (R, C, H, W) reconstructions in [0, 1].
-        pool: (N, C, H, W) members and controls together, in [0, 1].
+        images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
+        pool: (N, C, H, W) members and controls together, likewise.
         metric: From ``invaudit.similarity.make_metric``.
         together: Largest number of pool images whose labels move together: all of them may come first in a list.
-        records: Folder for the state of the search, so that it can be resumed.
 
     Returns:
         For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
-    found = nearest(images, pool, metric, min(LIST * together, len(pool)), records=records)
-    return PoolMatches(found.index.numpy(), found.value.numpy(), sign_of(metric))
+    neighbours = nearest(images, pool, metric, min(LIST * together, len(pool)))
+    return PoolMatches(neighbours.index.numpy(), neighbours.value.numpy(), sign_of(metric))
 
 
 def sign_of(metric: Metric) -> float:
@@ -64,7 +80,12 @@ def sign_of(metric: Metric) -> float:
 
 
 def best_similarity(
-    images: Tensor, labels: Tensor, restart: Tensor, pool: Tensor, pool_labels: Tensor, metric: Metric
+    images: Tensor | Embedded,
+    labels: Tensor,
+    restart: Tensor,
+    pool: Tensor | Embedded,
+    pool_labels: Tensor,
+    metric: Metric,
 ) -> Tensor:
     """Return a membership score of every pool image: its similarity to the nearest reconstruction of its class.
 
@@ -72,10 +93,10 @@ def best_similarity(
     label is not known (-1) count for every class.
 
     Args:
-        images: (R, C, H, W) reconstructions in [0, 1].
+        images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
         labels: (R,) their classes, or -1.
         restart: (R,) the restart each comes from.
-        pool: (N, C, H, W) in [0, 1].
+        pool: (N, C, H, W) pool images, likewise.
         pool_labels: (N,) classes.
         metric: From ``invaudit.similarity.make_metric``.
 
@@ -85,10 +106,11 @@ def best_similarity(
     scores = torch.zeros(len(pool), dtype=torch.float64)
     restarts = restart.unique()
     for label in pool_labels.unique():
-        mine = pool_labels == label
+        of_class = pool_labels == label
         for turn in restarts:
-            chosen = (restart == turn) & ((labels == label) | (labels < 0))
-            scores[mine] += sign_of(metric) * nearest(pool[mine], images[chosen], metric, 1).value[:, 0]
+            candidates = (restart == turn) & ((labels == label) | (labels < 0))
+            neighbours = nearest(pool[of_class], images[candidates], metric, 1)
+            scores[of_class] += sign_of(metric) * neighbours.value[:, 0]
     return scores / len(restarts)
 
 
@@ -104,17 +126,17 @@ def papers_count(images: Tensor, pool: Tensor) -> Tensor:
         images: (R, C, H, W) reconstructions in [0, 1], R >= 1, H and W >= 2.
         pool: (N, C, H, W) in [0, 1].
 
-    Source: the published evaluation of Haim et al. (arXiv 2206.07758) and Buzaglo et al. (arXiv 2307.01827).
+    References:
+        The published evaluation of Haim et al. (arXiv 2206.07758) and Buzaglo et al. (arXiv 2307.01827).
     """
     standard = _standardised(images)
     best = torch.cat([(_standardised(part) @ standard.T).argmax(1) for part in pool.split(AT_ONCE)])
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     stretched = (images - low) / (high - low).clamp_min(1e-12)
-    alike = [
-        paired_ssim(_bordered(part), _bordered(stretched[found]), PAPERS_WINDOW)
-        for part, found in zip(pool.split(AT_ONCE), best.split(AT_ONCE), strict=True)
-    ]
-    return torch.cat(alike) > PAPERS_LIMIT
+    similarities = []
+    for part, partners in zip(pool.split(AT_ONCE), best.split(AT_ONCE), strict=True):
+        similarities.append(paired_ssim(_bordered(part), _bordered(stretched[partners]), PAPERS_WINDOW))
+    return torch.cat(similarities) > PAPERS_LIMIT
 
 
 def _bordered(images: Tensor) -> Tensor:

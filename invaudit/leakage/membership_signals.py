@@ -21,17 +21,18 @@ def loss(target: Target, images: Tensor, labels: Tensor) -> Tensor:
         SettingError: A label or a pixel outside its range.
         ModelError: A logit is not finite.
 
-    Source: Yeom et al. (arXiv 1709.01604).
+    References:
+        Yeom et al. (arXiv 1709.01604).
     """
-    wanted, others = _logits(target, images, labels)
-    # Written by the margin to the logsumexp: the log-probability of a sure answer would round to 0.
-    return -functional.softplus(others.logsumexp(1) - wanted[:, 0])
+    own_logit, other_logits = _logits(target, images, labels)
+    # Written by the log-odds: the log-probability of a sure answer would round to 0.
+    return -functional.softplus(other_logits.logsumexp(1) - own_logit[:, 0])
 
 
 def logit_margin(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     """Return the logit of the class minus the largest other, (N,) float64; arguments and errors as for ``loss``."""
-    wanted, others = _logits(target, images, labels)
-    return (wanted - others).amin(1)
+    own_logit, other_logits = _logits(target, images, labels)
+    return (own_logit - other_logits).amin(1)
 
 
 def gradient_norm(target: Target, images: Tensor, labels: Tensor) -> Tensor:
@@ -42,7 +43,8 @@ def gradient_norm(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ModelError: Such a layer is not called as a module.
 
-    Source: Nasr et al. (arXiv 1812.00910).
+    References:
+        Nasr et al. (arXiv 1812.00910).
     """
     check_pool(target, images, labels)
     return -torch.stack(list(squared_lengths(target, images, labels, _cross_entropy).values())).sum(0).sqrt()

@@ -4,15 +4,18 @@ import csv
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.data.splits import image_hashes
 from invaudit.leakage.blind import BlindBaseline, blind_baseline
+from invaudit.leakage.matches import Embeddings
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
 from invaudit.stats import Design, Observational, Pairs, strata
 
@@ -21,27 +24,105 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Members and controls.
+    """Members and controls together, with all that an audit of them needs.
 
     Attributes:
         images: The N images; their labels are classes, 0 throughout where there are none.
         design: Who is a member.
-        source: (N,) position of each image among the members or the controls as they were given.
+        classes: Number of classes of the data that they come from.
+        reference: (M, C, H, W) float32 in [0, 1], images of the same source that are in no pool: for priors, the centre
+            of the cosine and the scoring limit; None: there are none.
+        source: (N,) position of each image among the members or the controls as they were given; None: the pool was
+            drawn from one set.
         dropped: Images left out because they are both member and control, or copies of another one.
         labelled: Whether the images have classes.
     """
 
     images: ImageSet
     design: Design
-    source: NDArray[np.int64]
-    dropped: int
-    labelled: bool
+    classes: int
+    reference: Tensor | None = None
+    source: NDArray[np.int64] | None = None
+    dropped: int = 0
+    labelled: bool = True
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @cached_property
+    def floats(self) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1], the images."""
+        return self.images.floats()
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, the classes of the images."""
+        return self.images.labels
+
+    @property
+    def member(self) -> Tensor:
+        """(N,) bool, whether each image is a member."""
+        return torch.from_numpy(self.design.member.copy())
+
+    @property
+    def n_members(self) -> int:
+        """Number of members."""
+        return int(self.design.member.sum())
+
+    @property
+    def n_control(self) -> int:
+        """Number of controls."""
+        return len(self.images) - self.n_members
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """The images as metrics compare them."""
+        return Embeddings(self.floats)
 
     def subset(self, positions: NDArray[np.int64]) -> "Pool":
         """Return the pool of these images."""
-        chosen = self.images.subset(torch.from_numpy(positions))
-        design = self.design.subset(positions)
-        return replace(self, images=chosen, design=design, source=self.source[positions])
+        images = self.images.subset(torch.from_numpy(positions))
+        source = None if self.source is None else self.source[positions]
+        return replace(self, images=images, design=self.design.subset(positions), source=source)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Members, or controls, on their way into a pool.
+
+    Attributes:
+        images: The images.
+        hashes: Hash of each image.
+        source: (N,) position of each image among those that were given.
+        kept: (N,) bool, whether each image goes into the pool.
+    """
+
+    images: ImageSet
+    hashes: list[bytes]
+    source: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, images: ImageSet, source: NDArray[np.int64] | None = None) -> "Side":
+        """Return a side that keeps all of its images."""
+        count = len(images)
+        return cls(images, image_hashes(images), np.arange(count) if source is None else source, np.ones(count, bool))
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Positions of the images that are kept."""
+        return np.flatnonzero(self.kept)
+
+    def without(self, hashes: set[bytes]) -> "Side":
+        """Return the side without the images of these hashes."""
+        return replace(self, kept=self.kept & np.array([image_hash not in hashes for image_hash in self.hashes]))
+
+    def without_copies(self) -> "Side":
+        """Return the side with the first of its copies alone: they would carry one label in every relabelling."""
+        first = np.zeros(len(self.hashes), bool)
+        first[np.unique(self.hashes, return_index=True)[1]] = True
+        return replace(self, kept=self.kept & first)
 
 
 def make_pool(
@@ -50,9 +131,12 @@ def make_pool(
     *,
     pairs: NDArray[np.int64] | None = None,
     groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    reference: Tensor | None = None,
     drop_duplicates: bool = False,
 ) -> Pool:
     """Put members and controls together, ordered by the hash of each image.
+
+    Of copies among members, or among controls, one stays; with pairs they are refused or dropped as well.
 
     Args:
         members: Images that the target was trained on.
@@ -62,10 +146,9 @@ def make_pool(
             strata.
         groups: Under ``observational``, the group of each member and of each control, such as the patient: their labels
             move together.
+        reference: (M, C, H, W) in [0, 1], further images of the source.
         drop_duplicates: Leave out images that are both member and control. With pairs: every pair with an image that
             another pair has too.
-
-    Of copies among members, or among controls, one stays; with pairs they are refused or dropped as well.
 
     Raises:
         ShapeError: Images of different shapes.
@@ -73,6 +156,21 @@ def make_pool(
             them; only one of the two sets has classes.
         SettingError: A group with members and controls.
     """
+    _refuse_unlike(members, controls)
+    if pairs is None:
+        sides = _deduplicated(Side.of(members), Side.of(controls), drop=drop_duplicates)
+    else:
+        if groups is not None:
+            raise DataError("groups beside pairs: the coins of pairs were tossed for images; give one of the two")
+        paired = _paired(members, controls, pairs)
+        sides = _deduplicated_pairs(
+            Side.of(paired[0], pairs[:, 0]), Side.of(paired[1], pairs[:, 1]), drop=drop_duplicates
+        )
+    pool = _merged(*sides, groups=groups, are_pairs=pairs is not None, classes=members.classes)
+    return replace(pool, reference=reference)
+
+
+def _refuse_unlike(members: ImageSet, controls: ImageSet) -> None:
     if members.images.shape[1:] != controls.images.shape[1:]:
         raise ShapeError(
             f"members have shape {tuple(members.images.shape[1:])}, controls {tuple(controls.images.shape[1:])}; "
@@ -80,48 +178,76 @@ def make_pool(
         )
     if (members.labels.min() < 0) != (controls.labels.min() < 0):
         raise DataError("only one of members and controls has class labels; give labels for both, or for neither")
-    if pairs is not None:
-        if groups is not None:
-            raise DataError("groups beside pairs: the coins of pairs were tossed for images; give one of the two")
-        members, controls = _paired(members, controls, pairs)
-    hashes = [image_hashes(members), image_hashes(controls)]
-    both = set(hashes[0]) & set(hashes[1])
-    # The coins of pairs that share an image do not fall independently, given that it is not both member and control.
-    shared = both if pairs is None else {one for one, count in Counter(hashes[0] + hashes[1]).items() if count > 1}
-    kept = [np.array([one not in shared for one in side]) for side in hashes]
-    if shared and not drop_duplicates:
-        what = f"both member and control, the first is member {int((~kept[0]).argmax())}"
-        if not both:
-            what = f"in several pairs, the first in pair {int((~(kept[0] & kept[1])).argmax())}"
-        raise DataError(
-            f"{len(both or shared)} image(s) are {what}; "
-            "give controls that the target was not trained on, or drop such images with --drop-duplicates"
-        )
-    kept = (
-        [kept[0] & kept[1]] * 2
-        if pairs is not None
-        else [_first(one) & side for one, side in zip(hashes, kept, strict=True)]
+
+
+def _deduplicated(members: Side, controls: Side, *, drop: bool) -> tuple[Side, Side]:
+    """Leave out images that are both member and control, or refuse them; of copies on one side one stays."""
+    both = set(members.hashes) & set(controls.hashes)
+    if both and not drop:
+        raise _shared_images(len(both), f"both member and control, the first is member {_first_of(members, both)}")
+    return members.without(both).without_copies(), controls.without(both).without_copies()
+
+
+def _deduplicated_pairs(members: Side, controls: Side, *, drop: bool) -> tuple[Side, Side]:
+    """Leave out pairs with an image that another pair has too, or refuse them.
+
+    The coins of pairs that share an image do not fall independently, given that it is not both member and control.
+    """
+    both = set(members.hashes) & set(controls.hashes)
+    counts = Counter(members.hashes + controls.hashes)
+    shared = {image_hash for image_hash, count in counts.items() if count > 1}
+    if both and not drop:
+        raise _shared_images(len(both), f"both member and control, the first is member {_first_of(members, shared)}")
+    kept = members.without(shared).kept & controls.without(shared).kept
+    if shared and not drop:
+        raise _shared_images(len(shared), f"in several pairs, the first in pair {int((~kept).argmax())}")
+    return replace(members, kept=kept), replace(controls, kept=kept)
+
+
+def _first_of(side: Side, hashes: set[bytes]) -> int:
+    return int((~side.without(hashes).kept).argmax())
+
+
+def _shared_images(count: int, what: str) -> DataError:
+    return DataError(
+        f"{count} image(s) are {what}; "
+        "give controls that the target was not trained on, or drop such images with --drop-duplicates"
     )
-    dropped = sum(int((~side).sum()) for side in kept)
+
+
+def _merged(
+    members: Side,
+    controls: Side,
+    *,
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+    are_pairs: bool,
+    classes: int,
+) -> Pool:
+    """Return the pool of what is kept of both sides, ordered by the hash of each image."""
+    first, second = members.places, controls.places
+    if not (len(first) and len(second)):
+        raise DataError(f"{len(first)} members and {len(second)} controls are left, expected some of each")
+    dropped = len(members.images) + len(controls.images) - len(first) - len(second)
     if dropped:
         _log.warning("%d image(s) are left out of the pool: duplicates", dropped)
-    places = [np.flatnonzero(side) for side in kept]
-    if not min(map(len, places)):
-        raise DataError(f"{len(places[0])} members and {len(places[1])} controls are left, expected some of each")
-    order = np.argsort([hashes[side][place] for side in (0, 1) for place in places[side]], kind="stable")
-    given = [np.arange(len(hashes[side])) if pairs is None else pairs[:, side] for side in (0, 1)]
-    source = np.concatenate([given[side][places[side]] for side in (0, 1)])[order]
-    member = np.repeat([True, False], [len(place) for place in places])[order]
-    images = torch.cat([members.images[places[0]], controls.images[places[1]]])[order]
-    labels = torch.cat([members.labels[places[0]], controls.labels[places[1]]])[order].clamp_min(0)
-    pair = np.concatenate(places)[order]
-    if pairs is not None:
-        design = Pairs(member, pair)
+    hashes = [members.hashes[place] for place in first] + [controls.hashes[place] for place in second]
+    order = np.argsort(hashes, kind="stable")
+    images = torch.cat([members.images.images[first], controls.images.images[second]])[order]
+    labels = torch.cat([members.images.labels[first], controls.images.labels[second]])[order].clamp_min(0)
+    member = np.repeat([True, False], [len(first), len(second)])[order]
+    if are_pairs:
+        design = Pairs(member, np.concatenate([first, second])[order])
     else:
-        group = groups and np.concatenate([groups[side][places[side]] for side in (0, 1)])[order]
+        group = None if groups is None else np.concatenate([groups[0][first], groups[1][second]])[order]
         design = Observational(member, labels.numpy(), group)
-    labelled = bool(members.labels.min() >= 0)
-    return Pool(ImageSet("pool", images, labels, members.transform), design, source, dropped, labelled)
+    return Pool(
+        images=ImageSet("pool", images, labels, members.images.transform),
+        design=design,
+        classes=classes,
+        source=np.concatenate([members.source[first], controls.source[second]])[order],
+        dropped=dropped,
+        labelled=bool(members.images.labels.min() >= 0),
+    )
 
 
 def stratified(
@@ -139,13 +265,12 @@ def stratified(
         most: Largest number of members, and of controls, to draw; None: no limit.
     """
     if isinstance(pool.design, Pairs):
-        return pool, blind_baseline(pool.images.floats(), pool.design, rng)
-    kept = pool.design.balanced(pool.images.labels.numpy(), rng, most=most)
-    tested, design = pool.subset(kept), pool.design.subset(kept)
-    blind = blind_baseline(tested.images.floats(), design, rng)
-    found = strata(tested.images.labels.numpy(), blind.score, bins, group=design.group)
-    design = Observational(design.member, found, design.group)
-    return replace(tested, design=design), blind
+        return pool, blind_baseline(pool.floats, pool.design, rng)
+    positions = pool.design.balanced(pool.labels.numpy(), rng, most=most)
+    tested, design = pool.subset(positions), pool.design.subset(positions)
+    blind = blind_baseline(tested.floats, design, rng)
+    stratum = strata(tested.labels.numpy(), blind.score, bins, group=design.group)
+    return replace(tested, design=Observational(design.member, stratum, design.group)), blind
 
 
 def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int64]:
@@ -171,8 +296,8 @@ def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int
         )
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        pairs = np.array([[int(row["member"]), int(row["control"])] for row in rows], np.int64).reshape(-1, 2)
+            lines = [(int(line["member"]), int(line["control"])) for line in csv.DictReader(file)]
+        pairs = np.array(lines, np.int64).reshape(-1, 2)
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a CSV file with the columns member and control, positions from 0") from error
     if not len(pairs):
@@ -201,42 +326,39 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
     expected = "expected a CSV file with the columns side (member or control), index (from 0) and group"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [((row["side"], int(row["index"])), row["group"]) for row in csv.DictReader(file)]
+            lines = [(line["side"], int(line["index"]), line["group"]) for line in csv.DictReader(file)]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {expected}") from error
-    if not all(side and group for (side, _), group in rows):
+    if not all(side and group for side, _, group in lines):
         raise DataError(f"{path}: {expected}; a line has no side or no group")
-    wanted = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
-    if sorted(place for place, _ in rows) != sorted(wanted):
+    image_names = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
+    if sorted((side, index) for side, index, _ in lines) != sorted(image_names):
         raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
-    known = dict(rows)
-    mixed = {known[place] for place in wanted[:members]} & {known[place] for place in wanted[members:]}
+    group_of = {(side, index): group for side, index, group in lines}
+    groups = [group_of[image_name] for image_name in image_names]
+    mixed = set(groups[:members]) & set(groups[members:])
     if mixed:
         raise DataError(
             f"{path}: group {min(mixed)!r} holds members and controls ({len(mixed)} such group(s)); leave out the "
             "controls of groups that the target was trained on"
         )
-    number = np.unique([known[place] for place in wanted], return_inverse=True)[1].astype(np.int64)
+    number = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     return number[:members], number[members:]
 
 
 def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:
-    sides = []
-    for column, (name, images) in enumerate((("member", members), ("control", controls))):
-        index = pairs[:, column]
-        if index.min() < 0 or index.max() >= len(images):
-            raise DataError(f"pairs name {name} {index.max()}, expected positions from 0 to {len(images) - 1}")
-        if len(np.unique(index)) < len(index):
-            raise DataError(f"pairs name a {name} twice; each image belongs to one pair")
-        sides.append(images.subset(torch.from_numpy(index)))
-    if not torch.equal(sides[0].labels, sides[1].labels):
-        first = int((sides[0].labels != sides[1].labels).nonzero()[0])
-        raise DataError(f"pair {first} joins images of two classes; pairs must be of one class")
-    return sides[0], sides[1]
+    """Return the members and the controls of pairs, in the order of the pairs."""
+    paired_members = _one_of_each(members, pairs[:, 0], "member")
+    paired_controls = _one_of_each(controls, pairs[:, 1], "control")
+    unlike = paired_members.labels != paired_controls.labels
+    if unlike.any():
+        raise DataError(f"pair {int(unlike.nonzero()[0])} joins images of two classes; pairs must be of one class")
+    return paired_members, paired_controls
 
 
-def _first(hashes: list[bytes]) -> NDArray[np.bool_]:
-    """Return whether each image is the first of its copies: they would carry one label in every relabelling."""
-    first = np.zeros(len(hashes), bool)
-    first[np.unique(hashes, return_index=True)[1]] = True
-    return first
+def _one_of_each(images: ImageSet, positions: NDArray[np.int64], side: str) -> ImageSet:
+    if positions.min() < 0 or positions.max() >= len(images):
+        raise DataError(f"pairs name {side} {positions.max()}, expected positions from 0 to {len(images) - 1}")
+    if len(np.unique(positions)) < len(positions):
+        raise DataError(f"pairs name a {side} twice; each image belongs to one pair")
+    return images.subset(torch.from_numpy(positions))

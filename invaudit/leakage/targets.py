@@ -84,19 +84,19 @@ def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
     if n_pairs < 1:
         raise SettingError(f"n_pairs is {n_pairs}, expected at least 1")
     order = torch.randperm(len(labels), generator=rng)
-    reference, rest = order.split([len(labels) // REFERENCE_SHARE, len(labels) - len(labels) // REFERENCE_SHARE])
+    reference, candidates = order.tensor_split([len(labels) // REFERENCE_SHARE])
     classes = int(labels.max()) + 1
-    chosen = []
+    pairs = []
     for label in range(classes):
-        wanted = n_pairs // classes + (label < n_pairs % classes)
-        found = rest[labels[rest] == label][: 2 * wanted]
-        if len(found) < 2 * wanted:
+        n_images = 2 * (n_pairs // classes + (label < n_pairs % classes))
+        of_class = candidates[labels[candidates] == label][:n_images]
+        if len(of_class) < n_images:
             raise SettingError(
-                f"class {label} has {len(found)} images beside the reference set, expected {2 * wanted} for "
+                f"class {label} has {len(of_class)} images beside the reference set, expected {n_images} for "
                 f"{n_pairs} pairs; ask for fewer pairs or give more images"
             )
-        chosen.append(found.view(-1, 2))
-    index = torch.cat(chosen)
+        pairs.append(of_class.view(-1, 2))
+    index = torch.cat(pairs)
     coins = torch.randint(2, (n_pairs, 1), generator=rng).bool()
     return PairsDraw(
         index.flatten(),
@@ -106,7 +106,7 @@ def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
     )
 
 
-def new_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.Generator) -> Target:
+def untrained_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.Generator) -> Target:
     """Return the untrained target of a recipe; two classes have two logits.
 
     Raises:
@@ -152,15 +152,15 @@ def train_target(
     if len(labels) != len(images) or int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise SettingError(f"{len(images)} images, {len(labels)} labels; expected one in [0, {classes}) for each image")
     spec = InputSpec(*images.shape[1:], mean=tuple(images.mean((0, 2, 3)).tolist()))
-    target = new_target(recipe, spec, classes, rng).to(device)
+    target = untrained_target(recipe, spec, classes, rng).to(device)
     optimizer = _optimizer(recipe, target)
     images, labels = images.to(device), labels.to(device)
     target.train()
     with seed_torch(rng):
         for _ in range(recipe.steps):
-            shown = shifted(images.cpu(), recipe.shift, rng).to(device) if recipe.shift else images
+            inputs = shifted(images.cpu(), recipe.shift, rng).to(device) if recipe.shift else images
             optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(target(shown), labels).backward()
+            functional.cross_entropy(target(inputs), labels).backward()
             optimizer.step()
     target.eval()
     with frozen_eval(target), torch.no_grad():

@@ -141,6 +141,25 @@ class PapersCountRow(Row):
     """Why there is none."""
 
 
+class NeighbourRow(Row):
+    """The nearest images of one reconstruction, over all members and controls: a row of ``neighbours.csv``."""
+
+    reconstruction: int
+    """Position of the reconstruction among those that were given."""
+    label: int
+    """Its class; negative where it has none."""
+    metric: str
+    """Name of the metric."""
+    member: int
+    """Position of the nearest member."""
+    similarity_member: Similarity = None
+    """Its similarity."""
+    control: int
+    """Position of the nearest control."""
+    similarity_control: Similarity = None
+    """Its similarity."""
+
+
 class TargetRow(Row):
     """One audited network: a row of ``targets.csv``."""
 
@@ -318,8 +337,10 @@ class AuditRecord(Row):
 
     schema_version: Literal[2] = 2
     """Version of this record."""
-    target: TargetDescription | None = None
-    """What was audited; None where only its reconstructions were given."""
+    target: TargetDescription
+    """What was audited."""
+    metrics: dict[str, MetricRow] = Field(default_factory=dict)
+    """Metrics that could be computed, by name."""
     methods: dict[str, MethodOutcome] = Field(default_factory=dict)
     """By method."""
     tests: dict[str, dict[str, TestResult]] = Field(default_factory=dict)

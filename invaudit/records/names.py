@@ -49,6 +49,8 @@ INVERSIONS_ENDING, ATTACKS_ENDING = "-inversions", "-attacks"
 
 ATTACK_CONTROL = "attack-control"
 """The target of a leakage run that is known to leak."""
+ATTACK_CONTROL_COMMAND = "invaudit leakage attack-control --method METHOD --out FOLDER"
+"""How to make one for reconstructions that somebody else made."""
 
 _SEPARATOR = "::"
 

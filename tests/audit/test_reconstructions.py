@@ -43,7 +43,7 @@ def settings(made, **changes):
 
 @pytest.fixture(scope="module")
 def leaking(made, tmp_path_factory):
-    return score(settings(made), tmp_path_factory.mktemp("score") / "run")
+    return score(settings(made), tmp_path_factory.mktemp("score") / "run").folder
 
 
 def test_copies_of_members_are_a_leak(leaking):
@@ -55,7 +55,7 @@ def test_copies_of_members_are_a_leak(leaking):
 
 
 def test_unrelated_images_are_no_leak_and_without_an_attack_control_no_proof_of_none(made, tmp_path):
-    folder = score(settings(made, reconstructions=f"{made}/others.npz"), tmp_path / "run")
+    folder = score(settings(made, reconstructions=f"{made}/others.npz"), tmp_path / "run").folder
     row = pd.read_csv(folder / "table.csv").iloc[0]
     assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "no-control")
 
@@ -83,12 +83,12 @@ def test_pairs_from_a_file(made, tmp_path):
         score(settings(made, pairs=pairs), tmp_path / "other")
     assert not (tmp_path / "other").exists()
     os.utime(pairs, (0, 0))
-    row = pd.read_csv(score(settings(made, pairs=pairs), tmp_path / "run") / "table.csv").iloc[0]
+    row = pd.read_csv(score(settings(made, pairs=pairs), tmp_path / "run").folder / "table.csv").iloc[0]
     assert (row["design"], row["n_members"], row["verdict"]) == ("pairs", len(lines) - 1, "leak")
 
 
 def test_what_used_members_concludes_nothing(made, tmp_path):
-    folder = score(settings(made, used_members=True), tmp_path / "run")
+    folder = score(settings(made, used_members=True), tmp_path / "run").folder
     assert pd.read_csv(folder / "table.csv")["verdict_reason"].tolist() == ["exploratory"]
 
 
@@ -96,7 +96,7 @@ def test_the_member_mean_does_not_make_a_leak(made, tmp_path):
     mean = load(f"{made}/members.npz").floats().mean(0, keepdim=True)
     images = (mean + 0.02 * torch.randn(100, 1, 8, 8, generator=seeded_rng(0, "mean"))).clamp(0, 1)
     save(tmp_path / "mean.npz", images)
-    folder = score(settings(made, reconstructions=f"{tmp_path}/mean.npz"), tmp_path / "run")
+    folder = score(settings(made, reconstructions=f"{tmp_path}/mean.npz"), tmp_path / "run").folder
     assert pd.read_csv(folder / "table.csv")["verdict"].tolist() != ["leak"]
 
 
@@ -112,13 +112,13 @@ def test_without_images_no_pixel_is_kept_and_with_them_they_are(made, leaking, t
         else:
             continue
         assert not any(form in content for form in forms), path
-    folder = score(settings(made, images="full"), tmp_path / "run")
+    folder = score(settings(made, images="full"), tmp_path / "run").folder
     with np.load(next(folder.rglob("images.npz"))) as file:
         assert any(form in file["images"].tobytes() for form in forms)
 
 
 def test_the_same_audit_twice_gives_the_same_bytes(made, leaking, tmp_path):
-    folder = score(settings(made), tmp_path / "run")
+    folder = score(settings(made), tmp_path / "run").folder
     for name in ("membership.csv", "neighbours.csv"):
         assert (folder / name).read_bytes() == (leaking / name).read_bytes()
     first, second = (pd.read_csv(one / "table.csv").drop(columns="seconds") for one in (folder, leaking))
@@ -133,7 +133,7 @@ def test_copies_of_images_of_few_groups_are_few_units(made, tmp_path):
         place = np.argsort(np.argsort(classes, kind="stable")) - np.searchsorted(np.sort(classes), classes)
         lines += [f"{side},{i},{side}-{classes[i]}-{place[i] // 5}" for i in range(len(classes))]
     (tmp_path / "groups.csv").write_text("\n".join(lines))
-    folder = score(settings(made, groups=tmp_path / "groups.csv"), tmp_path / "run")
+    folder = score(settings(made, groups=tmp_path / "groups.csv"), tmp_path / "run").folder
     row = pd.read_csv(folder / "table.csv").iloc[0]
     with np.load(folder / "scores/seed-0/target/pool.npz") as pool:
         n_groups = len(np.unique(pool["unit"]))
@@ -151,7 +151,7 @@ def test_groups_of_near_copies_are_tested_too(made, tmp_path):
     (tmp_path / "groups.csv").write_text("\n".join(lines))
     given = {name: f"{tmp_path}/{name}.npz" for name in ("members", "controls")}
     changes = {**given, "groups": tmp_path / "groups.csv", "reconstructions": f"{made}/copies.npz@0:10", "draws": 199}
-    row = pd.read_csv(score(settings(made, **changes), tmp_path / "run") / "table.csv").iloc[0]
+    row = pd.read_csv(score(settings(made, **changes), tmp_path / "run").folder / "table.csv").iloc[0]
     assert row["status"] == "ok"
     assert row["distinct_hits"] <= 10
 
@@ -163,7 +163,9 @@ def test_without_classes_of_the_pool_those_of_the_reconstructions_say_nothing(ma
     scores = []
     for folder, copies in ((made, "labelled"), (tmp_path, "not")):
         given = {**pool, "reconstructions": f"{folder}/copies.npz", "draws": 99}
-        rows = pd.read_csv(score(settings(made, **given), tmp_path / copies) / "membership.csv").set_index("score")
+        rows = pd.read_csv(score(settings(made, **given), tmp_path / copies).folder / "membership.csv").set_index(
+            "score"
+        )
         scores.append(rows.loc["given:ssim", "auroc"])
     assert scores[0] == scores[1] > 0.5
 
@@ -209,7 +211,7 @@ def test_members_and_controls_of_other_classes_are_refused_before_anything_is_wr
 def test_a_shift_between_members_and_controls_is_inconclusive(made, tmp_path):
     # The digits are sorted by writer: the first two hundred and the next three hundred are not exchangeable.
     changes = {"members": "digits@0:200", "controls": "digits@200:500"}
-    folder = score(settings(made, reconstructions=f"{made}/others.npz", **changes), tmp_path / "run")
+    folder = score(settings(made, reconstructions=f"{made}/others.npz", **changes), tmp_path / "run").folder
     row = pd.read_csv(folder / "table.csv").iloc[0]
     assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "shift")
     assert row["blind_auroc"] >= 0.6

@@ -72,6 +72,24 @@ def test_reconstructions_of_a_model_can_be_scored(given, called, tmp_path):
     assert pd.read_csv(tmp_path / "run" / "table.csv")["n_reconstructions"].tolist() == [10]
 
 
+def test_an_attack_control_is_made_and_taken(given, called, tmp_path):
+    recipe = ("--set", "recipe={arch: mlp-40, steps: 400}", "--set", "members=20")
+    attack = ("--method", "kkt", "--set", "settings={images: 10, restarts: 1, steps: 20}")
+    made = called("leakage", "attack-control", *attack, *recipe, "--out", "control")
+    assert made.returncode == 0, made.stderr
+    assert "10 reconstructions" in made.stdout
+    result = called(*words(given, reconstructions="reference"), "--attack-control", "control")
+    assert result.returncode == 0, result.stderr
+    assert "invaudit leakage attack-control" not in result.stdout
+    assert pd.read_csv(tmp_path / "run" / "controls.csv")["kind"].tolist() == ["attack"]
+
+
+def test_without_an_attack_control_the_command_that_makes_one_is_named(given, called):
+    result = called(*words(given, reconstructions="reference"), "--fail-on", "inconclusive")
+    assert result.returncode == 3
+    assert "invaudit leakage attack-control --method METHOD --out FOLDER" in result.stdout
+
+
 @pytest.mark.parametrize("method", ["kkt", "generator", "tldr"])
 def test_a_reconstruction_that_was_stopped_goes_on_to_the_same_bytes(
     given, called, tmp_path, monkeypatch, killed_after, method
@@ -97,6 +115,7 @@ def test_a_reconstruction_that_was_stopped_goes_on_to_the_same_bytes(
         ({"controls": "members"}, (), "both member and control"),
         ({"controls": "nowhere"}, (), "nowhere.npz"),
         ({}, ("--pairs", "coins.csv"), "coins.csv"),
+        ({}, ("--attack-control", "nowhere"), "invaudit leakage attack-control"),
         ({}, ("--metric", "ssmi"), "ssmi"),
         ({}, ("--metric", "lpips-alex:0"), "NAME:SIDE"),
         ({}, ("--set", "drawz=5"), "did you mean 'draws'"),
@@ -138,6 +157,17 @@ def test_reconstruct_refuses_what_it_cannot_do(given, called, tmp_path, options,
     assert result.returncode == 2
     assert message in result.stderr
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--method", "ktk"), "ktk"), (("--data", "nowhere"), "nowhere"), (("--set", "members=2000"), "beside the")],
+)
+def test_attack_control_refuses_what_it_cannot_do(called, tmp_path, options, message):
+    result = called("leakage", "attack-control", *options, "--out", "control")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not (tmp_path / "control").exists()
 
 
 def test_a_reference_of_another_shape_is_refused_and_the_folder_stays_free(given, called, tmp_path):

@@ -4,21 +4,30 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from invaudit.benchmarks.leakage.jobs import Job, pool_jobs, run_job, target_jobs
+from invaudit.benchmarks.leakage.jobs import (
+    Job,
+    JobResult,
+    audits_on,
+    n_reconstructions,
+    pool_jobs,
+    run_job,
+    target_jobs,
+)
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.data import load, seeded_rng
-from invaudit.leakage.targets import new_target
+from invaudit.leakage import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
+from invaudit.records import LEAKAGE_RUN, AuditRecord
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError
 from invaudit.runtime.executor import Job as RunJob
 from invaudit.runtime.executor import make_executor, run_jobs
-from invaudit.runtime.files import content_hash, write_csv, write_json
+from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -40,46 +49,62 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     Raises:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
-    about = computed_with(settings.device)
+    environment = computed_with(settings.device)
     data = load_data(settings)
     for job in target_jobs(settings):
         if job.target not in settings.released:
             pool, _ = draw_pool(settings, data, job.seed, job.target)
-            channels, height, width = pool.images.shape[1:]
+            channels, height, width = pool.images.images.shape[1:]
             spec = InputSpec(channels, height, width)
-            new_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
+            untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
     inputs = {settings.data: data.hash, **_released_inputs(settings)}
-    devices = worker_devices(settings.device, workers)
-    with RunFolder.open(out, settings, resume=resume, inputs=tuple(inputs.values()), **about) as folder:
+    devices, hashes = worker_devices(settings.device, workers), tuple(inputs.values())
+    with RunFolder.open(
+        out,
+        settings,
+        kind=LEAKAGE_RUN.name,
+        schema=LEAKAGE_RUN.schema,
+        resume=resume,
+        inputs=hashes,
+        **environment,
+    ) as folder:
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         for jobs in (target_jobs(settings), pool_jobs(settings)):
-            todo = [RunJob(job.name, _run_on, (settings, job, folder.path)) for job in jobs]
-            run_jobs(todo, executor, folder, _stored_by_the_job)
+            todo = [_run_job(settings, job, folder) for job in jobs]
+            run_jobs(todo, executor, folder, lambda _, result: result.store(folder))
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
-        for name, table in make_tables(StoredRun(folder.path, settings)).items():
-            write_csv(folder.path / f"{name}.csv", table)
+        make_tables(StoredRun.read(folder.path, settings)).write(folder.path)
         notice("making the report")
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs).model_dump(mode="json"))
     return folder.path
 
 
-def _run_on(settings: LeakageBenchmark, job: Job, folder: Path, *, device: str) -> None:
-    run_job(settings.model_copy(update={"device": device}), job, folder)
+def _run_job(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> RunJob:
+    """Return a job as executors take it; that of a pool needs the records of the audits on it."""
+    return RunJob(job.name, _do, (settings, job, folder.path / "work", _counts(settings, job, folder)))
 
 
-def _stored_by_the_job(key: str, result: None) -> None:
-    """Write nothing: a job of this benchmark still writes its own files."""
+def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int]:
+    """Return how many reconstructions the audits on a pool have; none for another job."""
+    if job.target:
+        return []
+    records = [folder.record(audit.name) for audit in audits_on(settings, job)]
+    return n_reconstructions(AuditRecord.model_validate(record) for record in records)
+
+
+def _do(settings: LeakageBenchmark, job: Job, work: Path, counts: list[int], *, device: str) -> JobResult:
+    return run_job(settings.model_copy(update={"device": device}), job, work, counts)
 
 
 def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:
     """Return the hash of each model file and image set of released targets that is there."""
-    found = {}
+    hashes = {}
     for choice in settings.released.values():
         with suppress(MissingDataError):
-            found[choice.model] = content_hash(model_file(choice.model).read_bytes())
+            hashes[choice.model] = content_hash(model_file(choice.model).read_bytes())
         for name in (choice.members, choice.controls, choice.reference):
             with suppress(MissingDataError):
-                found[name] = load(name).hash
-    return found
+                hashes[name] = load(name).hash
+    return hashes

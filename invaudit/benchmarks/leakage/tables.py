@@ -1,204 +1,198 @@
 """Tables of a leakage run, made from the records of its jobs alone."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, get_args
+from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-
+from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods, negative_p_values, negative_row
+from invaudit.audit.rows import Audited, TestKey, judge_rows, membership_rows, papers_count_rows
 from invaudit.benchmarks.leakage.jobs import Job, target_jobs
-from invaudit.benchmarks.leakage.settings import ATTACK_CONTROL, LeakageBenchmark
-from invaudit.leakage import MEMBERSHIP, PAPERS_COUNT, TABLE, holm_by_test, judge_rows
-from invaudit.leakage.rows import COUNTS, as_table
+from invaudit.benchmarks.leakage.settings import LeakageBenchmark
+from invaudit.records import (
+    AuditRecord,
+    ControlRow,
+    LeakageSummaryRow,
+    MembershipRow,
+    MetricRow,
+    PapersCountRow,
+    PoolRecord,
+    TargetRow,
+    TestRow,
+    write_rows,
+)
+from invaudit.records.names import ATTACK_CONTROL, METRICS, SUMMARY, TABLE
 from invaudit.runtime.files import read_json
-from invaudit.stats import Verdict, decide, holm
-from invaudit.stats.verdicts import Word
-
-TARGETS = (
-    "target", "design", "seed", "n_members", "n_control", "train_accuracy", "control_accuracy", "description", "hash",
-)  # fmt: skip
-SUMMARY = (
-    "target", "score", "design", "seeds", "auroc", "auroc_sd", "similarity_member", "similarity_control",
-    "distinct_hits", "low_p", "leak", "no_evidence", "inconclusive", "status", "reason",
-)  # fmt: skip
-CONTROLS = ("kind", "target", "method", "metric", "seed", "p_value", "verdict", "verdict_reason", "status", "reason")
-Record = dict[str, Any]
 
 
-class StoredRun:
-    """The records of a run."""
+class StoredRun(NamedTuple):
+    """The records of a run: of its targets by job, and of its pools by name."""
 
-    def __init__(self, folder: Path, settings: LeakageBenchmark) -> None:
-        self.settings = settings
-        self.targets = {job: read_json(folder / "records" / f"{job.name}.json") for job in target_jobs(settings)}
-        pools = {job.pool_name for job in self.targets if job.target != ATTACK_CONTROL}
-        self.pools = {name: read_json(folder / "records" / f"{name}.json") for name in pools}
+    settings: LeakageBenchmark
+    targets: dict[Job, AuditRecord]
+    pools: dict[str, PoolRecord]
+
+    @classmethod
+    def read(cls, folder: Path, settings: LeakageBenchmark) -> "StoredRun":
+        """Read the records of a finished run."""
+        records = folder / "records"
+        targets, pools = {}, {}
+        for job in target_jobs(settings):
+            targets[job] = AuditRecord.model_validate(read_json(records / f"{job.name}.json"))
+            if job.target != ATTACK_CONTROL:
+                pools[job.pool_name] = PoolRecord.model_validate(read_json(records / f"{job.pool_name}.json"))
+        return cls(settings, targets, pools)
 
     @property
-    def audited(self) -> dict[Job, Record]:
+    def audited(self) -> dict[Job, AuditRecord]:
         """Records of all targets but the attack control."""
         return {job: record for job, record in self.targets.items() if job.target != ATTACK_CONTROL}
 
     @property
-    def attack(self) -> tuple[Job, Record]:
-        """The attack control."""
-        return next((job, record) for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
+    def attack(self) -> AuditRecord:
+        """The record of the attack control."""
+        return next(record for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
 
 
-def make_tables(stored: StoredRun) -> dict[str, pd.DataFrame]:
-    """Return ``table``, ``membership``, ``summary`` (over seeds), ``targets``, ``controls`` and ``papers_count``."""
-    attack = _attack_verdicts(stored)
-    called = {
-        method: any(found.verdict == "leak" for (name, _), found in attack.items() if name == method)
-        for method in stored.settings.methods
-    }
-    negatives = _negative_p(stored)
-    rows = [
-        row
-        for job, record in stored.audited.items()
-        for row in _target_rows(stored, job, record, called, {} if _negative(stored, job) else negatives)
+class LeakageTables(NamedTuple):
+    """The rows of every table of a run."""
+
+    table: list[TestRow]
+    membership: list[MembershipRow]
+    summary: list[LeakageSummaryRow]
+    targets: list[TargetRow]
+    controls: list[ControlRow]
+    papers_count: list[PapersCountRow]
+    metrics: list[MetricRow]
+
+    def write(self, folder: Path) -> None:
+        """Write them as CSV files."""
+        write_rows(folder / TABLE, TestRow, self.table)
+        write_rows(folder / "membership.csv", MembershipRow, self.membership)
+        write_rows(folder / SUMMARY, LeakageSummaryRow, self.summary)
+        write_rows(folder / "targets.csv", TargetRow, self.targets)
+        write_rows(folder / "controls.csv", ControlRow, self.controls)
+        write_rows(folder / "papers_count.csv", PapersCountRow, self.papers_count)
+        write_rows(folder / METRICS, MetricRow, self.metrics)
+
+
+def make_tables(stored: StoredRun) -> LeakageTables:
+    """Return the rows of every table of a run."""
+    settings = stored.settings
+    methods, metrics = list(settings.methods), list(settings.metrics)
+    verdicts = attack_verdicts(stored.attack, methods, metrics, design="pairs", alpha=settings.alpha)
+    called = called_methods(verdicts, methods)
+    negatives = negative_p_values(record for job, record in stored.audited.items() if settings.is_negative(job.target))
+    tests, membership, papers_count = [], [], []
+    for job, record in stored.audited.items():
+        audited = Audited.of(job.target, job.seed, record.target)
+        tests += _target_rows(stored, job, audited, called, negatives)
+        membership += membership_rows(audited, record)
+        papers_count += papers_count_rows(audited, record)
+    controls = attack_rows(ATTACK_CONTROL, settings.seeds[0], stored.attack, verdicts)
+    controls += [negative_row(row) for row in tests if settings.is_negative(row.target)]
+    return LeakageTables(
+        table=tests,
+        membership=membership,
+        summary=summary_rows(tests, membership, settings.alpha),
+        targets=_describing_rows(stored),
+        controls=controls,
+        papers_count=papers_count,
+        metrics=_metric_rows(stored),
+    )
+
+
+def _target_rows(
+    stored: StoredRun, job: Job, audited: Audited, called: dict[str, bool], negatives: dict[TestKey, float]
+) -> list[TestRow]:
+    """Return the tests of one target; a negative control is not judged by itself."""
+    settings = stored.settings
+    return judge_rows(
+        audited,
+        stored.targets[job],
+        stored.pools[job.pool_name],
+        list(settings.methods),
+        list(settings.metrics),
+        alpha=settings.alpha,
+        negatives={} if settings.is_negative(job.target) else negatives,
+        called=called,
+    )
+
+
+def _describing_rows(stored: StoredRun) -> list[TargetRow]:
+    return [
+        TargetRow(target=job.target, seed=job.seed, **record.target.model_dump())
+        for job, record in stored.targets.items()
     ]
-    scores = _membership_rows(stored)
-    return {
-        "table": as_table(rows, TABLE, *COUNTS),
-        "membership": as_table(scores, MEMBERSHIP),
-        "summary": as_table(
-            _summary_rows(rows, scores, stored.settings.alpha), SUMMARY, "low_p", "leak", "no_evidence", "inconclusive"
-        ),
-        "targets": as_table(_describing_rows(stored), TARGETS),
-        "controls": as_table(_control_rows(stored, attack, rows), CONTROLS),
-        "papers_count": as_table(_counting_rows(stored), PAPERS_COUNT, "members", "controls"),
-    }
 
 
-def _summary_rows(rows: list[Record], scores: list[Record], alpha: float) -> list[Record]:
+def _metric_rows(stored: StoredRun) -> list[MetricRow]:
+    """Return what each metric is that could be computed for any target, in the order of the settings."""
+    known: dict[str, MetricRow] = {}
+    for record in stored.targets.values():
+        known = record.metrics | known
+    return [known[name] for name in stored.settings.metrics if name in known]
+
+
+def summary_rows(
+    tests: Sequence[TestRow], membership: Sequence[MembershipRow], alpha: float
+) -> list[LeakageSummaryRow]:
     """Return the means over seeds by target and score, and the number of seeds with each outcome of the test.
 
     ``low_p`` counts the p-values up to alpha before they were adjusted for the family.
     """
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for row in scores:
-        groups.setdefault((row["target"], row["score"]), []).append(row)
-    return [_over_seeds(rows, target, score, found, alpha) for (target, score), found in groups.items()]
+    groups: dict[tuple[str, str], list[MembershipRow]] = {}
+    for row in membership:
+        groups.setdefault((row.target, row.score), []).append(row)
+    return [_over_seeds(tests, rows, alpha) for rows in groups.values()]
 
 
-def _over_seeds(rows: list[Record], target: str, score: str, scores: list[Record], alpha: float) -> Record:
-    about = {"target": target, "score": score, "design": scores[0]["design"]}
-    ran = [one for one in scores if one["status"] == "ok"]
-    if not ran:
-        return about | {"seeds": 0, "status": scores[0]["status"], "reason": scores[0]["reason"]}
-    aurocs = [one["auroc"] for one in ran]
-    about |= {"seeds": len(ran), "auroc": mean(aurocs), "auroc_sd": stdev(aurocs) if len(aurocs) > 1 else None}
-    about |= {"status": "ok", "reason": "" if len(ran) == len(scores) else f"{len(scores) - len(ran)} seed(s) failed"}
-    method, _, metric = score.partition(":")
-    tested = [
-        one
-        for one in rows
-        if (one["target"], one["method"], one["metric"]) == (target, method, metric) and one.get("p_value") is not None
-    ]
-    if tested:
-        for name in ("similarity_member", "similarity_control", "distinct_hits"):
-            about[name] = mean(one[name] for one in tested)
-        about["low_p"] = sum(one["p_value"] <= alpha for one in tested)
-        for word in get_args(Word):
-            about[word.replace("-", "_")] = sum(one["verdict"] == word for one in tested)
-    return about
-
-
-def _negative(stored: StoredRun, job: Job) -> bool:
-    return job.target in stored.settings.targets and stored.settings.targets[job.target].negative
-
-
-def _attack_verdicts(stored: StoredRun) -> dict[tuple[str, str], Verdict]:
-    """Return by method and metric whether the leak that is known to be there is found, by the rule of all targets."""
-    settings, tests = stored.settings, stored.attack[1]["tests"]
-    found = holm_by_test(tests, list(settings.methods), list(settings.metrics))
-    rule = {"design": "pairs", "alpha": settings.alpha, "family": settings.family, "attack_control_called": True}
-    return {
-        (method, metric): decide(p, tests[method][metric]["attainable_p"], **rule)
-        for (method, metric), p in found.items()
-    }
-
-
-def _negative_p(stored: StoredRun) -> dict[tuple[str, str], float]:
-    """Return the smallest p-value of the negative controls by method and metric, adjusted for all of them."""
-    keys, values = [], []
-    for job, record in stored.audited.items():
-        if _negative(stored, job):
-            for method, tests in record["tests"].items():
-                for metric, test in tests.items():
-                    if "p_value" in test:
-                        keys.append((method, metric))
-                        values.append(test["p_value"])
-    smallest: dict[tuple[str, str], float] = {}
-    for key, p in zip(keys, holm(np.array(values)) if values else [], strict=True):
-        smallest[key] = min(float(p), smallest.get(key, 1.0))
-    return smallest
-
-
-def _target_rows(
-    stored: StoredRun, job: Job, record: Record, called: dict[str, bool], negatives: dict[tuple[str, str], float]
-) -> list[Record]:
-    settings = stored.settings
-    rows = judge_rows(
-        record,
-        stored.pools[job.pool_name],
-        list(settings.methods),
-        list(settings.metrics),
-        design=record["target"]["design"],
-        alpha=settings.alpha,
-        negatives=negatives,
-        called=called,
+def _over_seeds(tests: Sequence[TestRow], rows: list[MembershipRow], alpha: float) -> LeakageSummaryRow:
+    """Return the summary of one target and score."""
+    first = rows[0]
+    measured = [row for row in rows if row.status == "ok"]
+    if not measured:
+        return LeakageSummaryRow(
+            target=first.target,
+            score=first.score,
+            design=first.design,
+            seeds=0,
+            status=first.status,
+            reason=first.reason,
+        )
+    aurocs = [row.auroc for row in measured if row.auroc is not None]
+    n_failed = len(rows) - len(measured)
+    summary = LeakageSummaryRow(
+        target=first.target,
+        score=first.score,
+        design=first.design,
+        seeds=len(measured),
+        auroc=mean(aurocs),
+        auroc_sd=stdev(aurocs) if len(aurocs) > 1 else None,
+        status="ok",
+        reason=f"{n_failed} seed(s) failed" if n_failed else "",
     )
-    return [{**row, **_who(job, record)} for row in rows]
+    method, _, metric = first.score.partition(":")
+    key = (first.target, method, metric)
+    tested = [row for row in tests if (row.target, row.method, row.metric) == key and row.p_value is not None]
+    return _with_tests(summary, tested, alpha) if tested else summary
 
 
-def _who(job: Job, record: Record) -> Record:
-    about = record["target"]
-    return {"target": job.target, "seed": job.seed} | {
-        name: about[name] for name in ("design", "n_members", "n_control")
-    }
-
-
-def _membership_rows(stored: StoredRun) -> list[Record]:
-    return [
-        {**row, **_who(job, record), "score": score}
-        for job, record in stored.audited.items()
-        for score, row in record["membership"].items()
-    ]
-
-
-def _counting_rows(stored: StoredRun) -> list[Record]:
-    return [
-        {**_who(job, record), **row, "method": method}
-        for job, record in stored.audited.items()
-        for method, row in record["papers_count"].items()
-    ]
-
-
-def _describing_rows(stored: StoredRun) -> list[Record]:
-    return [{**record["target"], "target": job.target, "seed": job.seed} for job, record in stored.targets.items()]
-
-
-def _control_rows(stored: StoredRun, verdicts: dict[tuple[str, str], Verdict], rows: list[Record]) -> list[Record]:
-    job, record = stored.attack
-    no_verdict = (None, None)
-    attack = [
-        {
-            "kind": "attack",
-            "target": job.target,
-            "method": method,
-            "metric": metric,
-            "seed": job.seed,
-            "p_value": test.get("p_value"),
-            **dict(zip(("verdict", "verdict_reason"), verdicts.get((method, metric), no_verdict), strict=True)),
-            "status": test["status"],
-            "reason": test["reason"],
+def _with_tests(summary: LeakageSummaryRow, tests: list[TestRow], alpha: float) -> LeakageSummaryRow:
+    """Return a summary with what the tests of its method and metric say."""
+    return summary.model_copy(
+        update={
+            "similarity_member": _mean(row.similarity_member for row in tests),
+            "similarity_control": _mean(row.similarity_control for row in tests),
+            "distinct_hits": _mean(row.distinct_hits for row in tests),
+            "low_p": sum(row.p_value is not None and row.p_value <= alpha for row in tests),
+            "leak": sum(row.verdict == "leak" for row in tests),
+            "no_evidence": sum(row.verdict == "no-evidence" for row in tests),
+            "inconclusive": sum(row.verdict == "inconclusive" for row in tests),
         }
-        for method, tests in record["tests"].items()
-        for metric, test in tests.items()
-    ]
-    negative = {name for name, choice in stored.settings.targets.items() if choice.negative}
-    silent = [{"kind": "negative", **row} for row in rows if row["target"] in negative]
-    return attack + silent
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """Return the mean of values that are there; that of counts is a float too."""
+    return float(mean(value for value in values if value is not None))

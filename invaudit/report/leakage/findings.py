@@ -7,6 +7,7 @@ from functools import cached_property
 
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
 from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.records.names import ATTACK_CONTROL_COMMAND
 from invaudit.report.printing import p_text, span
 from invaudit.stats import OverallVerdict, overall
 from invaudit.stats import Verdict as TestVerdict
@@ -26,7 +27,7 @@ REASONS: dict[Reason, str] = {
     "underpowered": "the reconstructions hit too few different images for any result to reach the level",
     "shift": "members and control differ by themselves: a classifier that never saw the target tells them apart",
     "control-invalid": "a negative control fired, where nothing can leak",
-    "no-control": "a control is missing",
+    "no-control": f"a control is missing, as a rule the attack control that `{ATTACK_CONTROL_COMMAND}` makes",
     "attack-failed": "the attack does not find the leak of a target that is known to leak, so its silence says nothing",
     "exploratory": "a step knew who is a member",
 }

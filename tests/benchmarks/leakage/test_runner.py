@@ -6,12 +6,29 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from invaudit.audit import AttackControlSettings, make_attack_control, target
 from invaudit.benchmarks.leakage import LeakageBenchmark, run, runner
 from invaudit.benchmarks.leakage.jobs import Job, target_jobs
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
-from invaudit.benchmarks.leakage.tables import CONTROLS, SUMMARY, StoredRun, _summary_rows, make_tables
+from invaudit.benchmarks.leakage.tables import StoredRun, make_tables, summary_rows
 from invaudit.data import load, seeded_rng
-from invaudit.leakage import MEMBERSHIP, METHODS, PAPERS_COUNT, TABLE, TargetRecipe, papers_count, train_target
+from invaudit.leakage import METHODS, TargetRecipe, papers_count, train_target
+from invaudit.records import (
+    AuditRecord,
+    BlindResult,
+    ControlRow,
+    LeakageSummaryRow,
+    MembershipResult,
+    MembershipRow,
+    MethodOutcome,
+    MetricRow,
+    PapersCountRow,
+    PoolRecord,
+    TargetDescription,
+    TestResult,
+    TestRow,
+    read_rows,
+)
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child_seed, load_config
 from invaudit.stats import Pairs, holm, verdict_test
 
@@ -55,9 +72,9 @@ def test_every_file_and_column_is_there(finished, table):
     names = {path.name for path in finished.iterdir()}
     assert names >= {"config.yaml", "environment.json", "table.csv", "membership.csv", "targets.csv", "controls.csv"}
     assert names >= {"records", "scores", "report.html", "log.txt"}
-    assert tuple(table.columns) == TABLE
-    assert tuple(pd.read_csv(finished / "membership.csv").columns) == MEMBERSHIP
-    assert tuple(pd.read_csv(finished / "controls.csv").columns) == CONTROLS
+    assert list(table.columns) == list(TestRow.columns())
+    assert list(pd.read_csv(finished / "membership.csv").columns) == list(MembershipRow.columns())
+    assert list(pd.read_csv(finished / "controls.csv").columns) == list(ControlRow.columns())
     assert load_config(LeakageBenchmark, str(finished / "config.yaml")) == small()
 
 
@@ -136,32 +153,36 @@ def test_a_released_target_is_audited_under_the_observational_design(released):
     assert "chance" in rows.loc["wrong", "reason"]
     assert rows["verdict"].notna().to_dict() == {"fits": True, "missing": False, "wrong": False}
     with np.load(released / "scores/seed-3/fits/pool.npz") as pool:
-        assert {"labels", "member", "stratum"} == set(pool)
+        assert {"labels", "member", "stratum", "source", "unit"} == set(pool)
 
 
 def test_the_summary_gathers_seeds_and_keeps_what_did_not_run():
     def score(seed, auroc, name="kkt:ssim", status="ok"):
-        about = {"target": "mlp", "design": "pairs", "seed": seed, "score": name, "status": status, "reason": status}
-        return about | ({"auroc": auroc} if status == "ok" else {})
+        known = auroc if status == "ok" else None
+        return MembershipRow(
+            target="mlp", score=name, design="pairs", seed=seed, auroc=known, status=status, reason=status
+        )
 
     def test(seed, p, verdict, hits):
-        about = {"target": "mlp", "method": "kkt", "metric": "ssim", "seed": seed, "p_value": p, "verdict": verdict}
-        return about | {"similarity_member": 0.5, "similarity_control": 0.25, "distinct_hits": hits}
+        return TestRow(
+            target="mlp", method="kkt", metric="ssim", seed=seed, p_value=p, verdict=verdict, similarity_member=0.5,
+            similarity_control=0.25, distinct_hits=hits, status="ok",
+        )  # fmt: skip
 
     scores = [score(0, 0.6), score(1, 0.7), score(2, 0.8), score(0, 0, "lpips-alex", "skipped")]
     scores += [score(0, 0.9, "margin"), score(1, 0, "margin", "failed")]
     tests = [test(0, 0.01, "leak", 10), test(1, 0.02, "no-evidence", 20), test(2, 0.5, "inconclusive", 30)]
-    kkt, skipped, margin = _summary_rows(tests, scores, 0.01)
-    assert (kkt["seeds"], kkt["auroc"], kkt["auroc_sd"]) == (3, pytest.approx(0.7), pytest.approx(0.1))
-    assert (kkt["low_p"], kkt["leak"], kkt["no_evidence"], kkt["inconclusive"]) == (1, 1, 1, 1)
-    assert (kkt["distinct_hits"], kkt["similarity_member"]) == (20, 0.5)
-    assert (skipped["seeds"], skipped["status"], skipped["reason"]) == (0, "skipped", "skipped")
-    assert (margin["seeds"], margin["auroc"], margin["reason"]) == (1, 0.9, "1 seed(s) failed")
+    kkt, skipped, margin = summary_rows(tests, scores, 0.01)
+    assert (kkt.seeds, kkt.auroc, kkt.auroc_sd) == (3, pytest.approx(0.7), pytest.approx(0.1))
+    assert (kkt.low_p, kkt.leak, kkt.no_evidence, kkt.inconclusive) == (1, 1, 1, 1)
+    assert (kkt.distinct_hits, kkt.similarity_member) == (20, 0.5)
+    assert (skipped.seeds, skipped.status, skipped.reason) == (0, "skipped", "skipped")
+    assert (margin.seeds, margin.auroc, margin.reason) == (1, 0.9, "1 seed(s) failed")
 
 
 def test_the_summary_has_a_row_for_every_score(finished, table):
     rows = pd.read_csv(finished / "summary.csv").set_index(["target", "score"])
-    assert tuple(pd.read_csv(finished / "summary.csv").columns) == SUMMARY
+    assert list(pd.read_csv(finished / "summary.csv").columns) == list(LeakageSummaryRow.columns())
     found = pd.read_csv(finished / "membership.csv").groupby(["target", "score"])["auroc"].mean()
     assert rows["auroc"].to_dict() == pytest.approx(found.to_dict())
     tests = table.assign(score=table["method"] + ":" + table["metric"]).groupby(["target", "score"])
@@ -172,7 +193,7 @@ def test_the_summary_has_a_row_for_every_score(finished, table):
 
 def test_the_papers_count_is_of_members_and_controls(finished):
     rows = pd.read_csv(finished / "papers_count.csv")
-    assert tuple(rows.columns) == PAPERS_COUNT
+    assert list(rows.columns) == list(PapersCountRow.columns())
     for row in rows.itertuples():
         pool = arrays(finished, row, "pool")["member"]
         images, made = (arrays(finished, row, name)["images"] / 255 for name in ("images", row.method))
@@ -187,7 +208,7 @@ def test_the_pool_of_a_negative_control_was_not_trained_on():
     pool, members = draw_pool(settings, data, 3, "negative")
     seen = {image.numpy().tobytes() for image in members.floats()}
     assert len(members) == 20
-    assert not seen & {image.numpy().tobytes() for image in [*pool.images, *pool.reference]}
+    assert not seen & {image.numpy().tobytes() for image in [*pool.floats, *pool.reference]}
     assert np.array_equal(np.bincount(members.labels), np.bincount(pool.labels[pool.member]))
 
 
@@ -201,11 +222,11 @@ def test_targets_of_one_seed_share_their_pool_and_the_attack_control_has_its_own
 def test_interrupted_and_resumed_gives_the_same_bytes(finished, tmp_path, monkeypatch):
     original, done = runner.run_job, []
 
-    def interrupted(settings, job, folder):
+    def interrupted(settings, job, *arguments):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(job)
-        original(settings, job, folder)
+        return original(settings, job, *arguments)
 
     monkeypatch.setattr(runner, "run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -230,8 +251,8 @@ def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
     assert not list(folder.rglob("images.npz"))
     settings = small()
     pool, _ = draw_pool(settings, load_data(settings), 3, "mlp")
-    forms = [image.tobytes() for image in (pool.images * 255).round().byte().numpy()]
-    forms += [image.tobytes() for image in pool.images.numpy()]
+    forms = [image.tobytes() for image in pool.images.images.numpy()]
+    forms += [image.tobytes() for image in pool.floats.numpy()]
     for path in folder.rglob("*"):
         if path.suffix == ".npz":
             with np.load(path) as found:
@@ -248,12 +269,10 @@ def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
 
 
 def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
-    from invaudit.benchmarks.leakage import jobs
-
     def broken(*_, **__):
         raise RuntimeError("no luck today")
 
-    monkeypatch.setattr(jobs, "reconstruct", broken)
+    monkeypatch.setattr(target, "reconstruct", broken)
     folder = run(small(), tmp_path / "run", workers=1)
     rows = pd.read_csv(folder / "table.csv")
     assert set(rows["status"]) == {"failed"}
@@ -309,9 +328,16 @@ def test_nothing_is_written_for_data_that_does_not_do(changes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_metrics_are_is_told(finished):
+    rows = read_rows(finished / "metrics.csv", MetricRow)
+    assert [(row.metric, row.better) for row in rows] == [("cosine", "higher"), ("ssim", "higher")]
+    assert all(row.label for row in rows)
+
+
 def test_records_hold_no_more_than_json(finished):
     for path in (finished / "records").glob("*.json"):
-        json.loads(path.read_text(), parse_constant=pytest.fail)
+        record = json.loads(path.read_text(), parse_constant=pytest.fail)
+        assert "schema_version" in record or path.stem == "run"
     assert {path.stem for path in (finished / "records").glob("seed-*")} == {
         Job(3, "mlp", "pool-20").name,
         Job(3, "negative", "pool-20").name,
@@ -320,25 +346,25 @@ def test_records_hold_no_more_than_json(finished):
     }
 
 
-def hand_made(attack, target, negative):
+def hand_made(attack, mlp, negative, attainable_p=1e-4):
     """The records of a run with one method and one metric, by the p-values of its three targets."""
     settings = small(metrics={"ssim": {}}, seeds=[0])
 
-    def record(p):
-        test = {"status": "ok", "reason": "", "seconds": 0.0, "p_value": p, "attainable_p": 1e-4,
-                "distinct_hits": 20, "similarity_member": 0.5, "similarity_control": 0.5}  # fmt: skip
-        about = {"design": "pairs", "n_members": 20, "n_control": 20}
-        score = {"status": "failed", "reason": "not measured"}
-        return {"target": about, "methods": {"kkt": {"n": 20, "status": "ok", "reason": ""}},
-                "tests": {"kkt": {"ssim": test}}, "membership": {"kkt:ssim": score}, "papers_count": {}}  # fmt: skip
+    def record(p, attainable_p=1e-4):
+        test = TestResult(
+            p_value=p, attainable_p=attainable_p, distinct_hits=20, similarity_member=0.5, similarity_control=0.5
+        )
+        return AuditRecord(
+            target=TargetDescription(design="pairs", n_members=20, n_control=20),
+            methods={"kkt": MethodOutcome(n=20)},
+            tests={"kkt": {"ssim": test}},
+            membership={"kkt:ssim": MembershipResult(status="failed", reason="not measured")},
+        )
 
-    stored = StoredRun.__new__(StoredRun)
-    stored.settings = settings
-    by_name = {"attack-control": attack, "mlp": target, "negative": negative}
-    stored.targets = {job: record(by_name[job.target]) for job in target_jobs(settings)}
-    blind = {"status": "ok", "reason": "", "auroc": 0.5, "p_value": 0.5}
-    stored.pools = {name: {"blind": blind, "limits": {}} for name in (job.pool_name for job in stored.audited)}
-    return stored
+    by_name = {"attack-control": record(attack, attainable_p), "mlp": record(mlp), "negative": record(negative)}
+    targets = {job: by_name[job.target] for job in target_jobs(settings)}
+    pool = PoolRecord(blind=BlindResult(auroc=0.5, p_value=0.5))
+    return StoredRun(settings, targets, {job.pool_name: pool for job in targets if job.pool})
 
 
 @pytest.mark.parametrize(
@@ -352,22 +378,18 @@ def hand_made(attack, target, negative):
     ],
 )
 def test_controls_have_their_say_in_the_verdict(ps, verdict):
-    tables = make_tables(hand_made(*ps))
-    rows = tables["table"].set_index("target")
-    word, reason = rows.loc["mlp", ["verdict", "verdict_reason"]]
-    assert (word, None if pd.isna(reason) else reason) == verdict
+    rows = {row.target: row for row in make_tables(hand_made(*ps)).table}
+    assert (rows["mlp"].verdict, rows["mlp"].verdict_reason) == verdict
     # A negative control is not judged by itself.
-    assert rows.loc["negative", "verdict_reason"] != "control-invalid"
+    assert rows["negative"].verdict_reason != "control-invalid"
 
 
 def test_an_attack_control_that_few_hits_carry_is_no_leak_found():
-    stored = hand_made(1e-4, 0.5, 0.5)
-    stored.attack[1]["tests"]["kkt"]["ssim"]["attainable_p"] = 2**-6
-    tables = make_tables(stored)
-    control = tables["controls"].query("kind == 'attack'").iloc[0]
-    assert (control["verdict"], control["verdict_reason"]) == ("inconclusive", "underpowered")
-    row = tables["table"].set_index("target").loc["mlp"]
-    assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "attack-failed")
+    tables = make_tables(hand_made(1e-4, 0.5, 0.5, attainable_p=2**-6))
+    (control,) = [row for row in tables.controls if row.kind == "attack"]
+    assert (control.verdict, control.verdict_reason) == ("inconclusive", "underpowered")
+    (row,) = [row for row in tables.table if row.target == "mlp"]
+    assert (row.verdict, row.verdict_reason) == ("inconclusive", "attack-failed")
 
 
 def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path):
@@ -377,3 +399,16 @@ def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path
     status = table.set_index("target")["status"]
     assert (status["mlp"], status["lazy"]) == ("ok", "not-applicable")
     assert "of its 20 members" in table.set_index("target").loc["lazy", "reason"]
+
+
+def test_the_attack_control_of_a_benchmark_can_be_made_by_itself(finished, tmp_path):
+    known = {"recipe": SMALL["attack_control"]["recipe"], "members": 20, "seeds": [3], "device": "cpu"}
+    settings = AttackControlSettings.model_validate({**known, "method": "kkt", "settings": KKT["settings"]})
+    folder = make_attack_control(settings, tmp_path / "control").folder
+    scores = finished / "scores" / "seed-3" / "attack-control"
+    with np.load(folder / "reconstructions.npz") as alone, np.load(scores / "kkt.npz") as benchmark:
+        assert np.array_equal(alone["images"], benchmark["images"])
+        assert np.array_equal(alone["labels"], benchmark["labels"])
+    with np.load(scores / "pool.npz") as pool, np.load(scores / "images.npz") as images:
+        for name, side in (("members", pool["member"]), ("controls", ~pool["member"])):
+            assert np.array_equal(load(f"{folder}/{name}.npz").images.numpy(), images["images"][side])

@@ -1,0 +1,227 @@
+"""The attack control of foreign reconstructions: the same attack on a network that is known to leak.
+
+Finding nothing says something only of an attack that does find the leak of such a network.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from invaudit.audit.metrics import MetricSet, make_metrics
+from invaudit.audit.pools import coin_pool, load_labelled
+from invaudit.audit.settings import AuditSettings, MethodChoice
+from invaudit.data import ImageSet, load, seeded_rng
+from invaudit.data.image_set import eight_bits
+from invaudit.leakage import (
+    RECIPES,
+    BlindBaseline,
+    Pool,
+    Reconstructions,
+    TargetRecipe,
+    make_pool,
+    read_pairs,
+    reconstruct,
+    stratified,
+    train_target,
+)
+from invaudit.models import Target, limit_threads, resolve_device, save_target
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
+from invaudit.runtime.console import notice
+from invaudit.runtime.errors import MissingDataError, ModelError, ShapeError
+from invaudit.runtime.files import npz_bytes, write_bytes, write_text
+from invaudit.runtime.runs import RunFolder
+from invaudit.runtime.seeds import child_seed
+from invaudit.runtime.settings import Settings
+
+RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
+REFERENCE, PAIRS, TARGET = "reference.npz", "pairs.csv", "target.safetensors"
+
+
+class AttackControlSettings(Settings):
+    """A network that is known to leak, and the attack on it."""
+
+    method: str | None = None
+    """Name of a method of ``invaudit.leakage.METHODS``; None: the network is attacked by other means."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the method, the same as on the audited network."""
+    data: str = "digits"
+    """DATA with labels, from which members and controls are drawn."""
+    recipe: TargetRecipe = RECIPES["mlp-decay"]
+    """How the network is trained; the default knows its members by heart."""
+    members: int = Field(default=40, ge=7)
+    """Members, and as many controls. With under 7 pairs no test can reach 1 %."""
+    seeds: tuple[int] = (0,)
+    device: str = "auto"
+
+    @model_validator(mode="after")
+    def _known(self) -> "AttackControlSettings":
+        if self.method is not None:
+            MethodChoice(kind=self.method, settings=self.settings)
+        return self
+
+
+@dataclass(frozen=True)
+class AttackControlResult:
+    """What was made of an attack control.
+
+    Attributes:
+        folder: The folder, for ``ScoreSettings.attack_control``.
+        target: The network that is known to leak, for other attacks.
+        reconstructions: What the method gave; None where none was named.
+    """
+
+    folder: Path
+    target: Path
+    reconstructions: Reconstructions | None
+
+    @property
+    def count(self) -> int:
+        """Number of reconstructions in the folder."""
+        return 0 if self.reconstructions is None else len(self.reconstructions)
+
+    @property
+    def advice(self) -> str:
+        """What to do with the folder."""
+        if self.reconstructions is None:
+            return (
+                f"Attack {self.target} as you attack the audited network, save all images that the attack gives as "
+                f"{self.folder / RECONSTRUCTIONS}, and give the folder to `invaudit leakage score` as --attack-control."
+            )
+        return f"{self.count} reconstructions. Give `invaudit leakage score` --attack-control {self.folder}"
+
+
+def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: bool = False) -> AttackControlResult:
+    """Train a network that is known to leak, attack it, and write what ``score`` takes as an attack control.
+
+    For another attack than ours, give no method: run the attack on ``target.safetensors`` as on the audited network,
+    and save all images that it gives as ``reconstructions.npz`` in the folder.
+
+    Args:
+        settings: The network and the attack.
+        out: The folder: ``target.safetensors``, ``members.npz``, ``controls.npz``, ``pairs.csv``, ``reference.npz``
+            and, where a method is named, ``reconstructions.npz``.
+        resume: Go on in a folder where this was begun.
+
+    Raises:
+        InputError: Bad settings or missing data, a network that does not fit its members, or an attack that gives
+            nothing; nothing is written then.
+    """
+    data, seed = load_labelled(settings.data), settings.seeds[0]
+    pool, _ = coin_pool(data, settings.members, seeded_rng(seed, ATTACK_CONTROL))
+    run = RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), kind=ATTACK_CONTROL)
+    with limit_threads(1), run as folder:
+        notice("training a network that is known to leak")
+        target = train_known_leak(settings, pool)
+        reconstructions = None
+        if settings.method is not None:
+            notice(f"attacking it by {settings.method}")
+            reconstructions = _attack(settings, settings.method, target, pool)
+        _write(folder.path, pool, target, reconstructions)
+    return AttackControlResult(folder.path, folder.path / TARGET, reconstructions)
+
+
+def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:
+    """Train the network on the members of the pool.
+
+    Raises:
+        ModelError: It does not fit its members.
+    """
+    member, rng = pool.member, seeded_rng(settings.seeds[0], f"target/{ATTACK_CONTROL}")
+    device = resolve_device(settings.device)
+    return train_target(settings.recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
+
+
+def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool) -> Reconstructions:
+    rng = seeded_rng(settings.seeds[0], f"method/{ATTACK_CONTROL}/{method}")
+    reconstructions = reconstruct(target, method, settings.settings, rng, reference=pool.reference)
+    if not len(reconstructions):
+        raise ModelError(f"{method} gave no images ({reconstructions.message}); change its settings")
+    return reconstructions
+
+
+def _write(folder: Path, pool: Pool, target: Target, reconstructions: Reconstructions | None) -> None:
+    images, labels, member = pool.images.images, pool.labels, pool.member
+    _write_images(folder / MEMBERS, images[member], labels[member])
+    _write_images(folder / CONTROLS, images[~member], labels[~member])
+    # Pairs follow each other in the pool, so that members and controls by themselves are in the order of the pairs.
+    pairs = io.StringIO()
+    writer = csv.writer(pairs, lineterminator="\n")
+    writer.writerow(("member", "control"))
+    writer.writerows((pair, pair) for pair in range(pool.n_members))
+    write_text(folder / PAIRS, pairs.getvalue())
+    if pool.reference is not None:
+        _write_images(folder / REFERENCE, eight_bits(pool.reference))
+    save_target(target, folder / TARGET)
+    if reconstructions is not None:
+        _write_images(folder / RECONSTRUCTIONS, eight_bits(reconstructions.images), reconstructions.labels)
+
+
+def _write_images(path: Path, images: Tensor, labels: Tensor | None = None) -> None:
+    arrays = {"images": images.cpu().numpy()}
+    if labels is not None:
+        arrays["labels"] = labels.numpy()
+    write_bytes(path, npz_bytes(arrays))
+
+
+@dataclass(frozen=True, eq=False)
+class AttackControl:
+    """Reconstructions of a network that is known to leak, with its pool.
+
+    Attributes:
+        reconstructions: All images that the attack gave.
+        pool: The part of its members and controls that the test is made on.
+        blind: The blind baseline on it.
+        metrics: The declared metrics, with the control's own reference images.
+        hashes: Content hash of each image set by name.
+    """
+
+    reconstructions: ImageSet
+    pool: Pool
+    blind: BlindBaseline
+    metrics: MetricSet
+    hashes: dict[str, str]
+
+
+def read_attack_control(folder: Path, settings: AuditSettings, *, seed: int, most: int) -> AttackControl:
+    """Read the folder of an attack control.
+
+    Args:
+        folder: With ``reconstructions.npz``, ``members.npz`` and ``controls.npz``; with ``pairs.csv`` the design is
+            ``pairs``. The cosine needs ``reference.npz``.
+        settings: What the audit measures.
+        seed: Seed of the audit.
+        most: Largest number of members, and of controls, that are tested under ``observational``.
+
+    Raises:
+        InputError: A file that is missing or does not fit.
+    """
+    reconstructions, members, controls = (_read(folder, name) for name in (RECONSTRUCTIONS, MEMBERS, CONTROLS))
+    shapes = [tuple(images.images.shape[1:]) for images in (reconstructions, members)]
+    if shapes[0] != shapes[1]:
+        raise ShapeError(
+            f"the attack control {folder} has reconstructions of shape {shapes[0]}, members {shapes[1]}; bring them "
+            "to the members' size"
+        )
+    reference = load(str(folder / REFERENCE)).floats() if (folder / REFERENCE).is_file() else None
+    # No look at the age of the file: the network was trained to leak, and a copied folder loses its times.
+    pairs = read_pairs(folder / PAIRS) if (folder / PAIRS).is_file() else None
+    pool = make_pool(members, controls, pairs=pairs, reference=reference, drop_duplicates=True)
+    tested, blind = stratified(pool, np.random.default_rng(child_seed(seed, f"{ATTACK_CONTROL}/strata")), most=most)
+    device = resolve_device(settings.device)
+    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
+    for metric in metrics.ready.values():
+        metric.embed(reconstructions.floats(slice(1)))  # images too small for it are refused
+    hashes = {"reconstructions": reconstructions.hash, "members": members.hash, "controls": controls.hash}
+    return AttackControl(reconstructions, tested, blind, metrics, hashes)
+
+
+def _read(folder: Path, name: str) -> ImageSet:
+    if not (folder / name).is_file():
+        raise MissingDataError(f"the attack control {folder} holds no {name}; make one with `{ATTACK_CONTROL_COMMAND}`")
+    return load(str(folder / name))

@@ -1,0 +1,165 @@
+"""Pools of an audit: drawn by coins, or as they were found with a released target; and what a pool allows by itself."""
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invaudit.audit.attempts import attempt
+from invaudit.audit.metrics import MetricSet
+from invaudit.audit.settings import AuditSettings, ReleasedTarget
+from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
+from invaudit.leakage import (
+    BlindBaseline,
+    PairsDraw,
+    Pool,
+    blind_baseline,
+    degraded_copies,
+    draw_pairs,
+    make_pool,
+    sign_of,
+    stratified,
+    unrelated,
+)
+from invaudit.records import BlindResult, LimitResult, PoolRecord
+from invaudit.runtime.errors import DataError
+from invaudit.runtime.seeds import child_seed
+from invaudit.similarity import Metric
+from invaudit.similarity.embedded import embedding
+from invaudit.stats import Pairs, ScoringLimit, scoring_limit
+
+BLOCK = 512
+"""Pool images that are screened at once."""
+
+Similarities = NDArray[np.float64]
+
+
+def load_labelled(name: str) -> ImageSet:
+    """Load images of which each has a class.
+
+    Raises:
+        InputError: They are not there, or some have no class.
+    """
+    data = load(name)
+    if int(data.labels.min()) < 0:
+        raise DataError(f"{name} has images without labels, expected a class for each; give labelled data")
+    return data
+
+
+def coin_pool(data: ImageSet, n_pairs: int, rng: torch.Generator) -> tuple[Pool, PairsDraw]:
+    """Draw a pool under the ``pairs`` design: of two images of one class a coin names the member.
+
+    Args:
+        data: Images with classes.
+        n_pairs: Number of pairs, and so of members.
+        rng: Source of the draw.
+
+    Returns:
+        The pool, and where its images are in the data.
+
+    Raises:
+        SettingError: Too few images of a class.
+    """
+    draw = draw_pairs(data.labels, n_pairs, rng)
+    pool = Pool(
+        images=data.subset(draw.index),
+        design=Pairs(draw.member.numpy(), draw.pair.numpy()),
+        classes=data.classes,
+        reference=data.floats(draw.reference),
+    )
+    return pool, draw
+
+
+def released_pool(choice: ReleasedTarget, seed: int) -> tuple[Pool, BlindBaseline]:
+    """Draw the pool of a released target, and measure the blind baseline on it, whose score makes the strata.
+
+    Raises:
+        InputError: Data that is missing, has no labels, or does not fit together.
+    """
+    members, controls, reference = load_labelled(choice.members), load_labelled(choice.controls), load(choice.reference)
+    refuse_duplicates({"members": members, "controls": controls, "reference": reference})
+    rng = np.random.default_rng(child_seed(seed, f"pool/{choice.members}"))
+    return stratified(make_pool(members, controls, reference=reference.floats()), rng, most=choice.most)
+
+
+def describe_pool(
+    pool: Pool,
+    metrics: MetricSet,
+    counts: Iterable[int],
+    settings: AuditSettings,
+    *,
+    seed: int,
+    stage: str,
+    blind: BlindBaseline | None = None,
+) -> PoolRecord:
+    """Measure what needs no target: the blind baseline, and the scoring limit by metric and number of reconstructions.
+
+    Args:
+        pool: The pool that is tested; without its reference images, which stand in for unrelated reconstructions,
+            there is no scoring limit.
+        metrics: From ``make_metrics``.
+        counts: Numbers of reconstructions.
+        settings: The rule of the verdict, and what the simulated copies look like.
+        seed: Seed of the audit.
+        stage: Name of the pool; with the seed, the source of all draws.
+        blind: The blind baseline where it is already known.
+    """
+
+    def rng(measurement: str) -> np.random.Generator:
+        return np.random.default_rng(child_seed(seed, f"{stage}/{measurement}"))
+
+    measured = attempt("blind baseline", lambda: blind or blind_baseline(pool.floats, pool.design, rng("blind")))
+    figures = {} if measured.value is None else {"auroc": measured.value.auroc, "p_value": measured.value.p_value}
+    blind_result = measured.record(BlindResult, **figures)
+    limits: dict[str, LimitResult] = {}
+    if pool.reference is None:
+        return PoolRecord(blind=blind_result)
+    copy_rng = seeded_rng(seed, f"{stage}/copies")
+    copies = degraded_copies(pool.floats, copy_rng, blur=settings.limit_blur, noise=settings.limit_noise)
+    for name, metric in metrics.ready.items():
+        copied = attempt(f"scoring limit of {name}", partial(_screened, copies, pool, metric))
+        for count in sorted(counts):
+            if copied.value is None:
+                limits[f"{name}/{count}"] = copied.record(LimitResult)
+                continue
+            others_rng = seeded_rng(seed, f"{stage}/unrelated/{count}")
+            limits[f"{name}/{count}"] = _scoring_limit(
+                name, metric, pool, copied.value, count, settings, others_rng, rng(f"limit/{name}/{count}")
+            )
+    return PoolRecord(blind=blind_result, limits=limits)
+
+
+def _scoring_limit(
+    name: str,
+    metric: Metric,
+    pool: Pool,
+    copied: Similarities,
+    count: int,
+    settings: AuditSettings,
+    others_rng: torch.Generator,
+    rng: np.random.Generator,
+) -> LimitResult:
+    """Return the scoring limit by one metric among so many reconstructions, of which most are unrelated to the pool."""
+
+    def measure() -> ScoringLimit:
+        assert pool.reference is not None  # noqa: S101 - ``describe_pool`` asks for no limit then
+        others = _screened(unrelated(pool.reference, count, others_rng), pool, metric)
+        return scoring_limit(others, copied, pool.design, rng, alpha=settings.alpha, family=settings.family)
+
+    measured = attempt(f"scoring limit of {name}", measure)
+    if measured.value is None:
+        return measured.record(LimitResult)
+    limit = measured.value
+    similarity = sign_of(metric) * limit.similarity
+    return measured.record(LimitResult, members=limit.members, power=limit.power, similarity=similarity)
+
+
+@torch.no_grad()
+def _screened(queries: Tensor, pool: Pool, metric: Metric) -> Similarities:
+    """Return the (Q, N) similarities of all pairs as the search screens them: rough, and good enough to simulate."""
+    compare = metric.screen(metric.embed(queries))
+    parts = [compare(embedding(part, metric))[0].double().cpu() for part in pool.embeddings.by(metric).split(BLOCK)]
+    return sign_of(metric) * torch.cat(parts, 1).numpy()

@@ -1,0 +1,184 @@
+"""The rows of a leakage table: what an audit found, adjusted over the declared family and turned into verdicts."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from invaudit.records import (
+    AuditRecord,
+    LimitResult,
+    MembershipRow,
+    PapersCountRow,
+    PoolRecord,
+    TargetDescription,
+    TestResult,
+    TestRow,
+)
+from invaudit.stats import ALPHA, Verdict, decide, holm
+
+
+class TestKey(NamedTuple):
+    """Names one test of a target."""
+
+    __test__ = False
+
+    method: str
+    metric: str
+
+
+class Audited(NamedTuple):
+    """What all rows of one audit have in common: who was audited, on how many images."""
+
+    target: str
+    seed: int
+    design: str
+    n_members: int | None
+    n_control: int | None
+
+    @classmethod
+    def of(cls, target: str, seed: int, description: TargetDescription) -> "Audited":
+        """Return it from what the record of the audit says of its target."""
+        return cls(target, seed, description.design, description.n_members, description.n_control)
+
+
+def declared_tests(methods: Sequence[str], metrics: Sequence[str]) -> list[TestKey]:
+    """Return the declared family of tests: every method with every metric."""
+    return [TestKey(method, metric) for method in methods for metric in metrics]
+
+
+def holm_by_test(record: AuditRecord, methods: Sequence[str], metrics: Sequence[str]) -> dict[TestKey, float]:
+    """Return Holm's p-values of one target by method and metric.
+
+    The family is every declared method with every declared metric; a test that gave no p-value counts as p = 1, so
+    that a test that failed does not make the others easier.
+    """
+    keys = declared_tests(methods, metrics)
+    p_values = [record.tests.get(key.method, {}).get(key.metric, TestResult()).p_value for key in keys]
+    adjusted = holm(np.array([1.0 if p is None else p for p in p_values]))
+    return {key: float(value) for key, p, value in zip(keys, p_values, adjusted, strict=True) if p is not None}
+
+
+def judge_rows(
+    audited: Audited,
+    record: AuditRecord,
+    pool: PoolRecord,
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    alpha: float = ALPHA,
+    negatives: Mapping[TestKey, float] | None = None,
+    called: Mapping[str, bool] | None = None,
+    exploratory: bool = False,
+) -> list[TestRow]:
+    """Return one row for every declared method and metric of one target.
+
+    Args:
+        audited: Who was audited.
+        record: What the audit found.
+        pool: What the pool allows by itself.
+        methods: The declared methods.
+        metrics: The declared metrics.
+        alpha: Level of the family.
+        negatives: Smallest p-value of the negative controls by test, adjusted for their number.
+        called: Method -> whether its attack control was called ``leak``; a method without one is left out.
+        exploratory: Whether something used members of the target.
+    """
+    adjusted = holm_by_test(record, methods, metrics)
+    keys = declared_tests(methods, metrics)
+    rows = []
+    for key in keys:
+        test, p_adjusted = record.tests[key.method][key.metric], adjusted.get(key)
+        verdict = None
+        if p_adjusted is not None:
+            verdict = decide(
+                p_adjusted,
+                test.attainable_p,
+                design=audited.design,
+                alpha=alpha,
+                family=len(keys),
+                blind_auroc=pool.blind.auroc,
+                negative_control_p=(negatives or {}).get(key),
+                attack_control_called=(called or {}).get(key.method),
+                exploratory=exploratory,
+            )
+        n_reconstructions = record.methods[key.method].n
+        limit = pool.limits.get(f"{key.metric}/{n_reconstructions}")
+        rows.append(_row(audited, key, test, p_adjusted, verdict, n_reconstructions, limit, pool))
+    return rows
+
+
+def _row(
+    audited: Audited,
+    key: TestKey,
+    test: TestResult,
+    p_adjusted: float | None,
+    verdict: Verdict | None,
+    n_reconstructions: int | None,
+    limit: LimitResult | None,
+    pool: PoolRecord,
+) -> TestRow:
+    word, verdict_reason = verdict or (None, None)
+    no_limit = verdict is not None and (limit is None or limit.members is None)
+    return TestRow(
+        target=audited.target,
+        method=key.method,
+        metric=key.metric,
+        design=audited.design,
+        seed=audited.seed,
+        n_members=audited.n_members,
+        n_control=audited.n_control,
+        n_reconstructions=n_reconstructions,
+        similarity_member=test.similarity_member,
+        similarity_control=test.similarity_control,
+        distinct_hits=test.distinct_hits,
+        p_value=test.p_value,
+        p_adjusted=p_adjusted,
+        verdict=word,
+        verdict_reason=verdict_reason,
+        scoring_limit=None if limit is None else limit.members,
+        blind_auroc=pool.blind.auroc,
+        blind_p=pool.blind.p_value,
+        seconds=test.seconds,
+        status=test.status,
+        reason=_why_no_limit(limit) if no_limit and not test.reason else test.reason,
+    )
+
+
+def _why_no_limit(limit: LimitResult | None) -> str:
+    if limit is None:
+        return "no scoring limit: no reference images"
+    if limit.status != "ok":
+        return f"no scoring limit: {limit.reason}"
+    return f"no scoring limit: all members reconstructed would be called with probability {limit.power:.2f} only"
+
+
+def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow]:
+    """Return one row for every membership score of one target."""
+    return [
+        MembershipRow(
+            target=audited.target,
+            score=score,
+            design=audited.design,
+            seed=audited.seed,
+            n_members=audited.n_members,
+            n_control=audited.n_control,
+            **result.model_dump(exclude={"seconds"}),
+        )
+        for score, result in record.membership.items()
+    ]
+
+
+def papers_count_rows(audited: Audited, record: AuditRecord) -> list[PapersCountRow]:
+    """Return one row for every method of one target that the papers' count was made for."""
+    return [
+        PapersCountRow(
+            target=audited.target,
+            method=method,
+            seed=audited.seed,
+            n_members=audited.n_members,
+            n_control=audited.n_control,
+            **result.model_dump(exclude={"seconds"}),
+        )
+        for method, result in record.papers_count.items()
+    ]

@@ -1,0 +1,126 @@
+"""Settings that audits share: what is measured, by what rule, and what is kept."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from invaudit.leakage import METHODS
+from invaudit.runtime.settings import Settings, explain
+from invaudit.similarity import METRICS
+from invaudit.stats import ALPHA
+
+STORED = ("pool", "membership", "images")
+"""Files of arrays beside those of the methods, which take the methods' names."""
+
+
+class MetricChoice(Settings):
+    """Settings of one metric. The side alone, or nothing, may stand for them: ``lpips-alex: 32``, ``ssim: null``."""
+
+    resize: int | None = Field(default=None, ge=1)
+    """Side that images are resized to first; part of the metric's label."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_side(cls, value: Any) -> Any:
+        is_side = value is None or (isinstance(value, int) and not isinstance(value, bool))
+        return {"resize": value} if is_side else value
+
+
+class MethodChoice(Settings):
+    """One reconstruction method with its settings; ``kind`` is a name of ``invaudit.leakage.METHODS``."""
+
+    kind: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> "MethodChoice":
+        if self.kind not in METHODS:
+            raise ValueError(f"method {self.kind!r} is unknown, expected one of {', '.join(METHODS)}")
+        try:
+            METHODS[self.kind].settings(**self.settings)
+        except ValidationError as error:
+            raise ValueError(explain(METHODS[self.kind].settings, error)) from None
+        return self
+
+
+class AuditSettings(Settings):
+    """What every audit of a leak needs to know, whoever made the reconstructions."""
+
+    metrics: dict[str, MetricChoice] = Field(
+        default={"ssim": MetricChoice(), "lpips-alex": MetricChoice()}, min_length=1
+    )
+    """Metrics, declared before looking; the first one is the primary metric."""
+    limit_blur: float = Field(default=0.8, ge=0)
+    """Blur of the simulated copies of the scoring limit, the standard deviation in pixels."""
+    limit_noise: float = Field(default=0.1, ge=0)
+    """Noise on them, the standard deviation."""
+    draws: int = Field(default=9_999, ge=99)
+    """Relabellings of a test."""
+    alpha: float = Field(default=ALPHA, gt=0, lt=1)
+    """Level of the verdict over the family of one target."""
+    images: Literal["none", "full"] = "none"
+    """Whether reconstructions and pool images are kept and shown."""
+    download: bool = False
+    """Fetch the trunk weights of LPIPS where they are not found."""
+    device: str = "auto"
+
+    @property
+    def family(self) -> int:
+        """Number of tests declared for one target."""
+        return len(self.metrics)
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, metrics: dict[str, MetricChoice]) -> dict[str, MetricChoice]:
+        unknown = [name for name in metrics if name not in METRICS]
+        if unknown:
+            raise ValueError(f"metric {unknown[0]!r} is unknown, expected one of {', '.join(METRICS)}")
+        return metrics
+
+
+class TargetAuditSettings(AuditSettings):
+    """How a target is audited: the attacks on it, and how their reconstructions are judged.
+
+    The family of tests of one target is all methods with all metrics; it is declared here, before the run.
+    """
+
+    methods: dict[str, MethodChoice] = Field(min_length=1)
+    """Reconstruction methods by the name that tables give them."""
+    attribution: bool = True
+    """Whether to score membership by attribution too."""
+
+    @property
+    def family(self) -> int:
+        """Number of tests declared for one target."""
+        return len(self.methods) * len(self.metrics)
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> "TargetAuditSettings":
+        taken = [name for name in self.methods if name in STORED]
+        if taken:
+            raise ValueError(f"method name {taken[0]!r} is taken; choose another")
+        if (self.draws + 1) * self.alpha < self.family:
+            raise ValueError(
+                f"{self.draws} draws cannot reach {self.alpha} in a family of {self.family} tests; give at least "
+                f"{round(self.family / self.alpha) - 1}"
+            )
+        return self
+
+
+class ReleasedTarget(Settings):
+    """One audited target that somebody else trained, under the ``observational`` design."""
+
+    model: str
+    """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
+    arch: str
+    """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    members: str
+    """DATA that it was trained on."""
+    controls: str
+    """DATA of the same source that it was not trained on."""
+    reference: str
+    """DATA of the same source that is in neither."""
+    most: int = Field(default=1_000, ge=7)
+    """Largest number of members, and of controls, that are drawn for the audit."""

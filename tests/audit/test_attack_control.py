@@ -1,0 +1,131 @@
+"""An attack control lets an audit say that it found nothing, unless the attack misses a leak that is there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from invaudit.audit import AttackControlSettings, ScoreSettings, make_attack_control, score
+from invaudit.data import load, seeded_rng
+from invaudit.data.digits import digits
+from invaudit.leakage import degraded_copies, unrelated
+from invaudit.models import collect, load_model
+from invaudit.runtime import ConfigError, InputError, load_config
+
+SMALL = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "device": "cpu"}
+
+
+def save(path, images, labels):
+    np.savez(path, images=(images * 255).round().byte().numpy(), labels=labels.numpy())
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Members, controls and images that have nothing to do with either."""
+    folder = tmp_path_factory.mktemp("pool")
+    data = digits()
+    order = torch.randperm(len(data), generator=seeded_rng(0, "attack-control"))
+    for name, part in (("members", order[:120]), ("controls", order[120:240]), ("reference", order[240:600])):
+        save(folder / f"{name}.npz", data.floats(part), data.labels[part])
+    others = unrelated(data.floats(order[240:600]), 40, seeded_rng(0, "others"))
+    save(folder / "others.npz", others, torch.arange(40) % 10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """An attack control that waits for the images of an attack of one's own."""
+    return make_attack_control(AttackControlSettings.model_validate(SMALL), tmp_path_factory.mktemp("foreign") / "run")
+
+
+def attacked(foreign, folder, *, finds):
+    """The same control after an attack that finds members, or images that have nothing to do with them."""
+    folder.mkdir()
+    for path in foreign.folder.iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    members, reference = load(f"{folder}/members.npz"), load(f"{folder}/reference.npz").floats()
+    copies = degraded_copies(members.floats(), seeded_rng(0, "copies"), blur=0.3, noise=0.02)
+    images = copies if finds else unrelated(reference, 20, seeded_rng(0, "nothing"))
+    save(folder / "reconstructions.npz", images, members.labels)
+    return folder
+
+
+def settings(pool, **changes):
+    data = {name: f"{pool}/{name}.npz" for name in ("members", "controls", "reference")}
+    rule = {"metrics": {"ssim": None, "cosine": None}, "draws": 1999}
+    return ScoreSettings.model_validate({**data, **rule, "reconstructions": f"{pool}/others.npz", **changes})
+
+
+@pytest.mark.parametrize(
+    ("finds", "verdict"), [(True, ("no-evidence", None)), (False, ("inconclusive", "attack-failed"))]
+)
+def test_silence_counts_where_the_attack_finds_the_known_leak(pool, foreign, tmp_path, finds, verdict):
+    control = attacked(foreign, tmp_path / "control", finds=finds)
+    result = score(settings(pool, attack_control=control), tmp_path / "run")
+    assert {(row.verdict, row.verdict_reason) for row in result.rows} == {verdict}
+    assert result.verdict.verdict == verdict[0]
+    assert result.advice is None
+    rows = pd.read_csv(result.folder / "controls.csv")
+    assert rows["kind"].tolist() == ["attack", "attack"]
+    assert rows["metric"].tolist() == ["ssim", "cosine"]
+    assert (rows["verdict"] == "leak").any() == finds
+    assert "attack-control" in {path.name for path in (result.folder / "scores/seed-0").iterdir()}
+
+
+def test_a_leak_is_a_leak_whatever_the_control_says(pool, foreign, tmp_path):
+    control = attacked(foreign, tmp_path / "control", finds=False)
+    members = load(f"{pool}/members.npz")
+    copies = degraded_copies(members.floats(slice(40)), seeded_rng(0, "copies"), blur=0.3, noise=0.02)
+    save(tmp_path / "copies.npz", copies, members.labels[:40])
+    changes = {"attack_control": control, "reconstructions": f"{tmp_path}/copies.npz"}
+    assert score(settings(pool, **changes), tmp_path / "run").verdict.verdict == "leak"
+
+
+def test_without_a_control_the_advice_and_the_report_name_the_command(pool, tmp_path):
+    result = score(settings(pool), tmp_path / "run")
+    assert result.verdict == ("inconclusive", ("no-control",))
+    assert "invaudit leakage attack-control --method" in result.advice
+    assert "invaudit leakage attack-control --method" in (result.folder / "report.html").read_text()
+
+
+def test_the_network_knows_its_members_and_pairs_are_of_one_class(foreign):
+    target = load_model(foreign.target)
+    members, controls = (load(f"{foreign.folder}/{name}.npz") for name in ("members", "controls"))
+    logits = collect(target, members.floats(), keep_maps=False).logits
+    assert float((logits.argmax(1) == members.labels).double().mean()) >= 0.9
+    pairs = pd.read_csv(foreign.folder / "pairs.csv")
+    assert pairs["member"].tolist() == pairs["control"].tolist() == list(range(20))
+    assert torch.equal(members.labels, controls.labels)
+    assert not (foreign.folder / "reconstructions.npz").exists()
+    assert str(foreign.target) in foreign.advice
+
+
+def test_an_unfinished_control_is_refused_before_anything_is_written(pool, foreign, tmp_path):
+    for control in (foreign.folder, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=r"holds no reconstructions\.npz; make one with `invaudit leakage"):
+            score(settings(pool, attack_control=control), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "ktk"}, "ktk"),
+        ({"method": "kkt", "settings": {"stepps": 3}}, "did you mean 'steps'"),
+        ({"members": 3}, "members"),
+    ],
+)
+def test_bad_settings_are_refused(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(AttackControlSettings, None, (), **SMALL | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"data": "nowhere"}, {"members": 2000}, {"recipe": {"arch": "mlp-40", "steps": 1}}, {"recipe": {"arch": "mpl"}}],
+)
+def test_nothing_is_written_for_a_network_that_cannot_be_made(changes, tmp_path):
+    with pytest.raises(InputError):
+        make_attack_control(AttackControlSettings.model_validate(SMALL | changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -14,8 +14,8 @@ def level(value: float | None, spread: float | None = None, *, decimals: int = 1
     """Return a fraction in per cent, with its sd where there is one."""
     if value is None:
         return DASH
-    parts = (value,) if spread is None else (value, spread)
-    return " ± ".join(f"{100 * part:.{decimals}f}" for part in parts)
+    text = f"{100 * value:.{decimals}f}"
+    return text if spread is None else f"{text} ± {100 * spread:.{decimals}f}"
 
 
 def p_text(value: float) -> str:
@@ -26,7 +26,10 @@ def p_text(value: float) -> str:
 def span(values: Iterable[Any], text: Callable[[Any], str]) -> str:
     """Return the known values as lowest and highest, as one where both read the same, empty where none is known."""
     known = [value for value in values if value is not None]
-    return DASH.join(dict.fromkeys(text(value) for value in (min(known), max(known)))) if known else ""
+    if not known:
+        return ""
+    lowest, highest = text(min(known)), text(max(known))
+    return lowest if lowest == highest else f"{lowest}{DASH}{highest}"
 
 
 def plain_table(title: str, caption: str) -> Table:

@@ -105,8 +105,9 @@ def _arrays(folder: Path) -> None:
             images = rng.integers(0, 256, (5, 7, 2, 1, 8, 8), dtype=np.uint8)
             path = folder / f"scores/seed-{seed}/{network}-inversions.npz"
             np.savez(path, allow_pickle=False, images=images, epochs=np.arange(2, 12, 2))
-        made = rng.integers(0, 256, (2, 7, 1, 8, 8), dtype=np.uint8)
-        attacks = {f"attack-{name}::images": images for name, images in zip(("sure", "same"), made, strict=True)}
+        attacks = {}
+        for name in ("sure", "same"):
+            attacks[f"attack-{name}::images"] = rng.integers(0, 256, (7, 1, 8, 8), dtype=np.uint8)
         attacks["attack-sure::accepted"] = np.arange(7) < 3
         np.savez(folder / f"scores/seed-{seed}/full-attacks.npz", allow_pickle=False, **attacks)
 
@@ -175,12 +176,12 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path, self.html = path, path.read_text(encoding="utf-8")
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.pieces: list[str] = []
         self.feed(self.html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
         self.pieces.append(data)
@@ -191,21 +192,21 @@ class Page(HTMLParser):
 
     def assert_offline(self, figures: list[str]) -> None:
         """Check that the page asks for nothing, and that its figures are those beside it."""
-        rest = IMAGE.sub("", self.html)
-        assert not [word for word in REQUESTS if word in rest.lower()]
-        assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in self.found
-        shown = [attributes for tag, attributes in self.found if tag == "img"]
-        assert all(IMAGE.fullmatch(attributes["src"] or "") and attributes.get("alt") for attributes in shown)
+        page_text = IMAGE.sub("", self.html)
+        assert not [word for word in REQUESTS if word in page_text.lower()]
+        assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in self.elements
+        pictures = [attributes for tag, attributes in self.elements if tag == "img"]
+        assert all(IMAGE.fullmatch(attributes["src"] or "") and attributes.get("alt") for attributes in pictures)
         beside = {path.stem: path.read_bytes() for path in (self.path.parent / "figures").glob("*")}
         assert sorted(beside) == figures
-        embedded = {base64.b64decode((attributes["src"] or "").partition(",")[2]) for attributes in shown}
+        embedded = {base64.b64decode((attributes["src"] or "").partition(",")[2]) for attributes in pictures}
         assert embedded == set(beside.values())
 
     def assert_harmless(self) -> None:
         """Check that the hostile name is on the page as text and nothing else."""
         assert html.escape("x:<script src") in self.html
-        assert "script" not in {tag for tag, _ in self.found}
-        for tag, attributes in self.found:
+        assert "script" not in {tag for tag, _ in self.elements}
+        for tag, attributes in self.elements:
             assert not {"onload", "onerror", "href"} & attributes.keys()
             if tag == "img":
                 assert (attributes["src"] or "").startswith("data:image/png;base64,")
@@ -317,18 +318,18 @@ def _leak_arrays(folder: Path, *, images: bool) -> None:
         for method in METHODS:
             source = np.where(rng.random(N_RECONSTRUCTIONS) < leak, 2 * rng.integers(0, N_PAIRS, N_RECONSTRUCTIONS), -1)
             other = digits.images[rng.integers(0, len(digits.images), N_RECONSTRUCTIONS)] / 16
-            made = np.where(source[:, None, None] >= 0, pixels[source], other)
-            made = np.clip(made + rng.normal(0, 0.12, made.shape), 0, 1)
-            flat = [part.reshape(len(part), -1) - pixels.mean(0).ravel() for part in (made, pixels)]
+            reconstructions = np.where(source[:, None, None] >= 0, pixels[source], other)
+            reconstructions = np.clip(reconstructions + rng.normal(0, 0.12, reconstructions.shape), 0, 1)
+            flat = [part.reshape(len(part), -1) - pixels.mean(0).ravel() for part in (reconstructions, pixels)]
             flat = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in flat]
             similarity = flat[0] @ flat[1].T
             index = np.argsort(-similarity, axis=1, kind="stable")[:, :N_LISTED]
             value = np.take_along_axis(similarity, index, axis=1)
-            found = {"labels": labels[source], "restart": np.zeros(N_RECONSTRUCTIONS, int)}
-            found |= {"ssim-index": index, "ssim-value": value, "lpips-alex-index": index}
-            found |= {"lpips-alex-value": (1 - value) / 2}
-            found |= {"images": np.round(255 * made[:, None]).astype(np.uint8)} if images else {}
-            np.savez(place / f"{method}.npz", allow_pickle=False, **found)
+            arrays = {"labels": labels[source], "restart": np.zeros(N_RECONSTRUCTIONS, int)}
+            arrays |= {"ssim-index": index, "ssim-value": value, "lpips-alex-index": index}
+            arrays |= {"lpips-alex-value": (1 - value) / 2}
+            arrays |= {"images": np.round(255 * reconstructions[:, None]).astype(np.uint8)} if images else {}
+            np.savez(place / f"{method}.npz", allow_pickle=False, **arrays)
 
 
 @pytest.fixture(scope="session")

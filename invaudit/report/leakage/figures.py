@@ -68,8 +68,10 @@ def quantiles(panels: Mapping[str, Mapping[str, Similarities]], metric: str, *, 
     n_columns = min(len(panels), PANELS_PER_ROW)
     figure = Figure(figsize=(WIDTH * max(n_columns, 2) / PANELS_PER_ROW, 0.5 + 2.6 * n_rows), layout="constrained")
     axes_grid = figure.subplots(n_rows, n_columns, squeeze=False)
-    methods = list(dict.fromkeys(method for by_method in panels.values() for method in by_method))
-    marks = {method: METHOD_MARKS[i % len(METHOD_MARKS)] for i, method in enumerate(methods)}
+    marks: dict[str, Mark] = {}
+    for by_method in panels.values():
+        for method in by_method:
+            marks.setdefault(method, METHOD_MARKS[len(marks) % len(METHOD_MARKS)])
     low, high = _extent(panels)
     edge = 0.05 * (high - low) or 0.05
     ends = (low - edge, high + edge) if better == "higher" else (high + edge, low - edge)
@@ -166,6 +168,14 @@ def triplets(chosen: Triplets) -> Figure:
         pictures = chosen.pool[np.maximum(near.position, 0)].copy()
         pictures[near.position < 0] = 255
         rows.append(pictures)
-        captions.append([f"{value:.3f}" if at >= 0 else "not listed" for at, value in zip(*near, strict=True)])
+        captions.append(_captions(near))
     columns = [f"class {label}" for label in chosen.labels]
     return mosaic(np.stack(rows), ["reconstruction", "nearest member", "nearest control"], columns, captions)
+
+
+def _captions(near: Nearest) -> list[str]:
+    """Return the value of each nearest image, or that the list holds none."""
+    captions = []
+    for position, value in zip(near.position, near.value, strict=True):
+        captions.append("not listed" if position < 0 else f"{value:.3f}")
+    return captions

@@ -131,8 +131,11 @@ class Finding:
 
 def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:
     """Return the smallest adjusted p and its test; None if no test has any."""
-    known = [(row.p_adjusted, row) for row in tests if row.p_adjusted is not None]
-    return min(known, key=lambda pair: pair[0], default=None)
+    smallest: tuple[float, TestRow] | None = None
+    for row in tests:
+        if row.p_adjusted is not None and (smallest is None or row.p_adjusted < smallest[0]):
+            smallest = row.p_adjusted, row
+    return smallest
 
 
 def tested(rows: Iterable[TestRow]) -> list[TestRow]:
@@ -142,49 +145,70 @@ def tested(rows: Iterable[TestRow]) -> list[TestRow]:
 
 def findings(run: LeakageRun) -> list[Finding]:
     """Return the verdict on each target, in the order of the table, negative controls last."""
+    tests: dict[str, list[TestRow]] = {}
+    for row in run.tests:
+        tests.setdefault(row.target, []).append(row)
     audited = []
-    for target in distinct(row.target for row in run.tests):
-        tests = tested(row for row in run.tests if row.target == target)
-        audited.append(Finding(target, tests, negative=target in run.negative_targets))
+    for target, rows in tests.items():
+        audited.append(Finding(target, tested(rows), negative=target in run.negative_targets))
     return sorted(audited, key=lambda finding: finding.negative)
+
+
+def without_negatives(audited: Iterable[Finding]) -> list[Finding]:
+    """Return the verdicts on the targets that are no negative controls."""
+    return [finding for finding in audited if not finding.negative]
 
 
 def headline_sentence(audited: list[Finding]) -> str:
     """Return the verdicts on the targets that are no negative controls, in few words."""
-    audited = [finding for finding in audited if not finding.negative]
+    audited = without_negatives(audited)
     if len(audited) == 1:
         (finding,) = audited
-        because = "; ".join(REASONS[reason] for reason in finding.reasons)
-        return f"{finding.target}: {finding.bare_words}{f', because {because}' if because else ''}."
+        sentence = f"{finding.target}: {finding.bare_words}"
+        if finding.reasons:
+            sentence += f", because {'; '.join(map(REASONS.__getitem__, finding.reasons))}"
+        return f"{sentence}."
+    targets: dict[str, list[str]] = {}
+    for finding in audited:
+        targets.setdefault(finding.bare_words, []).append(finding.target)
     clauses = []
     for words in (*WORDS.values(), NOT_TESTED):
-        targets = [finding.target for finding in audited if finding.bare_words == words]
-        if targets:
-            clauses.append(f"{words[0].upper()}{words[1:]}: {', '.join(targets)}")
+        if words in targets:
+            clauses.append(f"{words[0].upper()}{words[1:]}: {', '.join(targets[words])}")
     return ". ".join(clauses) + "." if clauses else "This run holds no target."
 
 
 def fired(run: LeakageRun) -> list[str]:
     """Return what shows that a negative control fired: those called a leak, and verdicts that were withheld for it."""
-    called: list[ControlRow | TestRow] = [
-        row for row in run.controls if row.kind == "negative" and row.verdict == "leak"
-    ]
-    withheld = [row for row in run.tests if row.verdict_reason == "control-invalid"]
-    return [f"{row.method}, {row.metric} on {row.target} (seed {row.seed})" for row in (*called, *withheld)]
+    concerned = []
+    for row in run.controls:
+        if row.kind == "negative" and row.verdict == "leak":
+            concerned.append(_test_name(row))
+    for row in run.tests:
+        if row.verdict_reason == "control-invalid":
+            concerned.append(_test_name(row))
+    return concerned
+
+
+def _test_name(row: ControlRow | TestRow) -> str:
+    return f"{row.method}, {row.metric} on {row.target} (seed {row.seed})"
 
 
 def attack_sentence(run: LeakageRun) -> str:
     """Return for which methods the attack control was called a leak, and for which it was not."""
-    attacks = [row for row in run.controls if row.kind == "attack"]
-    if not attacks:
+    finds_leak: dict[str, bool] = {}
+    for row in run.controls:
+        if row.kind == "attack" and row.method is not None:
+            finds_leak[row.method] = finds_leak.get(row.method, False) or row.verdict == "leak"
+    if not finds_leak:
         return "No attack control was run: whether these attacks find any leak is not known."
-    methods = distinct(row.method for row in attacks)
-    finders = {row.method for row in attacks if row.verdict == "leak"}
+    successful = [method for method, has_success in finds_leak.items() if has_success]
+    failing = [method for method, has_success in finds_leak.items() if not has_success]
     clauses = []
-    for words, is_found in (("found by", True), ("missed by", False)):
-        names = [method for method in methods if (method in finders) == is_found]
-        if names:
-            clauses.append(f"{words} {', '.join(names)}")
+    if successful:
+        clauses.append(f"found by {', '.join(successful)}")
+    if failing:
+        clauses.append(f"missed by {', '.join(failing)}")
     return f"The leak of a target that is known to leak (attack control) was {'; '.join(clauses)}."
 
 

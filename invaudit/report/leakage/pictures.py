@@ -8,7 +8,7 @@ from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.drawing import png
 from invaudit.report.leakage import figures
 from invaudit.report.leakage.nearest import chosen_rows, nearest_of
-from invaudit.report.page import PageFigure
+from invaudit.report.sections import PageFigure
 from invaudit.runtime.seeds import child_seed
 
 
@@ -38,7 +38,9 @@ def quantiles_picture(run: LeakageRun) -> PageFigure | None:
     )
     if n_unlisted:
         caption += f" {n_unlisted} values are upper bounds: the list of nearest images ends before one of that kind."
-    return PageFigure("quantiles", png(figures.quantiles(panels, metric, better=run.better(metric))), caption)
+    image = png(figures.quantiles(panels, metric, better=run.better(metric)))
+    alt = "Quantiles of the similarity to members over those of the similarity to controls, per target"
+    return PageFigure("quantiles", image, caption, alt)
 
 
 def membership_picture(run: LeakageRun) -> PageFigure | None:
@@ -53,7 +55,8 @@ def membership_picture(run: LeakageRun) -> PageFigure | None:
         "How often a member scores higher than a control, per score and seed. 50 (dashed) is guessing. "
         "METHOD:METRIC scores an image by its most similar reconstruction of the same class."
     )
-    return PageFigure("membership", png(figures.membership(measured)), caption)
+    alt = "AUROC of each membership score with its interval, per target"
+    return PageFigure("membership", png(figures.membership(measured)), caption, alt)
 
 
 def image_pictures(run: LeakageRun) -> Iterator[PageFigure]:
@@ -79,7 +82,8 @@ def image_pictures(run: LeakageRun) -> Iterator[PageFigure]:
         )
         direction = ", smaller is more similar" if run.better(metric) == "lower" else ""
         caption = f"{method} on {target} (seed {seed}), {metric} below each image{direction}."
-        yield PageFigure(f"images-{number:02}", png(figures.triplets(chosen)), caption)
+        alt = "Reconstructions, nearest members and nearest controls"
+        yield PageFigure(f"images-{number:02}", png(figures.triplets(chosen)), caption, alt)
 
 
 def _places(run: LeakageRun) -> list[tuple[int, str, str]]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from invaudit.records.leakage_run import LeakageRun, distinct
-from invaudit.report.leakage.tables import whole
+from invaudit.report.leakage.tables import figure
 from invaudit.report.printing import span
 
 DESIGNS = {
@@ -28,9 +28,9 @@ UNIT = "One image, or one pair of images under pairs. A person with many images 
 
 def scope(run: LeakageRun) -> list[tuple[str, str]]:
     """Return what was tested, as names and texts."""
-    members = span((row.n_members for row in run.tests), whole) or "?"
-    controls = span((row.n_control for row in run.tests), whole) or "?"
-    reconstructions = span((row.n_reconstructions for row in run.tests), whole) or "?"
+    members = figure(run.tests, "n_members") or "?"
+    controls = figure(run.tests, "n_control") or "?"
+    reconstructions = figure(run.tests, "n_reconstructions") or "?"
     texts = [("attacker", ATTACKER), ("unit of privacy", UNIT)]
     for design in distinct(row.design for row in run.tests):
         texts.append((f"design: {design}", DESIGNS.get(design, "not described")))

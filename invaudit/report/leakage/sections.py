@@ -1,29 +1,13 @@
 """The sections of the page of a leakage run; one more is one more function in `SECTIONS`."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from invaudit.records.leakage import ControlRow, MembershipRow, TestRow
-from invaudit.records.leakage_run import LeakageRun, distinct
-from invaudit.report.leakage.blocks import (
-    Block,
-    Bullets,
-    Definitions,
-    Folded,
-    Heading,
-    Line,
-    Note,
-    Paragraph,
-    Picture,
-    Provenance,
-    Remarks,
-    Results,
-    Section,
-    Table,
-)
+from invaudit.records.leakage import ControlRow, TestRow
+from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.findings import LIMITS, MEANINGS, REASONS, WORDS, Finding, not_tested
 from invaudit.report.leakage.pictures import image_pictures, membership_picture, quantiles_picture
+from invaudit.report.leakage.remarks import directions, gaps_of, remarks_on_gaps, remarks_on_scores, remarks_on_tests
 from invaudit.report.leakage.scope import scope
 from invaudit.report.leakage.tables import (
     BLIND,
@@ -32,14 +16,14 @@ from invaudit.report.leakage.tables import (
     PAPERS_COUNT,
     TARGETS,
     TESTS,
-    as_they_are,
+    figure_cells,
+    figure_columns,
     grouped,
     over_seeds,
-    why_without,
+    verdicts,
     with_verdicts,
-    without_empty,
 )
-from invaudit.report.page import provenance
+from invaudit.report.sections import Grid, GridPart, GridRow, Section, row_grid
 from invaudit.stats.verdicts import ALPHA, BLIND_LIMIT
 
 KEYS = ("target", "method", "metric")
@@ -55,130 +39,155 @@ class Content(NamedTuple):
 
 def meaning(content: Content) -> Section:
     """Return what the verdicts of this run mean, and why some are inconclusive."""
-    pairs: dict[str, str] = {}
+    terms: dict[str, str] = {}
     for finding in content.findings:
         if finding.verdict is not None and not finding.negative:
-            pairs[WORDS[finding.verdict]] = MEANINGS[finding.verdict]
-    if not pairs:
-        return Section("What it means", [Paragraph("No test has a result, so nothing is known."), Paragraph(LIMITS)])
+            terms[WORDS[finding.verdict]] = MEANINGS[finding.verdict]
+    if not terms:
+        return Section("What it means", lines=("No test has a result, so nothing is known.", LIMITS))
     for finding in content.findings:
         for reason in finding.reasons:
-            pairs[reason] = REASONS[reason]
-    return Section("What it means", [Definitions(list(pairs.items())), Paragraph(LIMITS)])
+            terms[reason] = REASONS[reason]
+    return Section("What it means", terms=tuple(terms.items()), lines=(LIMITS,))
 
 
 def results(content: Content) -> Section:
     """Return every target, method and metric, over seeds."""
     run = content.run
-    leaks = grouped((row for row in run.tests if row.verdict == "leak"), KEYS)
-    columns, rows = with_verdicts(run.tests, KEYS, TESTS)
-    targets: dict[str, list[Line]] = {}
-    for target, *cells in rows:
-        line = Line((target, *cells[:2]) in leaks, cells)
-        targets.setdefault(run.label(target), []).append(line)
-    titles = [title for title, _ in columns[1:]]
-    remarks = _remarks_on_tests(run.tests) + _directions(run) + _gap_remarks(_gaps(run))
-    return Section("Results", [Results(titles, targets), Remarks(remarks)])
+    parts: dict[str, list[GridRow]] = {}
+    for (target, method, metric), tests in grouped(run.tests, KEYS).items():
+        has_leak = any(row.verdict == "leak" for row in tests)
+        cells = [method, metric, verdicts(tests), *figure_cells(tests, TESTS)]
+        parts.setdefault(run.label(target), []).append(GridRow(cells, style="leak" if has_leak else ""))
+    columns = figure_columns(("method", "metric", "verdict"), TESTS)
+    grid_parts = [GridPart(rows, title) for title, rows in parts.items()]
+    remarks = [*remarks_on_tests(run.tests), *directions(run), *remarks_on_gaps(gaps_of(run))]
+    return Section("Results", grid=Grid(columns, grid_parts, is_long=False), remarks=remarks)
 
 
 def members_against_controls(content: Content) -> Section:
     """Return the similarities to members over those to controls."""
-    title = "Members against controls"
     picture = quantiles_picture(content.run)
-    if picture is None:
-        return Section(title, [Note("The run folder holds no similarities.")])
-    alt = "Quantiles of the similarity to members over those of the similarity to controls, per target"
-    return Section(title, [Picture(picture, alt)])
+    return Section(
+        "Members against controls",
+        figures=() if picture is None else (picture,),
+        missing="The run folder holds no similarities.",
+    )
 
 
 def images(content: Content) -> Section | None:
     """Return reconstructions beside their nearest images; None if the run does not allow images."""
     if not content.run.shows_images:
         return None
-    alt = "Reconstructions, nearest members and nearest controls"
-    pictures: list[Block] = [Picture(picture, alt) for picture in image_pictures(content.run)]
-    blocks: list[Block] = [
-        Note(
-            "Chosen without knowing who is a member: first those whose nearest pool image stands out most from the "
-            "second nearest (margin), each pool image once before any comes twice; then some at random."
-        )
-    ]
-    blocks += pictures[:1] or [Note("The run folder holds no images.")]
+    pictures = list(image_pictures(content.run))
+    parts = []
     if len(pictures) > 1:
-        blocks.append(Folded("Reconstructions of the other targets and methods", pictures[1:]))
-    return Section("Reconstructions beside their nearest images", blocks)
+        title = "Reconstructions of the other targets and methods"
+        parts.append(Section(title, figures=pictures[1:], is_detail=True))
+    return Section(
+        "Reconstructions beside their nearest images",
+        notes=(
+            "Chosen without knowing who is a member: first those whose nearest pool image stands out most from the "
+            "second nearest (margin), each pool image once before any comes twice; then some at random.",
+        ),
+        figures=pictures[:1],
+        missing="The run folder holds no images.",
+        parts=parts,
+    )
 
 
 def membership_scores(content: Content) -> Section:
     """Return how well each score tells members from controls."""
     rows = content.run.membership
     picture = membership_picture(content.run)
-    blocks: list[Block] = []
-    if picture is not None:
-        blocks.append(Picture(picture, "AUROC of each membership score with its interval, per target"))
-    table = without_empty(over_seeds(rows, ("target", "score"), MEMBERSHIP))
-    blocks.append(Table(table, "Not recorded: membership.csv is missing or empty."))
-    blocks.append(Remarks(_remarks_on_scores(rows)))
-    return Section("Membership scores", blocks)
+    return Section(
+        "Membership scores",
+        figures=() if picture is None else (picture,),
+        grid=over_seeds(rows, ("target", "score"), MEMBERSHIP),
+        missing="Not recorded: membership.csv is missing or empty.",
+        remarks=remarks_on_scores(rows),
+    )
 
 
 def papers_count(content: Content) -> Section:
     """Return what the KKT papers count."""
     counted = [row for row in content.run.papers_count if row.members is not None]
-    note = Note(
-        "Pool images whose most correlated reconstruction, stretched to [0, 1], has an SSIM above 0.4 with a window of "
-        "3. Unrelated images pass it as well, so it is no evidence and enters no verdict; compare members with "
-        "controls."
+    return Section(
+        "The count of the KKT papers",
+        notes=(
+            "Pool images whose most correlated reconstruction, stretched to [0, 1], has an SSIM above 0.4 with a "
+            "window of 3. Unrelated images pass it as well, so it is no evidence and enters no verdict; compare "
+            "members with controls.",
+        ),
+        grid=over_seeds(counted, ("target", "method"), PAPERS_COUNT),
+        missing="Not recorded.",
     )
-    table = without_empty(over_seeds(counted, ("target", "method"), PAPERS_COUNT))
-    return Section("The count of the KKT papers", [note, Table(table, "Not recorded.")])
 
 
 def controls(content: Content) -> Section:
     """Return negative controls, attack controls and the blind baseline."""
-    rows = content.run.controls
-    negative = [row for row in rows if row.kind == "negative"]
-    attack = [row for row in rows if row.kind == "attack"]
+    return Section("Controls", parts=(_negative_controls(content), _attack_controls(content), _blind(content)))
+
+
+def _of_kind(run: LeakageRun, kind: str) -> list[ControlRow]:
+    return [row for row in run.controls if row.kind == kind]
+
+
+def _negative_controls(content: Content) -> Section:
+    return Section(
+        "Negative controls",
+        notes=("The same attack and tests where nothing can leak. None may be called a leak.",),
+        grid=with_verdicts(_of_kind(content.run, "negative"), KEYS, CONTROLS),
+        missing="No negative control was run.",
+    )
+
+
+def _attack_controls(content: Content) -> Section:
+    return Section(
+        "Attack controls",
+        notes=(
+            "The same attack and tests on a target that is known to leak. Where it is not called a leak, the silence "
+            "of the attack elsewhere says nothing.",
+        ),
+        grid=with_verdicts(_of_kind(content.run, "attack"), KEYS, CONTROLS),
+        missing="No attack control was run.",
+        # Of both kinds of controls: the tables above say where.
+        remarks=remarks_on_gaps([row for row in content.run.controls if row.status != "ok"]),
+    )
+
+
+def _blind(content: Content) -> Section:
     blind = [row for row in content.run.tests if row.status == "ok" and row.blind_auroc is not None]
     return Section(
-        "Controls",
-        [
-            Heading("Negative controls"),
-            Note("The same attack and tests where nothing can leak. None may be called a leak."),
-            Table(without_empty(with_verdicts(negative, KEYS, CONTROLS)), "No negative control was run."),
-            Heading("Attack controls"),
-            Note(
-                "The same attack and tests on a target that is known to leak. Where it is not called a leak, the "
-                "silence of the attack elsewhere says nothing."
-            ),
-            Table(without_empty(with_verdicts(attack, KEYS, CONTROLS)), "No attack control was run."),
-            Remarks(_gap_remarks([row for row in rows if row.status != "ok"])),
-            Heading("Blind baseline"),
-            Note(
-                "A classifier between members and controls that never sees the target, AUROC in per cent. 50 is as it "
-                f"should be; from {100 * BLIND_LIMIT:.0f} on, given pools (design observational) differ by themselves."
-            ),
-            Table(without_empty(over_seeds(blind, ("target", "design"), BLIND)), "No blind baseline was run."),
-        ],
+        "Blind baseline",
+        notes=(
+            "A classifier between members and controls that never sees the target, AUROC in per cent. 50 is as it "
+            f"should be; from {100 * BLIND_LIMIT:.0f} on, given pools (design observational) differ by themselves.",
+        ),
+        grid=over_seeds(blind, ("target", "design"), BLIND),
+        missing="No blind baseline was run.",
     )
 
 
 def what_was_tested(content: Content) -> Section:
     """Return the audited networks and the scope of the audit."""
-    table = without_empty(over_seeds(content.run.targets, ("target", "description"), TARGETS))
-    missing = "Not recorded: targets.csv is missing or empty."
-    return Section("What was tested", [Table(table, missing), Definitions(scope(content.run))])
+    return Section(
+        "What was tested",
+        grid=over_seeds(content.run.targets, ("target", "description"), TARGETS),
+        missing="Not recorded: targets.csv is missing or empty.",
+        parts=(Section("", terms=scope(content.run)),),
+    )
 
 
 def what_was_not_tested(content: Content) -> Section:
     """Return what did not run, and what no run of this kind covers."""
-    return Section("What was not tested", [Bullets(not_tested(content.run))])
+    return Section("What was not tested", bullets=not_tested(content.run))
 
 
 def how_to_read(content: Content) -> Section:
     """Return what the words and columns of the page mean."""
     alpha = ALPHA if content.run.alpha is None else content.run.alpha
-    pairs = [
+    terms = [
         (
             "member, control",
             "A member is an image that the target was trained on; a control comes from the same source and is not. "
@@ -226,24 +235,20 @@ def how_to_read(content: Content) -> Section:
         ),
         ("2/3, 0.1\u20130.4", "Over several seeds: a verdict in two of three; lowest and highest of a figure."),
     ]
-    return Section("How to read this page", [Definitions(pairs)])
+    return Section("How to read this page", terms=terms)
 
 
-def details(content: Content) -> Section:
-    """Return all tests, what did not run, and how the run was made."""
-    run = content.run
-    ran = [row for row in run.tests if row.status == "ok"]
-    columns = [name for name in TestRow.model_fields if name != "status"]
-    tests = Table(as_they_are(TestRow, ran, columns), "No test has a result.")
-    gaps = Table(as_they_are(TestRow, _gaps(run), GAPS), "Every row has a result.")
-    return Section(
-        "Details",
-        [
-            Folded("All tests", [tests]),
-            Folded("What did not run, and why", [gaps]),
-            Provenance(**provenance(run.seeds, run.config, run.environment)),
-        ],
-    )
+def all_tests(content: Content) -> Section:
+    """Return every test that ran."""
+    ran = [row for row in content.run.tests if row.status == "ok"]
+    grid = row_grid(TestRow, ran, without=("status",))
+    return Section("All tests", grid=grid, missing="No test has a result.", is_detail=True)
+
+
+def gaps(content: Content) -> Section:
+    """Return every test without a result, and why."""
+    grid = row_grid(TestRow, gaps_of(content.run), only=GAPS)
+    return Section("What did not run, and why", grid=grid, missing="Every row has a result.", is_detail=True)
 
 
 SECTIONS: tuple[Callable[[Content], Section | None], ...] = (
@@ -257,56 +262,7 @@ SECTIONS: tuple[Callable[[Content], Section | None], ...] = (
     what_was_tested,
     what_was_not_tested,
     how_to_read,
-    details,
+    all_tests,
+    gaps,
 )
 """The sections in the order of the page; one that returns None is left out."""
-
-
-def _gaps(run: LeakageRun) -> list[TestRow]:
-    return [row for row in run.tests if row.status != "ok"]
-
-
-def _directions(run: LeakageRun) -> list[str]:
-    """Return of which metrics a lower value means more similar: the others are similarities already."""
-    lower = []
-    for metric in distinct(row.metric for row in run.tests):
-        if metric in run.metrics and run.better(metric) == "lower":
-            lower.append(metric)
-    return [f"lower is more similar: {', '.join(lower)}"] if lower else []
-
-
-def _remarks_on_tests(rows: Sequence[TestRow]) -> list[str]:
-    reasons = []
-    for row in rows:
-        if row.status == "ok":
-            reasons.append((f"{row.method} {row.metric} on {row.target}", row.reason))
-    return _remarks(reasons, [name for name, _ in reasons])
-
-
-def _remarks_on_scores(rows: Sequence[MembershipRow]) -> list[str]:
-    names = [f"{row.score} on {row.target}" for row in rows]
-    ran = [name for name, row in zip(names, rows, strict=True) if row.status == "ok"]
-    return _remarks([(name, row.reason) for name, row in zip(names, rows, strict=True)], ran)
-
-
-def _remarks(reasons: Sequence[tuple[str, str | None]], ran: Sequence[str]) -> list[str]:
-    """Return each reason with the names of the rows that have it.
-
-    Args:
-        reasons: Name of each row, and its reason.
-        ran: Names of the rows that have a result.
-    """
-    names_by_reason: dict[str, dict[str, None]] = {}
-    for name, reason in reasons:
-        if reason:
-            names_by_reason.setdefault(reason, {})[name] = None
-    remarks = []
-    for reason, names in names_by_reason.items():
-        remarks.append(f"{reason}: {'all that ran' if names.keys() == set(ran) else ', '.join(names)}")
-    return remarks
-
-
-def _gap_remarks(gaps: Sequence[TestRow | ControlRow]) -> list[str]:
-    """Return why tests have no result, each reason with the number of them."""
-    counts = Counter(map(why_without, gaps))
-    return [f"{why} ({n} {'test' if n == 1 else 'tests'})" for why, n in counts.items()]

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
-import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
@@ -22,8 +21,8 @@ from invaudit.report.leakage.findings import (
     smallest_p,
     tested,
 )
-from invaudit.report.page import grid as text_grid
 from invaudit.report.printing import DASH, level, p_text, plain_table, span
+from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow
 
 R = TypeVar("R", bound=Row)
 whole: Callable[[float], str] = "{:.0f}".format
@@ -68,20 +67,10 @@ TARGETS: Figures = {
 }
 
 
-class Grid(NamedTuple):
-    """A table of text for the templates.
-
-    Attributes:
-        columns: Title of each column, and whether it holds numbers.
-        rows: The cells.
-    """
-
-    columns: list[tuple[str, bool]]
-    rows: list[list[str]]
-
-
 def over_seeds(rows: Sequence[Row], keys: Sequence[str], figures: Figures) -> Grid:
     """Return one line for each value of the key columns; over seeds, a figure is given as lowest and highest.
+
+    Columns of figures that no line has are left out.
 
     Args:
         rows: Rows of one file.
@@ -89,41 +78,58 @@ def over_seeds(rows: Sequence[Row], keys: Sequence[str], figures: Figures) -> Gr
         figures: Columns to show.
     """
     lines = []
-    for key, part in grouped(rows, keys).items():
-        lines.append([*key, *(figure(part, column) for column in figures.values())])
-    return Grid([(key, False) for key in keys] + [(title, True) for title in figures], lines)
+    for key, group in grouped(rows, keys).items():
+        lines.append([*key, *figure_cells(group, figures)])
+    return _without_empty(figure_columns(keys, figures), lines)
 
 
 def with_verdicts(rows: Sequence[TestRow | ControlRow], keys: Sequence[str], figures: Figures) -> Grid:
     """Return the same with the verdicts, or the status of tests without one, after the keys."""
-    columns, lines = over_seeds(rows, keys, figures)
-    for line, part in zip(lines, grouped(rows, keys).values(), strict=True):
-        line.insert(len(keys), verdicts(part))
-    columns.insert(len(keys), ("verdict", False))
-    return Grid(columns, lines)
+    lines = []
+    for key, group in grouped(rows, keys).items():
+        lines.append([*key, verdicts(group), *figure_cells(group, figures)])
+    return _without_empty(figure_columns((*keys, "verdict"), figures), lines)
 
 
-def without_empty(grid: Grid) -> Grid:
-    """Return a table without the columns of figures that no row has."""
+def figure_columns(names: Sequence[str], figures: Figures) -> list[GridColumn]:
+    """Return the columns of names or words, and after them those of figures."""
+    columns = list(map(GridColumn, names))
+    return columns + [GridColumn(title, is_numeric=True) for title in figures]
+
+
+def figure_cells(rows: Sequence[Row], figures: Figures) -> list[str]:
+    """Return each figure over some rows as text, see `figure`."""
+    return [figure(rows, column) for column in figures.values()]
+
+
+def _without_empty(columns: Sequence[GridColumn], lines: Sequence[list[str]]) -> Grid:
+    """Return a table without the columns of figures that no line has."""
     filled = []
-    for column, (_, numeric) in enumerate(grid.columns):
-        if not numeric or any(row[column] for row in grid.rows):
-            filled.append(column)
-    rows = [[row[column] for column in filled] for row in grid.rows]
-    return Grid([grid.columns[column] for column in filled], rows)
+    for position, column in enumerate(columns):
+        if not column.is_numeric or any(line[position] for line in lines):
+            filled.append(position)
+    rows = []
+    for line in lines:
+        rows.append(GridRow([line[position] for position in filled]))
+    return Grid([columns[position] for position in filled], [GridPart(rows)])
 
 
-def figure(rows: Iterable[Row], column: str) -> str:
+def figure(rows: Sequence[Row], column: str) -> str:
     """Return the values of a column as lowest and highest, in the form of its unit; empty where none is known."""
-    rows = list(rows)
+    if not rows:
+        return ""
     unit = type(rows[0]).columns()[column].unit
     return span((getattr(row, column) for row in rows), TEXT_BY_UNIT[unit])
 
 
 def verdicts(rows: Sequence[TestRow | ControlRow]) -> str:
     """Return the verdicts, over several seeds with the number of each."""
-    counts = Counter(map(_verdict, rows))
-    return ", ".join(f"{name} {n}/{len(rows)}" if len(rows) > 1 else name for name, n in counts.items())
+    if len(rows) == 1:
+        return _verdict(rows[0])
+    clauses = []
+    for name, count in Counter(map(_verdict, rows)).items():
+        clauses.append(f"{name} {count}/{len(rows)}")
+    return ", ".join(clauses)
 
 
 def _verdict(row: TestRow | ControlRow) -> str:
@@ -135,12 +141,6 @@ def _verdict(row: TestRow | ControlRow) -> str:
 def why_without(row: TestRow | ControlRow) -> str:
     """Return the status of a test without a verdict, and the reason."""
     return f"{row.status}: {row.reason or 'no reason given'}"
-
-
-def as_they_are(kind: type[R], rows: Sequence[R], columns: Sequence[str]) -> Any:
-    """Return some columns of rows of one kind as text for the templates, fractions in per cent."""
-    names = [name for name in kind.model_fields if name in columns]
-    return text_grid(pd.DataFrame([row.model_dump() for row in rows], columns=names))
 
 
 def leakage_table(folder: Path) -> Table:
@@ -166,13 +166,15 @@ def leakage_table(folder: Path) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("leak", "Holm p", "hits", "limit"):
         table.add_column(name, justify="right", overflow="fold")
-    lines = list(grouped(run.tests, ("target", "method")).items())
-    targets = [target for (target, _), _ in lines]
-    for ((target, method), rows), following in zip(lines, [*targets[1:], None], strict=True):
+    target_above = None
+    for (target, method), rows in grouped(run.tests, ("target", "method")).items():
+        if target != target_above:
+            table.add_section()
+        target_above = target
         finding = Finding(target, tested(rows))
         cells = (run.label(target), method, *_cells(finding, rows))
         style = "bold" if finding.verdict == "leak" else None
-        table.add_row(*map(Text, cells), style=style, end_section=following != target)
+        table.add_row(*map(Text, cells), style=style)
     return table
 
 

@@ -38,7 +38,9 @@ def headline(run: OodRun) -> Figure:
         run: The run.
     """
     lines = _lines(run)
-    ranked = {group: [key_of(row) for row in ranked_baselines(run, group)] for group in COMPARED_GROUPS}
+    ranked: dict[str, list[Key]] = {}
+    for group in COMPARED_GROUPS:
+        ranked[group] = list(map(key_of, ranked_baselines(run, group)))
     figure = Figure(figsize=(WIDTH, 1.5 + 0.36 * len(lines)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     lowest = 100.0
@@ -49,9 +51,10 @@ def headline(run: OodRun) -> Figure:
         left.plot(ticks, [y] * len(ticks), "|", color=GREY, markersize=9, markeredgewidth=0.8, zorder=1)
         if OURS in rows:
             lowest = min(lowest, _level_dot(left, rows[OURS], y - 0.1, OURS_MARK))
-        for row in (rows[key] for key in ranked[group][:1] if key in rows):
-            lowest = min(lowest, _level_dot(left, row, y + 0.1, MARKS[group]))
-            _difference_dot(right, row, y, MARKS[group])
+        for key in ranked[group][:1]:
+            if key in rows:
+                lowest = min(lowest, _level_dot(left, rows[key], y + 0.1, MARKS[group]))
+                _difference_dot(right, rows[key], y, MARKS[group])
     start, end = left.get_xlim()
     start = max(start, 2 * lowest - 101)
     left.set_xlim(start, max(min(end, 100 + 0.04 * (100 - start)), start + 0.1))
@@ -65,11 +68,14 @@ def _lines(run: OodRun) -> dict[str, _SetLine]:
     lines: dict[str, _SetLine] = {}
     y = 0.0
     for group in COMPARED_GROUPS:
-        sets = dict.fromkeys(row.ood_set for row in run.summary if row.group == group)
-        single = [name for name in sets if name not in AGGREGATES]
-        for name in [f"mean-{group}", *single] if single else []:
-            lines[name] = _SetLine(y, group)
-            y += 1.0
+        sets: dict[str, None] = {}
+        for row in run.summary:
+            if row.group == group and row.ood_set not in AGGREGATES:
+                sets[row.ood_set] = None
+        if sets:
+            for name in (f"mean-{group}", *sets):
+                lines[name] = _SetLine(y, group)
+                y += 1.0
         y += 0.5
     return lines
 
@@ -89,26 +95,38 @@ def _difference_dot(axes: Axes, row: OodSummaryRow, y: float, mark: Mark) -> Non
 
 
 def _label_headline(left: Axes, right: Axes, lines: dict[str, _SetLine], trivial: set[str]) -> None:
-    means = {f"mean-{group}": f"{group}, mean" for group in COMPARED_GROUPS}
-    labels = [means.get(name, f"{name} (trivial)" if name in trivial else name) for name in lines]
-    left.set_yticks([line.y for line in lines.values()], labels)
+    heights, labels = [], []
+    for name, line in lines.items():
+        heights.append(line.y)
+        labels.append(_line_label(name, line.group, is_trivial=name in trivial))
+    left.set_yticks(heights, labels)
     for tick, name in zip(left.get_yticklabels(), lines, strict=True):
-        tick.set_fontweight("bold" if name in means else "normal")
+        tick.set_fontweight("bold" if name in AGGREGATES else "normal")
     for axes in (left, right):
         ruled(axes)
-        for y in (lines[name].y for name in means if name in lines):
-            axes.axhspan(y - 0.5, y + 0.5, color="#F2F5F8", zorder=0)
+        for name, line in lines.items():
+            if name in AGGREGATES:
+                axes.axhspan(line.y - 0.5, line.y + 0.5, color="#F2F5F8", zorder=0)
     left.invert_yaxis()
     left.set_xlabel("AUROC (%), bar: ± sd over seeds")
     right.axvline(0, color=OURS_MARK[0], linewidth=1.4)
     right.set_xlabel("difference to ours (points), bar: 95 % interval")
 
 
+def _line_label(name: str, group: str, *, is_trivial: bool) -> str:
+    if name in AGGREGATES:
+        return f"{group}, mean"
+    return f"{name} (trivial)" if is_trivial else name
+
+
 def _add_legend(figure: Figure, axes: Axes, ranked: Mapping[str, list[Key]]) -> None:
     marks = [(OURS_MARK, "ours")]
     for group, keys in ranked.items():
-        marks += [(MARKS[group], f"best baseline, {group}: {detector} on {network}") for network, detector in keys[:1]]
-    for (colour, marker), label in [*marks, ((GREY, "|"), "other baselines")]:
+        if keys:
+            network, detector = keys[0]
+            marks.append((MARKS[group], f"best baseline, {group}: {detector} on {network}"))
+    marks.append(((GREY, "|"), "other baselines"))
+    for (colour, marker), label in marks:
         axes.plot([], [], marker, color=colour, markersize=7, label=label)
     figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2)
 
@@ -168,8 +186,9 @@ def inversions(images: np.ndarray, epochs: np.ndarray) -> Figure:
             "expected (cycles, classes, k, C, H, W) and one epoch per cycle"
         )
     cycles = np.unique(np.linspace(0, len(images) - 1, min(MAX_CYCLES, len(images))).round().astype(int))
-    classes = [f"class {label}" for label in range(min(MAX_CLASSES, images.shape[1]))]
-    return mosaic(images[cycles, :MAX_CLASSES, 0], [f"epoch {epochs[cycle]}" for cycle in cycles], classes)
+    titles = [f"epoch {epoch}" for epoch in epochs[cycles]]
+    chosen = images[cycles, :MAX_CLASSES, 0]
+    return mosaic(chosen, titles, _class_titles(chosen.shape[1]))
 
 
 @styled
@@ -182,10 +201,15 @@ def attack_images(attacks: Mapping[str, AttackImages]) -> Figure:
     Raises:
         ShapeError: Another shape or type.
     """
-    images = np.stack([attack.images[:MAX_CLASSES] for attack in attacks.values()])
-    columns = [f"class {label}" for label in range(images.shape[1])]
-    captions = [_decisions(attack.accepted, len(columns)) for attack in attacks.values()]
-    return mosaic(images, list(attacks), columns, captions)
+    images, captions = [], []
+    for attack in attacks.values():
+        images.append(attack.images[:MAX_CLASSES])
+        captions.append(_decisions(attack.accepted, len(images[-1])))
+    return mosaic(np.stack(images), list(attacks), _class_titles(len(images[0])), captions)
+
+
+def _class_titles(n: int) -> list[str]:
+    return [f"class {label}" for label in range(n)]
 
 
 def _decisions(accepted: np.ndarray | None, n: int) -> list[str]:

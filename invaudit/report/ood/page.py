@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invaudit.records.names import COMPARED_GROUPS, OURS
 from invaudit.records.ood import CalibrationRow
@@ -11,15 +11,16 @@ from invaudit.report.ood.findings import compare, controls, headline_sentence, s
 from invaudit.report.ood.sections import SECTIONS
 from invaudit.report.ood.tables import exact_level, short_table
 from invaudit.report.page import provenance, write_page
+from invaudit.report.sections import Card, make_sections
 
 
-def ood_page(run: Path) -> Path:
+def ood_page(folder: Path) -> Path:
     """Write ``figures/*.png`` and ``report.html`` of a finished OOD run into its folder.
 
     The page shows what the folder holds and says what is missing. Equal folders give equal bytes.
 
     Args:
-        run: The run folder.
+        folder: The run folder.
 
     Returns:
         The path of ``report.html``.
@@ -27,15 +28,14 @@ def ood_page(run: Path) -> Path:
     Raises:
         RunFolderError: The folder holds no finished OOD run that this version reads, or cannot be written.
     """
-    record = read_ood_run(run)
-    sections = [section for make in SECTIONS if (section := make(record)) is not None]
-    figures = [figure for section in sections for figure in section.figures]
-    return write_page(run, "ood.html", _lead(record) | {"sections": sections}, figures)
+    run = read_ood_run(folder)
+    sections = make_sections(SECTIONS, run) + provenance(run.seeds, run.config, run.environment)
+    return write_page(folder, "ood.html", _lead(run), sections)
 
 
 def _lead(run: OodRun) -> dict[str, Any]:
-    """Return what stands above the sections, and below them."""
-    return provenance(run.seeds, run.config, run.environment) | {
+    """Return what stands above the sections."""
+    return {
         "title": f"OOD detection: {run.id_set}",
         "headline": headline_sentence(run),
         "comparisons": [(comparison.group, comparison.sentence) for comparison in compare(run)],
@@ -52,14 +52,6 @@ def _warnings(run: OodRun) -> Iterator[str]:
         yield f"Not measured, because the data were not found: {', '.join(skipped)}."
 
 
-class Card(NamedTuple):
-    """A number at the top of the page."""
-
-    title: str
-    figure: str
-    note: str
-
-
 def _cards(run: OodRun) -> Iterator[Card]:
     ours = next((line for line in short_table(run) if line.part == "ours"), None)
     comparisons = compare(run)
@@ -73,8 +65,10 @@ def _cards(run: OodRun) -> Iterator[Card]:
     yield Card("worst set", _percent(ours and ours.auroc("worst")), "AUROC of the hardest near or far set")
     without_garbage = f"without garbage class {_percent(_id_accuracy(run, 'plain'))}"
     yield Card("ID accuracy", _percent(_id_accuracy(run, OURS[0])), without_garbage)
-    control_rows = controls(run)
-    n_rows, n_failed = (sum(getattr(row, name) for row in control_rows) for name in ("rows", "failed"))
+    n_rows, n_failed = 0, 0
+    for row in controls(run):
+        n_rows += row.rows or 0
+        n_failed += row.failed or 0
     yield Card("controls", _controls_verdict(n_failed, passed=bool(run.controls_passed)), f"{n_rows} control rows")
 
 
@@ -90,6 +84,8 @@ def _percent(value: float | None) -> str:
 
 def _id_accuracy(run: OodRun, network: str) -> float | None:
     """Return the mean over seeds; a seed may have a row per alpha, with the same accuracy."""
-    by_seed = {row.seed: row.id_accuracy for row in run.rows(CalibrationRow) if row.network == network}
-    known = [accuracy for accuracy in by_seed.values() if accuracy is not None]
-    return sum(known) / len(known) if known else None
+    accuracy: dict[int, float] = {}
+    for row in run.rows(CalibrationRow):
+        if row.network == network and row.id_accuracy is not None:
+            accuracy[row.seed] = row.id_accuracy
+    return sum(accuracy.values()) / len(accuracy) if accuracy else None

@@ -17,7 +17,7 @@ from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import ControlSetRow, GapRow, compare, controls, gaps, trivial_sets
 from invaudit.report.ood.tables import FIGURE_COLUMNS, N_BEST, NAME_COLUMNS, measured, short_table
-from invaudit.report.page import Grid, GridColumn, GridPart, PageFigure, Section, mean_grid, row_grid
+from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFigure, Section, mean_grid, row_grid
 
 HISTOGRAM_GROUPS = (*COMPARED_GROUPS, "shift", "seen")
 """Groups of OOD sets in the order of the histograms."""
@@ -45,27 +45,26 @@ TERMS = {
 
 
 def _headline(run: OodRun) -> Section:
-    drawn = []
+    pictures = []
     if compare(run):
         caption = (
             "Each line is an OOD set, shaded lines are means. Left: further right is better; the weakest baselines "
             "may lie off the axis. Right: left of the vertical line is worse than ours."
         )
         alt = "AUROC of ours and of the best baselines on each set, and their difference to ours"
-        drawn.append(PageFigure("headline", png(figures.headline(run)), caption, alt))
+        pictures.append(PageFigure("headline", png(figures.headline(run)), caption, alt))
     missing = "No near or far set has both ours and a baseline, so no comparison is drawn."
-    return Section("", figures=drawn, missing=missing)
+    return Section("", figures=pictures, missing=missing)
 
 
 def _short(run: OodRun) -> Section:
-    parts: dict[str, list[list[str]]] = {}
+    parts: dict[str, list[GridRow]] = {}
     for line in short_table(run):
-        parts.setdefault(line.part, []).append(line.cells())
-    columns = [GridColumn(name, is_numeric=False) for name in NAME_COLUMNS]
+        row = GridRow(line.cells(), style="ours" if line.part == "ours" else "")
+        parts.setdefault(line.part, []).append(row)
+    columns = [GridColumn(name, wraps=False) for name in NAME_COLUMNS]
     columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
-    grid_parts = []
-    for part, rows in parts.items():
-        grid_parts.append(GridPart(rows, PART_TITLES[part], style="ours" if part == "ours" else ""))
+    grid_parts = [GridPart(rows, PART_TITLES[part]) for part, rows in parts.items()]
     return Section(
         "Ours, its ablations and the best baselines",
         grid=Grid(columns, grid_parts, is_long=False),
@@ -80,25 +79,27 @@ def _meanings(run: OodRun) -> Section:
             "Trivial sets, which a pixel statistic alone tells apart (AUROC 98 or more, in either direction): "
             f"{', '.join(trivial)}. They are marked, not left out."
         )
-    return Section("What the columns mean", terms=TERMS, remarks=remarks)
+    return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 
 
 def _histograms(run: OodRun) -> Section:
-    drawn = []
+    pictures = []
     for seed in run.seeds[:1]:
         scores = run.scores(seed, *OURS)
         groups = {row.ood_set: row.group for row in run.summary}
         panels = {}
         for group in HISTOGRAM_GROUPS:
-            panels |= {f"{name} ({group})": scores[name] for name in scores if groups.get(name) == group}
+            for name in scores:
+                if groups.get(name) == group:
+                    panels[f"{name} ({group})"] = scores[name]
         if ID_TEST in scores and panels:
             caption = (
                 f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted "
                 "(FPR95). The outermost bars hold everything beyond."
             )
             alt = "Histograms of the scores, ID against each OOD set"
-            drawn.append(PageFigure("histograms", png(figures.histograms(scores[ID_TEST], panels)), caption, alt))
-    return Section("Scores of ours", figures=drawn, missing="The run folder holds no scores of ours.")
+            pictures.append(PageFigure("histograms", png(figures.histograms(scores[ID_TEST], panels)), caption, alt))
+    return Section("Scores of ours", figures=pictures, missing="The run folder holds no scores of ours.")
 
 
 def _inversion_networks(run: OodRun, seed: int) -> list[str]:
@@ -108,28 +109,30 @@ def _inversion_networks(run: OodRun, seed: int) -> list[str]:
 
 def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
     caption = f"Inversions of network {network} (seed {seed}): images that it takes for each class, one row per epoch."
-    drawn = png(figures.inversions(*run.inversions(seed)[network]))
+    image = png(figures.inversions(*run.inversions(seed)[network]))
     alt = "Inversions, one row per epoch and one column per class"
-    return PageFigure(f"inversions-{network}", drawn, caption, alt)
+    return PageFigure(f"inversions-{network}", image, caption, alt)
 
 
 def _inversions(run: OodRun) -> Section:
-    drawn = []
+    pictures = []
     for seed in run.seeds[:1]:
-        drawn += [_inversion_figure(run, seed, network) for network in _inversion_networks(run, seed)[:1]]
+        for network in _inversion_networks(run, seed)[:1]:
+            pictures.append(_inversion_figure(run, seed, network))
     missing = "The run folder holds no inversions."
-    return Section("Inversions over the cycles of training", figures=drawn, missing=missing)
+    return Section("Inversions over the cycles of training", figures=pictures, missing=missing)
 
 
 def _other_inversions(run: OodRun) -> Section | None:
-    drawn = []
+    pictures = []
     for seed in run.seeds[:1]:
-        drawn += [_inversion_figure(run, seed, network) for network in _inversion_networks(run, seed)[1:]]
-    return Section("Inversions of the other networks", figures=drawn, is_detail=True) if drawn else None
+        for network in _inversion_networks(run, seed)[1:]:
+            pictures.append(_inversion_figure(run, seed, network))
+    return Section("Inversions of the other networks", figures=pictures, is_detail=True) if pictures else None
 
 
 def _attack_images(run: OodRun) -> Section:
-    drawn = []
+    pictures = []
     for seed in run.seeds[:1]:
         if attacks := run.attack_images(seed, OURS[0]):
             caption = (
@@ -138,8 +141,8 @@ def _attack_images(run: OodRun) -> Section:
                 "calibration table."
             )
             alt = "Images of each attack, one row per attack and one column per class"
-            drawn.append(PageFigure("attacks", png(figures.attack_images(attacks)), caption, alt))
-    return Section("Images by fresh generators", figures=drawn, missing="The run folder holds no attack images.")
+            pictures.append(PageFigure("attacks", png(figures.attack_images(attacks)), caption, alt))
+    return Section("Images by fresh generators", figures=pictures, missing="The run folder holds no attack images.")
 
 
 def _all_rows(run: OodRun) -> Section:
@@ -175,16 +178,16 @@ def _controls(run: OodRun) -> Section:
 
 
 def _resistance(run: OodRun) -> Section:
-    rows, drawn = run.rows(ResistanceRow), []
+    rows, pictures = run.rows(ResistanceRow), []
     if rows:
         caption = (
             "Share of fresh inversions, by generators unseen in training, that the network takes for no class. "
             "Bar: mean over seeds; dots: seeds."
         )
-        drawn.append(PageFigure("resistance", png(figures.resistance(rows)), caption, "Resistance of each network"))
+        pictures.append(PageFigure("resistance", png(figures.resistance(rows)), caption, "Resistance of each network"))
     return Section(
         "Resistance",
-        figures=drawn,
+        figures=pictures,
         grid=row_grid(ResistanceRow, rows, without=("id_set",)),
         missing="Not recorded: resistance.csv is missing or empty.",
         is_detail=True,

@@ -1,6 +1,6 @@
 """The short table of an OOD run: ours, the ablations, the best baselines."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -54,28 +54,30 @@ class ShortLine:
 
     def auroc(self, aggregate: str) -> float | None:
         """Return the AUROC of an aggregate, if it has a result."""
+        return self._value(aggregate, "auroc")
+
+    def _value(self, aggregate: str, column: str) -> float | None:
+        """Return a figure of an aggregate, if it has a result."""
         row = self.levels.get(aggregate)
-        return None if row is None else row.auroc
+        return None if row is None else getattr(row, column)
 
     def record(self) -> dict[str, Any]:
         """Return the line as plain values, fractions as they are."""
         record: dict[str, Any] = {"part": self.part, "network": self.network, "detector": self.detector}
         for name in LEVELS:
-            row = self.levels.get(name)
-            record[name] = None if row is None else row.auroc
-            record[f"{name}_sd"] = None if row is None else row.auroc_sd
+            record[name] = self._value(name, "auroc")
+            record[f"{name}_sd"] = self._value(name, "auroc_sd")
         for name in NEAR_ONLY:
-            record[name] = None if self.near is None else getattr(self.near, name)
+            record[name] = self._value("mean-near", name)
         return record
 
     def cells(self) -> list[str]:
         """Return network, detector and the `FIGURE_COLUMNS` as text, in per cent and points, with sd or interval."""
         figures = []
         for name in LEVELS:
-            row = self.levels.get(name)
-            figures.append(DASH if row is None else exact_level(row.auroc, row.auroc_sd))
+            figures.append(exact_level(self._value(name, "auroc"), self._value(name, "auroc_sd")))
         near = self.near
-        figures.append(DASH if near is None else exact_level(near.fpr95))
+        figures.append(exact_level(self._value("mean-near", "fpr95")))
         figures.append(DASH if near is None or self.part == "ours" else difference_text(near))
         return [self.network, self.detector, *figures]
 
@@ -88,12 +90,17 @@ def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
         n_best: Baselines per group on other networks, and as many on ours; one that is among the best in both groups
             has a line in each.
     """
-    levels = {name: by_detector(measured(run.summary), name) for name in LEVELS}
+    rows_by_set = {}
+    for name in LEVELS:
+        rows_by_set[name] = by_detector(measured(run.summary), name)
     lines = []
     for part, key in [*_our_lines(run), *_baseline_lines(run, n_best)]:
-        own_levels = {name: keyed_rows[key] for name, keyed_rows in levels.items() if key in keyed_rows}
-        if own_levels:
-            lines.append(ShortLine(part, *key, own_levels))
+        levels = {}
+        for name, rows in rows_by_set.items():
+            if key in rows:
+                levels[name] = rows[key]
+        if levels:
+            lines.append(ShortLine(part, *key, levels))
     return lines
 
 
@@ -168,14 +175,13 @@ def terminal_table(run: OodRun) -> Table:
     for name in FIGURE_COLUMNS:
         # Folded where the console is narrow: a figure that is cut off would read as another figure.
         table.add_column(name.replace("-", "-\n").replace(" ", "\n"), justify="right", overflow="fold")
-    lines = short_table(run)
-    for line, following in zip(lines, _following(lines), strict=True):
-        last = following is None or following.part != line.part
-        cells = [SHORT_PARTS[line.part], *(cell.replace(" ± ", "±") for cell in line.cells())]
-        table.add_row(*map(Text, cells), style="bold" if line.part == "ours" else None, end_section=last)
+    part_above = None
+    for line in short_table(run):
+        if line.part != part_above:
+            table.add_section()
+        part_above = line.part
+        cells = [SHORT_PARTS[line.part]]
+        for cell in line.cells():
+            cells.append(cell.replace(" ± ", "±"))
+        table.add_row(*map(Text, cells), style="bold" if line.part == "ours" else None)
     return table
-
-
-def _following(lines: Sequence[ShortLine]) -> list[ShortLine | None]:
-    """Return for each line the one below it."""
-    return [*lines[1:], None] if lines else []

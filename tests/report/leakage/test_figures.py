@@ -111,6 +111,6 @@ def test_triplets_show_the_pixels_and_what_is_not_listed() -> None:
     assert texts == ["margin", "random", "0.500", "0.250", "0.100", "not listed"]
     cell, step = 96, 96 + 8
     for column, position in enumerate((1, 2)):
-        shown = sheet[96 + 30 : 96 + 30 + cell : 12, column * step : column * step + cell : 12, 0]
-        np.testing.assert_array_equal(shown, PICTURES[position, 0])
+        pixels = sheet[96 + 30 : 96 + 30 + cell : 12, column * step : column * step + cell : 12, 0]
+        np.testing.assert_array_equal(pixels, PICTURES[position, 0])
     assert (sheet[2 * (96 + 30) :, step:] == 255).all()

@@ -68,10 +68,10 @@ def test_reconstructions_of_several_metrics_cost_once(leakage_folder: Path) -> N
 
 
 def test_findings_follow_the_table(leakage_folder: Path) -> None:
-    found = {item.target: item.verdict for item in findings(read_leakage_run(leakage_folder))}
-    assert list(found)[-1] == "twin"
+    verdict_by_target = {item.target: item.verdict for item in findings(read_leakage_run(leakage_folder))}
+    assert list(verdict_by_target)[-1] == "twin"
     assert findings(read_leakage_run(leakage_folder))[-1].negative
-    assert found == {
+    assert verdict_by_target == {
         "twin": "no-evidence",
         "memorised": "leak",
         "early-stopped": "no-evidence",

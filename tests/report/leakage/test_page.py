@@ -12,6 +12,8 @@ import pytest
 import invaudit.report.leakage.pictures as pictures_module
 from invaudit.report import leakage_page
 from invaudit.report.leakage.figures import Triplets
+from invaudit.report.leakage.sections import Content
+from invaudit.report.sections import Section
 from invaudit.runtime import RunFolderError
 
 IMAGES = [f"images-{number:02}" for number in range(3, 12)]
@@ -28,9 +30,9 @@ def page(read: Callable[[Path], Any]) -> Show:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, undrawn: None) -> list[Triplets]:  # noqa: ARG001
     """What the page would have drawn of images."""
-    found: list[Triplets] = []
-    monkeypatch.setattr(pictures_module.figures, "triplets", found.append)
-    return found
+    chosen: list[Triplets] = []
+    monkeypatch.setattr(pictures_module.figures, "triplets", chosen.append)
+    return chosen
 
 
 def _edit(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -44,8 +46,8 @@ def _add_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_verdicts_come_first(leakage_folder: Path, page: Show) -> None:
-    shown = page(leakage_folder)
-    body = shown.text.partition("Leakage of training images Leak")[2]
+    rendered = page(leakage_folder)
+    body = rendered.text.partition("Leakage of training images Leak")[2]
     assert body.startswith(": memorised. No evidence of a leak: early-stopped. Inconclusive: shifted.")
     assert "memorised leak 8 of 12 tests say leak (smallest Holm p 0.0004): generator, kkt." in body
     assert (
@@ -70,17 +72,17 @@ def test_every_row_is_there(leakage_folder: Path, page: Show) -> None:
     rows["p_value"] = rows["p_adjusted"] = 0.02 + np.arange(len(rows)) / 10_000
     rows.loc[rows["target"].eq("memorised").idxmax(), "verdict"] = "inconclusive"
     rows.to_csv(leakage_folder / "table.csv", index=False)
-    shown = page(leakage_folder)
-    cells = shown.html.replace("<td", "\n<td").split("\n")
+    rendered = page(leakage_folder)
+    cells = rendered.html.replace("<td", "\n<td").split("\n")
     for value in rows.loc[rows["status"] == "ok", "p_value"]:
         assert sum(f">{value:.6g}</td>" in cell for cell in cells) >= 2
-    assert "leak 1/2" in shown.text
+    assert "leak 1/2" in rendered.text
     for status, why in (("failed", "the inversions collapsed"), ("skipped", "the LPIPS weights are not there")):
         n = (rows["status"] == status).sum()
-        assert f"{status} 2/2" in shown.text
-        assert shown.text.count(f"Remark: {status}: {why} ({n} tests).") == 1
-    assert "deepinversion ssim on memorised: failed, the inversions collapsed." in shown.text
-    assert "Remark: no reference set: kkt:cosine on shifted." in shown.text
+        assert f"{status} 2/2" in rendered.text
+        assert rendered.text.count(f"Remark: {status}: {why} ({n} tests).") == 1
+    assert "deepinversion ssim on memorised: failed, the inversions collapsed." in rendered.text
+    assert "Remark: no reference set: kkt:cosine on shifted." in rendered.text
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -93,9 +95,9 @@ def test_a_control_without_a_result_says_why(leakage_folder: Path, page: Show) -
 
 
 def test_page_makes_no_request_and_figures_lie_beside_it(leakage_folder: Path, page: Show) -> None:
-    shown = page(leakage_folder)
-    shown.assert_offline([*IMAGES, "membership", "quantiles"])
-    assert BANNER in shown.text
+    rendered = page(leakage_folder)
+    rendered.assert_offline([*IMAGES, "membership", "quantiles"])
+    assert BANNER in rendered.text
 
 
 def test_same_bytes_twice_and_no_pixel_without_leave(
@@ -107,9 +109,9 @@ def test_same_bytes_twice_and_no_pixel_without_leave(
         _add_arrays(folder / "images.npz", images=marker)
         for method in ("generator", "kkt", "tldr"):
             _add_arrays(folder / f"{method}.npz", images=marker[:30])
-    shown = page(first)
-    shown.assert_offline(["membership", "quantiles"])
-    assert BANNER not in shown.text
+    rendered = page(first)
+    rendered.assert_offline(["membership", "quantiles"])
+    assert BANNER not in rendered.text
     page(second)
     written = [path.relative_to(first) for path in [first / "report.html", *(first / "figures").iterdir()]]
     assert sorted(path.name for path in (second / "figures").iterdir()) == ["membership.png", "quantiles.png"]
@@ -128,15 +130,15 @@ def test_only_full_shows_images(leakage_folder: Path, page: Show, drawn: list[Tr
 
 def test_shown_rows_do_not_depend_on_membership(leakage_folder: Path, page: Show, drawn: list[Triplets]) -> None:
     page(leakage_folder)
-    before = [(shown.images, shown.how) for shown in drawn]
+    before = [(triplets.images, triplets.how) for triplets in drawn]
     drawn.clear()
     for path in leakage_folder.glob("scores/*/*/pool.npz"):
         _add_arrays(path, member=np.load(path)["member"][::-1])
     page(leakage_folder)
     assert len(before) == len(drawn) == len(IMAGES)
-    for (images, how), shown in zip(before, drawn, strict=True):
-        np.testing.assert_array_equal(images, shown.images)
-        assert how == shown.how
+    for (images, how), triplets in zip(before, drawn, strict=True):
+        np.testing.assert_array_equal(images, triplets.images)
+        assert how == triplets.how
 
 
 def test_images_are_the_nearest_ones(leakage_folder: Path, page: Show, drawn: list[Triplets]) -> None:
@@ -147,8 +149,8 @@ def test_images_are_the_nearest_ones(leakage_folder: Path, page: Show, drawn: li
         (row,) = np.flatnonzero((arrays["images"] == image).all(axis=(1, 2, 3)))
         order = list(zip(arrays["ssim-index"][row], arrays["ssim-value"][row], strict=True))
         for near, kind in ((drawn[0].member, member), (drawn[0].control, ~member)):
-            found = [(at, value) for at, value in order if kind[at]]
-            assert (near.position[i], near.value[i]) == (found[0] if found else (-1, order[-1][1]))
+            nearest = [(at, value) for at, value in order if kind[at]]
+            assert (near.position[i], near.value[i]) == (nearest[0] if nearest else (-1, order[-1][1]))
 
 
 def test_hostile_names_are_escaped(leakage_folder: Path, page: Show, hostile: str) -> None:
@@ -169,9 +171,9 @@ def test_hostile_names_are_escaped(leakage_folder: Path, page: Show, hostile: st
 def test_hostile_config_and_environment_are_escaped(leakage_folder: Path, page: Show, hostile: str) -> None:
     (leakage_folder / "config.yaml").write_text(f"images: none\nname: |\n  {hostile}\n  </pre><i>", encoding="utf-8")
     (leakage_folder / "environment.json").write_text('{"<b>": ["</dd><i>"], "command": ["<i>"]}', "utf-8")
-    shown = page(leakage_folder)
-    shown.assert_harmless()
-    assert not {"i", "script"} & {tag for tag, _ in shown.found}
+    rendered = page(leakage_folder)
+    rendered.assert_harmless()
+    assert not {"i", "script"} & {tag for tag, _ in rendered.elements}
 
 
 def test_names_are_no_paths(leakage_folder: Path, page: Show, drawn: list[Triplets]) -> None:
@@ -293,3 +295,16 @@ def test_a_metric_without_direction_is_refused(leakage_folder: Path) -> None:
     (leakage_folder / "metrics.csv").unlink()
     with pytest.raises(RunFolderError, match=r"the metric 'dists' is better, expected a row in metrics\.csv"):
         leakage_page(leakage_folder)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_section_is_a_function_in_a_list(
+    leakage_folder: Path, page: Show, monkeypatch: pytest.MonkeyPatch, hostile: str
+) -> None:
+    def more(content: Content) -> Section:
+        return Section("More", notes=(hostile,), terms=[("first", content.findings[0].target)], missing="Nothing.")
+
+    monkeypatch.setattr("invaudit.report.leakage.page.SECTIONS", (more,))
+    rendered = page(leakage_folder)
+    rendered.assert_harmless()
+    assert " ".join(("More", *hostile.split(), "first memorised Nothing. Details")) in rendered.text

@@ -104,8 +104,8 @@ def test_headline_without_tests_or_baselines(run_folder: Path) -> None:
 def test_no_tick_of_the_headline_lies_beyond_what_is_possible(run_folder: Path) -> None:
     axes = headline(_changed(read_ood_run(run_folder), auroc=0.999, auroc_sd=0.004)).axes[0]
     left, right = axes.get_xlim()
-    shown = [tick for tick in axes.get_xticks() if left <= tick <= right]
-    assert max(shown) == 100
+    ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+    assert max(ticks) == 100
 
 
 def test_constant_scores_and_foreign_characters_draw() -> None:

@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 
 from invaudit.records import DetectorInfo, OodRun, read_ood_run, write_rows
-from invaudit.records.columns import BadFraction, Text
 from invaudit.records.names import DETECTORS
-from invaudit.records.ood import CostRow
 from invaudit.report import ood_page
-from invaudit.report.page import Section, mean_grid, row_grid
+from invaudit.report.sections import Section
 from invaudit.runtime import RunFolderError
 
 REASON = "the network has no dropout"
@@ -79,9 +77,9 @@ def test_hostile_config_and_environment_are_escaped(
 ) -> None:
     (run_folder / "config.yaml").write_text(f"name: {hostile}\n</pre>", encoding="utf-8")
     (run_folder / "environment.json").write_text('{"<b>": ["</dd><img src=x onerror=y>"], "command": ["<i>"]}', "utf-8")
-    shown = page(run_folder)
-    shown.assert_harmless()
-    assert not [tag for tag, _ in shown.found if tag == "i"]
+    rendered = page(run_folder)
+    rendered.assert_harmless()
+    assert not [tag for tag, _ in rendered.elements if tag == "i"]
 
 
 MISSING = {
@@ -253,30 +251,16 @@ def test_a_detector_of_the_user_is_a_baseline_under_any_name(run_folder: Path, p
     assert "plain my-detector 95.50" in text
 
 
-def test_a_new_column_is_shown_as_its_class_says() -> None:
-    class WiderRow(CostRow):
-        share_of_time: BadFraction = None
-        note: Text = None
-
-    row = WiderRow(id_set="digits", seed=0, network="full", seconds=2.5, share_of_time=0.93, note="0.5")
-    grid = row_grid(WiderRow, [row])
-    cells = dict(zip((column.title for column in grid.columns), grid.parts[0].rows[0], strict=True))
-    assert (cells["share_of_time"], cells["seconds"], cells["note"], cells["steps"]) == ("93.00", "2.5", "0.5", "")
-    assert [column.title for column in grid.columns if not column.is_numeric] == ["id_set", "network", "note"]
-    mean = mean_grid(WiderRow, [row, row.model_copy(update={"share_of_time": 0.43})], "network")
-    assert mean.parts[0].rows == [["full", "", "2.5", "", "68.00"]]
-
-
 def test_a_section_is_a_function_in_a_list(
     monkeypatch: pytest.MonkeyPatch, run_folder: Path, page: Callable[[Path], Any], hostile: str
 ) -> None:
     def more(run: OodRun) -> Section:
-        return Section("More", notes=(hostile,), terms={"id": run.id_set}, missing="Nothing more.", remarks=("End.",))
+        return Section("More", notes=(hostile,), terms=[("id", run.id_set)], missing="Nothing more.", remarks=("End.",))
 
     monkeypatch.setattr("invaudit.report.ood.page.SECTIONS", (more,))
-    shown = page(run_folder)
-    shown.assert_harmless()
-    assert " ".join(("More", " ".join(hostile.split()), "id digits Nothing more. End. Details")) in shown.text
+    rendered = page(run_folder)
+    rendered.assert_harmless()
+    assert " ".join(("More", " ".join(hostile.split()), "id digits Nothing more. End. Details")) in rendered.text
 
 
 RECORDED = sorted((Path(__file__).parents[3] / "benchmarks/results").glob("ood-*"))
@@ -294,10 +278,10 @@ def test_a_recorded_run_is_read(record: Path) -> None:
 
 def test_a_recorded_run_is_rendered(tmp_path: Path, page: Callable[[Path], Any]) -> None:
     (record,) = (path for path in RECORDED if path.name == "ood-mnist")
-    shown = page(Path(shutil.copytree(record, tmp_path / "run")))
-    shown.assert_offline(["headline", "resistance"])
+    rendered = page(Path(shutil.copytree(record, tmp_path / "run")))
+    rendered.assert_offline(["headline", "resistance"])
     words = "the best of 104 baselines on other networks, and beats the best of 52 baselines on our network"
-    assert f"mnist: by the mean over near OOD sets ours does not differ clearly from {words}; " in shown.text
-    assert "5 seeds; the intervals cover" in shown.text
-    assert "Passed: control-same" in shown.text
-    assert "The run recorded no control." in shown.text
+    assert f"mnist: by the mean over near OOD sets ours does not differ clearly from {words}; " in rendered.text
+    assert "5 seeds; the intervals cover" in rendered.text
+    assert "Passed: control-same" in rendered.text
+    assert "The run recorded no control." in rendered.text

@@ -28,10 +28,9 @@ from invaudit.models import (
     collect,
     limit_threads,
     resolve_device,
-    resolve_precision,
-    seed_torch,
     train,
 )
+from invaudit.models.devices import resolve_precision, seed_torch
 from invaudit.runtime import describe_environment, read_json, write_json, write_text
 from invaudit.runtime.errors import InputError, RunFolderError
 

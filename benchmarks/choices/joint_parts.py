@@ -30,8 +30,8 @@ from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import FAMILIES
 from invaudit.models import Activations, collect, limit_threads
-from invaudit.ood import PARTS, part_weight, synthetic_activations
-from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Scale, mean_error
+from invaudit.ood import PARTS, synthetic_activations
+from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Scale, mean_error, part_weight
 from invaudit.ood.parts import (
     Part,
     State,

@@ -26,18 +26,9 @@ from invaudit.benchmarks.ood.attacks import fresh_inversions
 from invaudit.data import load, seeded_rng, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
-from invaudit.ood import (
-    PARTS,
-    GarbageSettings,
-    Joint,
-    Recipe,
-    fools_network,
-    predictions,
-    synthetic_activations,
-    train_network,
-    untrained_target,
-)
+from invaudit.ood import PARTS, GarbageSettings, Joint, Recipe, synthetic_activations, train_network, untrained_target
 from invaudit.ood.joint import OUTLIERS_PER_FAMILY, mean_error
+from invaudit.ood.scores import fools_network, predictions
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
 

@@ -35,8 +35,8 @@ from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.data import ImageSet, Splits, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.models import Target, TrainingSettings, accuracy, collect, limit_threads
-from invaudit.ood import Recipe, confidence, predictions, train_network, untrained_target
-from invaudit.ood.scores import garbage_logit
+from invaudit.ood import Recipe, train_network, untrained_target
+from invaudit.ood.scores import confidence, garbage_logit, predictions
 from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, OURS, job_name, scores_file, scores_key
 from invaudit.report.drawing import mosaic, write_figure
 from invaudit.runtime import SettingError, describe_environment, load_config, read_json, write_json

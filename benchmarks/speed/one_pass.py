@@ -17,7 +17,8 @@ from collections.abc import Callable
 import torch
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, frozen_eval, passes, train
+from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, frozen_eval, train
+from invaudit.models.reading import passes
 from invaudit.ood import FitInputs
 from invaudit.ood.baselines import BASELINES, FittedBaseline
 from invaudit.runtime.environment import describe_environment

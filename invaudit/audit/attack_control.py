@@ -27,9 +27,9 @@ from invaudit.leakage import (
     make_pool,
     read_pairs,
     reconstruct,
-    stratified,
     train_target,
 )
+from invaudit.leakage.pool import stratified
 from invaudit.models import Target, limit_threads, resolve_device, save_target
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.runtime.console import notice

@@ -20,10 +20,10 @@ from invaudit.leakage import (
     degraded_copies,
     draw_pairs,
     make_pool,
-    sign_of,
-    stratified,
     unrelated,
 )
+from invaudit.leakage.matches import sign_of
+from invaudit.leakage.pool import stratified
 from invaudit.records import BlindResult, LimitResult, PoolRecord
 from invaudit.runtime.errors import DataError
 from invaudit.runtime.seeds import child_seed

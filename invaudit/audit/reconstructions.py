@@ -18,7 +18,9 @@ from invaudit.audit.settings import AuditSettings
 from invaudit.audit.store import array_files, write_array_files
 from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
-from invaudit.leakage import BlindBaseline, Embeddings, Pool, make_pool, read_groups, read_pairs, stratified
+from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
+from invaudit.leakage.matches import Embeddings
+from invaudit.leakage.pool import stratified
 from invaudit.models import resolve_device
 from invaudit.records import (
     LEAKAGE_RUN,

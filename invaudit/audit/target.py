@@ -17,7 +17,6 @@ from invaudit.audit.settings import ReleasedTarget, TargetAuditSettings
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.leakage import (
     SIGNALS,
-    Embeddings,
     Pool,
     Reconstructions,
     attribute,
@@ -26,6 +25,7 @@ from invaudit.leakage import (
     reconstruct,
     score_reconstructions,
 )
+from invaudit.leakage.matches import Embeddings
 from invaudit.models import InputSpec, Target, accuracy, collect, load_model, resolve_device
 from invaudit.models.training import chance_limit
 from invaudit.records import (

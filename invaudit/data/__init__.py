@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from invaudit.data.sources import SOURCES, load
     from invaudit.data.splits import Splits, refuse_duplicates, split
     from invaudit.data.transform import Transform
-    from invaudit.data.vision import import_torchvision
 
 __all__ = [
     "DERIVED",
@@ -31,7 +30,6 @@ __all__ = [
     "Transform",
     "derived",
     "digits_benchmark",
-    "import_torchvision",
     "load",
     "noise",
     "refuse_duplicates",

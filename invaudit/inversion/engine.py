@@ -17,8 +17,9 @@ from invaudit.inversion.observing import observed, serve
 from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, draw, draw_condition
 from invaudit.inversion.settings import InversionSettings
-from invaudit.models import Target, autocast, frozen_eval, resolve_precision, seed_torch
+from invaudit.models import Target, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
+from invaudit.models.devices import autocast, resolve_precision, seed_torch
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from invaudit.inversion.conditions import Condition
 from invaudit.inversion.objectives import OBJECTIVES, PERTURBED, Statistics, Step
-from invaudit.models import Target, autocast
+from invaudit.models import Target
+from invaudit.models.devices import autocast
 
 
 @contextmanager

@@ -10,28 +10,20 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.leakage.attribution import attribute
     from invaudit.leakage.blind import BlindBaseline, blind_baseline
-    from invaudit.leakage.matches import (
-        Embeddings,
-        PoolMatches,
-        best_similarity,
-        papers_count,
-        score_reconstructions,
-        sign_of,
-    )
+    from invaudit.leakage.matches import PoolMatches, best_similarity, papers_count, score_reconstructions
     from invaudit.leakage.membership_signals import SIGNALS
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
-    from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs, stratified
+    from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.run import ReconstructionRun, run_reconstruction
-    from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target, untrained_target
+    from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
 
 __all__ = [
     "METHODS",
     "RECIPES",
     "SIGNALS",
     "BlindBaseline",
-    "Embeddings",
     "Method",
     "PairsDraw",
     "Pool",
@@ -51,10 +43,7 @@ __all__ = [
     "reconstruct",
     "run_reconstruction",
     "score_reconstructions",
-    "sign_of",
-    "stratified",
     "train_target",
     "unrelated",
-    "untrained_target",
 ]
 __getattr__, __dir__ = attach(__name__)

@@ -15,8 +15,9 @@ from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.pixels import optimise_pixels, run_search
 from invaudit.inversion.settings import LeastSpread, ObjectiveWeights, RecordEvery, WantedAccuracy
 from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of, search_identity
-from invaudit.models import Target, collect, frozen_eval, seed_torch
+from invaudit.models import Target, collect, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
+from invaudit.models.devices import seed_torch
 from invaudit.runtime.settings import Settings
 
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from invaudit.data import import_torchvision
+from invaudit.data.vision import import_torchvision
 from invaudit.runtime.errors import SettingError
 
 

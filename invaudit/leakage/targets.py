@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invaudit.models import InputSpec, Target, accuracy, build, frozen_eval, seed_torch
+from invaudit.models import InputSpec, Target, accuracy, build, frozen_eval
 from invaudit.models.architectures import full_name
+from invaudit.models.devices import seed_torch
 from invaudit.models.training import shifted
 from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.runtime.settings import Settings

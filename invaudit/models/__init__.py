@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
-    from invaudit.models.activations import Activations, moments
+    from invaudit.models.activations import Activations
     from invaudit.models.architectures import ARCHITECTURES, Classifier, build
-    from invaudit.models.devices import autocast, limit_threads, resolve_device, resolve_precision, seed_torch
+    from invaudit.models.devices import limit_threads, resolve_device
     from invaudit.models.loading import load_model, save_target
-    from invaudit.models.reading import collect, passes
+    from invaudit.models.reading import collect
     from invaudit.models.spec import InputSpec
     from invaudit.models.target import Target, frozen_eval
     from invaudit.models.training import History, Outliers, TrainingSettings, accuracy, train
@@ -27,18 +27,13 @@ __all__ = [
     "Target",
     "TrainingSettings",
     "accuracy",
-    "autocast",
     "build",
     "collect",
     "frozen_eval",
     "limit_threads",
     "load_model",
-    "moments",
-    "passes",
     "resolve_device",
-    "resolve_precision",
     "save_target",
-    "seed_torch",
     "train",
 ]
 __getattr__, __dir__ = attach(__name__)

@@ -218,7 +218,7 @@ def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
 
 
 def _torchvision(name: str, outputs: int) -> nn.Module:
-    from invaudit.data import import_torchvision
+    from invaudit.data.vision import import_torchvision
 
     models = import_torchvision().models
     if name not in models.list_models():

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from invaudit.ood.fit_inputs import FitInputs
     from invaudit.ood.guarded import GuardedClassifier, Judgement, fit, guard
     from invaudit.ood.interop import as_pytorch_ood
-    from invaudit.ood.joint import Joint, part_weight, synthetic_activations
+    from invaudit.ood.joint import Joint, synthetic_activations
     from invaudit.ood.parts import PARTS
     from invaudit.ood.recipes import FitSettings, GarbageSettings, Recipe
     from invaudit.ood.run import FitRun, ImageScore, ImageScores, run_fit, score_images
-    from invaudit.ood.scores import confidence, fools_network, predictions
 
 __all__ = [
     "BASELINES",
@@ -38,13 +37,9 @@ __all__ = [
     "Recipe",
     "TrainingResult",
     "as_pytorch_ood",
-    "confidence",
     "fit",
-    "fools_network",
     "guard",
     "make_detector",
-    "part_weight",
-    "predictions",
     "run_fit",
     "score_images",
     "synthetic_activations",

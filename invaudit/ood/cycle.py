@@ -12,18 +12,9 @@ from torch import Tensor, nn
 
 from invaudit.data import ImageSet
 from invaudit.inversion import Inverter
-from invaudit.models import (
-    InputSpec,
-    Outliers,
-    Target,
-    build,
-    collect,
-    frozen_eval,
-    resolve_precision,
-    seed_torch,
-    train,
-)
+from invaudit.models import InputSpec, Outliers, Target, build, collect, frozen_eval, train
 from invaudit.models.architectures import full_name
+from invaudit.models.devices import resolve_precision, seed_torch
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty

@@ -10,7 +10,8 @@ from torch.nn import functional
 from invaudit.data import derived, noise
 from invaudit.data.shares import shares_to_counts
 from invaudit.inversion.pixels import SignDescent, optimise_pixels
-from invaudit.models import Target, autocast, frozen_eval
+from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import autocast
 from invaudit.ood.recipes import GarbageSettings
 
 

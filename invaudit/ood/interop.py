@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from invaudit.data import import_torchvision
+from invaudit.data.vision import import_torchvision
 from invaudit.models import Target, collect
 
 

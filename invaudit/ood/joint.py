@@ -96,9 +96,10 @@ class Joint:
     says much, on photographs little. In a network of one block, or of none, some parts read the same vectors and
     count twice or three times.
 
-    *Source:* the parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted
-    and with a tail beyond the held-out images. The parts depend on one another, so that only the order of the sums has
-    a meaning.
+    References:
+        The parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted and
+        with a tail beyond the held-out images. The parts depend on one another, so that only the order of the sums has
+        a meaning.
     """
 
     info = DetectorInfo(name="joint", role="ours", consumes="logits+features+moments", paper="invaudit")

@@ -11,7 +11,8 @@ import torch
 from pytorch_ood.loss import EnergyRegularizedLoss, LogitNorm, OutlierExposureLoss, VirtualOutlierSynthesizingRegLoss
 from torch import Tensor, nn
 
-from invaudit.models import Target, seed_torch
+from invaudit.models import Target
+from invaudit.models.devices import seed_torch
 
 TEMPERATURE = 0.04
 """Of LogitNorm: its authors' value for CIFAR-10. At the library's default of 1 a network can never be sure."""

@@ -48,7 +48,8 @@ def energy_state(_logits: Tensor, labels: Tensor) -> State:
 def energy_score(state: State, logits: Tensor) -> Tensor:
     """Return minus the log-sum-exp of the class logits, of logits (N, K) or with a garbage class (N, K + 1), (N,).
 
-    *Source:* energy-based OOD detection, arXiv 2010.03759, equation 4, at temperature 1.
+    References:
+        Energy-based OOD detection, arXiv 2010.03759, equation 4, at temperature 1.
     """
     return -logits[:, : int(state["classes"])].double().logsumexp(1)
 
@@ -77,7 +78,8 @@ def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
     """Return the distance of vectors (N, D) to the nearest of the bank on the unit sphere, (N,).
 
-    *Source:* KNN, arXiv 2204.06507, with k = 1.
+    References:
+        KNN, arXiv 2204.06507, with k = 1.
     """
     return kth_distance(_normalised(vectors), state["bank"], 1)
 
@@ -100,7 +102,8 @@ def whitened_state(vectors: Tensor, labels: Tensor) -> State:
 def whitened_score(state: State, vectors: Tensor) -> Tensor:
     """Return the distance of vectors (N, D) to the nearest of the bank, both whitened, (N,).
 
-    *Source:* the Mahalanobis distance of arXiv 1807.03888, equation 2, to training images in place of class means.
+    References:
+        The Mahalanobis distance of arXiv 1807.03888, equation 2, to training images in place of class means.
     """
     return kth_distance(_mapped(state, vectors), state["bank"], 1)
 
@@ -116,7 +119,8 @@ def density_state(vectors: Tensor, labels: Tensor) -> State:
 def density_score(state: State, vectors: Tensor) -> Tensor:
     """Return the fifth-neighbour distance of vectors (N, D) over the mean of it at the five neighbours, (N,).
 
-    *Source:* a local outlier factor (Breunig et al. 2000) with distances in place of reachability.
+    References:
+        A local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
     neighbours = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
     return torch.cat([distances[:, -1] / state["own"][index].mean(1) for distances, index in neighbours])
@@ -133,7 +137,8 @@ def residual_state(vectors: Tensor, _labels: Tensor) -> State:
 def residual_score(state: State, vectors: Tensor) -> Tensor:
     """Return the length of vectors (N, D) in those directions, (N,).
 
-    *Source:* the residual of ViM, arXiv 2203.10807, equation 4, of standardised features about their mean.
+    References:
+        The residual of ViM, arXiv 2203.10807, equation 4, of standardised features about their mean.
     """
     return _mapped(state, vectors).norm(dim=1)
 

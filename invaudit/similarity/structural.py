@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from invaudit.models import resolve_precision
+from invaudit.models.devices import resolve_precision
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import checked_images
 from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding

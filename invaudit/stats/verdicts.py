@@ -98,7 +98,8 @@ def verdict_test(
             controls even long lists can end early. Lists of the whole pool never do.
         SettingError: A value outside its range.
 
-    Source: min-p as in Westfall and Young 1993; p-values as in Phipson and Smyth 2010.
+    References:
+        Min-p as in Westfall and Young 1993; p-values as in Phipson and Smyth 2010.
     """
     at_least_one(draws, "draws")
     lists = NearestLists.of(index, similarity, len(design), keep)

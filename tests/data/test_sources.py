@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from invaudit.data import SOURCES, arrays, import_torchvision, load, seeded_rng, split
+from invaudit.data import SOURCES, arrays, load, seeded_rng, split
+from invaudit.data.vision import import_torchvision
 from invaudit.runtime.errors import DataError, InputError, MissingDataError
 
 rng = np.random.default_rng(0)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from invaudit.data import ImageSet, Transform, import_torchvision, load, seeded_rng, synthetic_outliers
+from invaudit.data import ImageSet, Transform, load, seeded_rng, synthetic_outliers
 from invaudit.data.transform import quantise
+from invaudit.data.vision import import_torchvision
 from invaudit.runtime.errors import DataError, SettingError
 
 

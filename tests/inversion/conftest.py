@@ -7,7 +7,8 @@ import torch
 
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.digits import digits
-from invaudit.models import InputSpec, Target, TrainingSettings, build, limit_threads, seed_torch, train
+from invaudit.models import InputSpec, Target, TrainingSettings, build, limit_threads, train
+from invaudit.models.devices import seed_torch
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from invaudit.inversion import GENERATORS, MODES, build_generator, sample_condition
-from invaudit.models import seed_torch
+from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import SettingError
 
 SIDES = [8, 9, 16, 28, 32, 33]

@@ -11,7 +11,8 @@ from invaudit.leakage.attribution import attribute, nonnegative_fit
 from invaudit.leakage.gradients import layers, products, weights
 from invaudit.leakage.membership_signals import SIGNALS
 from invaudit.leakage.targets import RECIPES, draw_pairs, new_target, train_target
-from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.models import InputSpec, Target, build, limit_threads
+from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import InputError
 from invaudit.stats.rank_metrics import auroc
 

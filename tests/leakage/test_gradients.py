@@ -7,7 +7,8 @@ from torch import nn
 from invaudit.data import seeded_rng
 from invaudit.leakage import gradients
 from invaudit.leakage.gradients import fan_in, layers, log_odds, products, squared_lengths, weights
-from invaudit.models import InputSpec, Target, build, seed_torch
+from invaudit.models import InputSpec, Target, build
+from invaudit.models.devices import seed_torch
 
 
 def make(arch: str, *, side: int = 8, classes: int = 4, seed: int = 0) -> Target:

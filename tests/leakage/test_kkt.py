@@ -11,7 +11,8 @@ from invaudit.data.digits import digits
 from invaudit.leakage.gradients import fan_in, layers
 from invaudit.leakage.kkt import KKTSettings, _Equations, _Prior, _Rectified, _SmoothReLU, kkt
 from invaudit.leakage.targets import RECIPES, draw_pairs, train_target
-from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.models import InputSpec, Target, build, limit_threads
+from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import ModelError, RunFolderError, ShapeError
 from invaudit.stats.rank_metrics import auroc
 

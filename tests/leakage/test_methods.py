@@ -10,7 +10,8 @@ from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
 from invaudit.inversion import OBJECTIVES
 from invaudit.leakage import METHODS, Reconstructions, generator_attack, reconstruct
-from invaudit.models import InputSpec, Target, build, checkpoints, limit_threads, seed_torch
+from invaudit.models import InputSpec, Target, build, checkpoints, limit_threads
+from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import RunFolderError, SettingError, ShapeError
 
 SHORT = {"steps": 6, "eval_every": 2, "images": 20}

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.leakage import make_pool, read_groups, read_pairs, stratified
+from invaudit.leakage import make_pool, read_groups, read_pairs
+from invaudit.leakage.pool import stratified
 from invaudit.runtime import DataError, MissingDataError, ShapeError
 from invaudit.stats import Observational, Pairs
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from invaudit.data import seeded_rng
-from invaudit.models import InputSpec, Target, build, limit_threads, seed_torch
+from invaudit.models import InputSpec, Target, build, limit_threads
+from invaudit.models.devices import seed_torch
 
 
 @pytest.fixture(autouse=True)

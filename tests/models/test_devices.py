@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from invaudit.models import autocast, limit_threads, resolve_device, resolve_precision, seed_torch
+from invaudit.models import limit_threads, resolve_device
+from invaudit.models.devices import autocast, resolve_precision, seed_torch
 from invaudit.runtime.errors import SettingError
 
 CPU = torch.device("cpu")

@@ -199,7 +199,7 @@ def test_own_architectures_by_path(tmp_path, monkeypatch):
 
 
 def test_torchvision_architectures(tmp_path):
-    from invaudit.data import import_torchvision
+    from invaudit.data.vision import import_torchvision
 
     network, path = import_torchvision().models.squeezenet1_1(weights=None, num_classes=4), tmp_path / "model.pth"
     torch.save(network.state_dict(), path)

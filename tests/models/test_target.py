@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from invaudit.data import ImageSet, import_torchvision
-from invaudit.models import ARCHITECTURES, Activations, InputSpec, Target, collect, frozen_eval, moments
+from invaudit.data import ImageSet
+from invaudit.data.vision import import_torchvision
+from invaudit.models import ARCHITECTURES, Activations, InputSpec, Target, collect, frozen_eval
+from invaudit.models.activations import moments
 from invaudit.models.layers import Layers
 from invaudit.runtime.errors import ModelError, ShapeError
 

@@ -12,8 +12,8 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from invaudit.data import FAMILIES, load
 from invaudit.models import Activations, InputSpec, Target, build
-from invaudit.ood import PARTS, Joint, part_weight, parts, synthetic_activations
-from invaudit.ood.joint import Scale
+from invaudit.ood import PARTS, Joint, parts, synthetic_activations
+from invaudit.ood.joint import Scale, part_weight
 from invaudit.ood.parts import (
     density_score,
     density_state,

@@ -17,7 +17,7 @@ from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.data import load, seeded_rng
-from invaudit.leakage import untrained_target
+from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file

@@ -14,18 +14,9 @@ from invaudit.benchmarks.ood.sets import Sets, halves, read_sets, sets_file, syn
 from invaudit.benchmarks.ood.settings import Network, OODBenchmark
 from invaudit.data import STATISTICS, ImageSet, seeded_rng
 from invaudit.models import Activations, Target, collect, limit_threads
-from invaudit.ood import (
-    BASELINES,
-    TUNABLE,
-    Detector,
-    FitInputs,
-    TrainingResult,
-    confidence,
-    fools_network,
-    make_detector,
-    predictions,
-)
+from invaudit.ood import BASELINES, TUNABLE, Detector, FitInputs, TrainingResult, make_detector
 from invaudit.ood.detector import InParts, our_detectors
+from invaudit.ood.scores import confidence, fools_network, predictions
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
 from invaudit.records.names import CALIBRATE, CONTROL_SAME, HALF, ID_TEST, OURS, PIXELS, job_name, scores_file
 from invaudit.runtime.errors import InputError

@@ -13,7 +13,8 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
-from invaudit.data import import_torchvision, seeded_rng
+from invaudit.data import seeded_rng
+from invaudit.data.vision import import_torchvision
 from invaudit.inversion import Inverter
 from invaudit.models.devices import computed_with, resolve_device, worker_devices
 from invaudit.ood import make_detector

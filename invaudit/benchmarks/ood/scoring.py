@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from invaudit.data import ImageSet
-from invaudit.models import Activations, Target, passes
+from invaudit.models import Activations, Target
+from invaudit.models.reading import passes
 from invaudit.ood import Detector
 from invaudit.ood.detector import InParts
 from invaudit.ood.scores import require_finite

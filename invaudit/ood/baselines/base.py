@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from invaudit.data import import_torchvision
+from invaudit.data.vision import import_torchvision
 from invaudit.models import Activations
 from invaudit.ood.fit_inputs import FitInputs
 from invaudit.ood.scores import require_finite

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invaudit.models import Activations, seed_torch
+from invaudit.models import Activations
+from invaudit.models.devices import seed_torch
 from invaudit.ood.baselines.base import (
     Baseline,
     Hyperparameters,

@@ -23,7 +23,8 @@ class OpenMax:
         weibull: (3, K) float64: shape, scale and shift of the distances of every class.
         alpha: Number of top classes that are revised.
 
-    *Source:* Bendale and Boult, CVPR 2016, algorithms 1 and 2; constants as in the library.
+    References:
+        Bendale and Boult, CVPR 2016, algorithms 1 and 2; constants as in the library.
     """
 
     centres: Tensor
@@ -73,7 +74,8 @@ def without_rank_one(maps: Tensor) -> Tensor:
 
     The first eigenvector of the smaller Gram matrix gives the triplet without a singular value decomposition.
 
-    *Source:* RankFeat, NeurIPS 2022, equation 2.
+    References:
+        RankFeat, NeurIPS 2022, equation 2.
     """
     matrices = maps.flatten(2).double()
     wide = matrices.shape[1] < matrices.shape[2]
@@ -111,7 +113,8 @@ def gram_sums(features: Tensor, p: int) -> Tensor:
 
     A row sum is the channel times the sum of all channels: C x HW products in place of C x C x HW.
 
-    *Source:* Sastry and Oore, ICML 2020, section 3.
+    References:
+        Sastry and Oore, ICML 2020, section 3.
     """
     powers = reduce(torch.mul, [features.reshape(*features.shape[:2], -1)] * p)
     sums = (powers * powers.sum(1, keepdim=True)).sum(2)
@@ -123,7 +126,8 @@ def last_layer_gradient(logits: Tensor, features: Tensor, *, bias: bool, tempera
 
     The gradient of the weights is the outer product of (p - 1 / K) / T and the features.
 
-    *Source:* GradNorm, NeurIPS 2021, section 4; the mean over classes as in the library.
+    References:
+        GradNorm, NeurIPS 2021, section 4; the mean over classes as in the library.
     """
     slopes = ((logits.double() / temperature).softmax(1) - 1 / logits.shape[1]) / temperature
     return -slopes.abs().sum(1) * (features.double().abs().sum(1) + bias)
@@ -134,7 +138,8 @@ def last_layer_uncertainty(logits: Tensor, features: Tensor, *, bias: bool) -> T
 
     The gradient of the weights is the outer product of K p - 1 and the features.
 
-    *Source:* Lee and AlRegib, ICIP 2020, equation 3. The library's loss cuts off logarithms of p below 1e-12.
+    References:
+        Lee and AlRegib, ICIP 2020, equation 3. The library's loss cuts off logarithms of p below 1e-12.
     """
     slopes = logits.shape[1] * logits.double().softmax(1) - 1
     return -slopes.square().sum(1) * (features.double().square().sum(1) + bias)
@@ -146,7 +151,8 @@ def shaped_maps(maps: Tensor, percentile: float, *, pruned: bool) -> Tensor:
     All are multiplied by exp(sum of all / sum of the largest); ASH sets all but the largest to 0. The library sorts the
     largest; here a partition finds the least of them.
 
-    *Source:* ASH-S, ICLR 2023, algorithm 3; SCALE, ICLR 2024, equation 4.
+    References:
+        ASH-S, ICLR 2023, algorithm 3; SCALE, ICLR 2024, equation 4.
     """
     flat = maps.flatten(1)
     n = flat.shape[1]

@@ -6,7 +6,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from invaudit.models import Activations, Classifier, Target, seed_torch
+from invaudit.models import Activations, Classifier, Target
+from invaudit.models.devices import seed_torch
 from invaudit.ood.baselines.base import (
     Baseline,
     Hyperparameters,

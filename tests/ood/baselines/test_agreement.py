@@ -11,7 +11,8 @@ from scipy.stats import weibull_min
 from torch import nn
 
 from invaudit.data import seeded_rng
-from invaudit.models import InputSpec, Target, build, collect, seed_torch
+from invaudit.models import InputSpec, Target, build, collect
+from invaudit.models.devices import seed_torch
 from invaudit.ood.baselines import BASELINES
 from invaudit.ood.baselines.fast import OpenMax, gram_sums, shaped_maps, without_rank_one
 from invaudit.ood.baselines.image_detectors import SharedDropout, unaliased

@@ -101,6 +101,12 @@ def test_a_detector_of_ones_own_is_scored_and_a_failure_is_the_last_line(benchma
         assert record.detectors["mine:Moody"].status == ("ok" if network == "full" else "failed")
         with np.load(tmp_path / "run" / "scores" / "seed-0" / f"{network}.npz") as arrays:
             assert np.isfinite(arrays["mine:patchwork::letters"]).all()
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv")
+    near = summary[(summary["ood_set"] == "mean-near") & (summary["network"] == "plain")].set_index("detector")
+    assert near["p_adjusted"].notna().to_dict() == {
+        "MaxSoftmax": True, "joint": False, "max-probability": False, "mine:Moody": False, "mine:patchwork": True,
+        "uncertainty": False, **{name: False for name in near.index if name.startswith("joint/")},
+    }  # fmt: skip
 
 
 def test_a_detector_that_fails_everywhere_ends_the_command_with_2_after_its_tables(benchmark, tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,6 +14,8 @@ Better = Literal["higher", "lower"]
 Screen = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From embedded gallery images (B, ...) to rough values (Q, B) and how far each query's may be off, (Q, 1)."""
 
+PAIR_NUMBERS = 2**16
+"""Numbers on each side of a batch of pairs: it stays in the cache of one core."""
 UNIT = 2.0**-24
 """Unit roundoff of float32: one operation is off by at most this share of its result."""
 
@@ -41,6 +44,8 @@ def full_precision() -> Iterator[None]:
 class Metric(Protocol):
     """How alike two images are, in the units of the metric.
 
+    A metric that derives from this class may leave ``screen`` out.
+
     Attributes:
         name: Its name in ``METRICS``.
         better: Whether a higher or a lower value means more alike; similarity is the value, or minus the value.
@@ -60,12 +65,41 @@ class Metric(Protocol):
         ...
 
     def screen(self, queries: Tensor) -> Screen:
-        """Return a function that compares embedded queries with embedded gallery images, fast and roughly."""
-        ...
+        """Return a function that compares embedded queries with embedded gallery images, fast and roughly.
+
+        This one computes every pair as ``exact_values`` does: not fast, and never off.
+        """
+        return partial(_exact_screen, self, queries)
 
     def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
         """Return the values (N,) float64 of N pairs of embedded images; each depends on its pair alone."""
         ...
+
+
+def exact_values(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the values of the pairs (x[rows], y[columns]), in batches of one size: a sum may depend on the size."""
+    size = max(2, PAIR_NUMBERS // x[0].numel())
+    values = torch.empty(len(rows), dtype=torch.float64, device=x.device)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        i, j = rows[part], columns[part]
+        short = size - len(i)
+        padded = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
+        values[part] = padded[: len(i)]
+    return values
+
+
+def all_values(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
+    """Return the values (Q, N) float64 of all pairs of embedded images."""
+    rows, columns = torch.cartesian_prod(
+        torch.arange(len(x), device=x.device), torch.arange(len(y), device=x.device)
+    ).unbind(1)
+    return exact_values(metric, x, y, rows, columns).view(len(x), len(y))
+
+
+def _exact_screen(metric: Metric, queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    values = all_values(metric, queries, gallery)
+    return values, values.new_zeros(len(queries), 1)
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,13 @@ from invaudit.runtime.errors import DataError, RunFolderError, SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import same_shape
 from invaudit.similarity.embedded import Embedded, embedding
-from invaudit.similarity.protocol import Metric, full_precision
+from invaudit.similarity.protocol import Metric, all_values, exact_values, full_precision
 from invaudit.similarity.registry import make_metric
 from invaudit.similarity.search_state import Record, State
 
 LARGEST_CHUNK = 2048
 CHUNK_NUMBERS = 2**25
 """Numbers (128 MB) that the embedded images of a block may take, which makes its size where none is given."""
-PAIR_NUMBERS = 2**16
-"""Numbers on each side of a batch of pairs: it stays in the cache of one core."""
 
 
 @dataclass(frozen=True)
@@ -107,26 +105,11 @@ def pairwise(queries: Tensor, gallery: Tensor, metric: Metric) -> Tensor:
         DataError: Values that are not floats in [0, 1].
     """
     same_shape(gallery.shape[1:], queries.shape[1:], "gallery", "the queries")
-    x, y = metric.embed(queries), metric.embed(gallery)
-    rows, columns = torch.cartesian_prod(torch.arange(len(x)), torch.arange(len(y))).view(-1, 2).unbind(1)
-    return _exact(metric, x, y, rows, columns).view(len(x), len(y)).cpu()
+    return all_values(metric, metric.embed(queries), metric.embed(gallery)).cpu()
 
 
 def _image_shape(images: Tensor | Embedded) -> torch.Size:
     return images.shape if isinstance(images, Embedded) else images.shape[1:]
-
-
-def _exact(metric: Metric, x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the values of the pairs (x[rows], y[columns]), in batches of one size: a sum may depend on the size."""
-    size = max(2, PAIR_NUMBERS // x[0].numel())
-    values = torch.empty(len(rows), dtype=torch.float64, device=x.device)
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        i, j = rows[part], columns[part]
-        short = size - len(i)
-        padded = metric.exact(x[torch.cat([i, i.new_zeros(short)])], y[torch.cat([j, j.new_zeros(short)])])
-        values[part] = padded[: len(i)]
-    return values
 
 
 def _shown(gallery: Tensor | Iterable[Tensor], size: int, label: str) -> Iterator[Tensor]:
@@ -216,7 +199,7 @@ class _NearestSearch:
         """Compute and merge pairs of every query with gallery images (columns), those that may be among its k best."""
         rows, places = (highest >= self.similarity[:, -1:]).nonzero(as_tuple=True)
         positions = places if columns is None else columns[rows, places]
-        similarity = self.sign * _exact(self.metric, self.queries, gallery, rows, positions)
+        similarity = self.sign * exact_values(self.metric, self.queries, gallery, rows, positions)
         counts = rows.bincount(minlength=len(highest))
         places = self.k + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
         shape = len(counts), self.k + int(counts.max())

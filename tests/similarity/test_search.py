@@ -14,6 +14,7 @@ from torch import Tensor
 from invaudit.data import seeded_rng
 from invaudit.runtime.errors import DataError, InputError, RunFolderError, SettingError, ShapeError
 from invaudit.similarity import METRICS, Metric, Neighbours, make_metric, nearest, pairwise, search
+from invaudit.similarity.checks import checked_images
 
 SHAPE = (3, 12, 12)
 Make = Callable[..., Metric]
@@ -29,6 +30,22 @@ GALLERY[5] = GALLERY[30] = QUERIES[2]
 GALLERY[7] = GALLERY[8] = 0.5
 GALLERY[9] = (QUERIES[3] + 1e-4).clamp(0, 1)
 GALLERY[10:20] = GALLERY[20:30]
+
+
+class MeanAbsolute(Metric):
+    """A metric that has no screening of its own."""
+
+    name = "mean-absolute"
+    better = "lower"
+    label = "mean absolute difference"
+    key = "mean-absolute"
+    device = torch.device("cpu")
+
+    def embed(self, images: Tensor) -> Tensor:
+        return checked_images(images, smallest=1, resize=None, device=self.device).double().flatten(1)
+
+    def exact(self, queries: Tensor, gallery: Tensor) -> Tensor:
+        return (queries - gallery).abs().mean(1)
 
 
 @pytest.fixture(scope="module", params=METRICS)
@@ -82,6 +99,14 @@ def test_screening_is_within_its_bound(metric):
 @pytest.mark.parametrize("chunk", [1, 8, None])
 def test_the_search_is_brute_force(metric, k, chunk):
     assert same(nearest(QUERIES, GALLERY, metric, k, chunk=chunk), brute_force(metric, k))
+
+
+def test_a_metric_without_screening_is_compared_pair_by_pair():
+    metric = MeanAbsolute()
+    assert all_values(metric)[2, 5] == 0
+    assert torch.equal(metric.screen(metric.embed(QUERIES))(metric.embed(GALLERY))[0], all_values(metric))
+    for k, chunk in ((1, None), (5, 8), (41, 1)):
+        assert same(nearest(QUERIES, GALLERY, metric, k, chunk=chunk), brute_force(metric, k))
 
 
 @given(cuts=st.lists(st.integers(0, 41), max_size=6), chunk=st.integers(6, 50), k=st.integers(1, 41))
@@ -149,7 +174,7 @@ def test_a_stopped_search_goes_on_to_the_same_bytes(metric, after, size, chunk, 
 def test_what_is_recorded_is_not_computed_again(make, tmp_path, monkeypatch):
     metric = make("ssim")
     first = nearest(QUERIES, GALLERY, metric, 4, records=tmp_path)
-    monkeypatch.setattr(search, "_exact", None)
+    monkeypatch.setattr(search, "exact_values", None)
     assert same(nearest(QUERIES, GALLERY.split(9), metric, 4, chunk=5, records=tmp_path), first)
 
 

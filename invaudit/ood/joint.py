@@ -142,10 +142,10 @@ class Joint:
         """Fit the parts on training activations, their scales and weights on held-out ID activations.
 
         Args:
-            activations: Of N training images.
+            activations: Activations of N training images.
             labels: (N,) classes, each of them at least once.
-            held_out: Of ID images that nothing was trained on, at least 30.
-            outliers: Of synthetic outliers by family, see ``synthetic_activations``.
+            held_out: Activations of at least 30 ID images that nothing was trained on.
+            outliers: Activations of synthetic outliers by family, see ``synthetic_activations``.
             garbage: Whether the last logit is a garbage class.
 
         Raises:

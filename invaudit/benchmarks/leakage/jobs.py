@@ -100,7 +100,7 @@ def run_job(settings: LeakageBenchmark, job: Job, work: Path, counts: Sequence[i
         settings: The benchmark.
         job: The job.
         work: Folder for the state of searches that were stopped.
-        counts: For a pool, the numbers of reconstructions that the audits on it have.
+        counts: Numbers of reconstructions that the audits on a pool have; only the job of a pool reads them.
     """
     with limit_threads(1):
         if job.target in settings.released:
@@ -118,7 +118,7 @@ def _any_target(settings: LeakageBenchmark, pool_job: Job) -> str:
 
 def audits_on(settings: LeakageBenchmark, pool_job: Job) -> list[Job]:
     """Return the audits on a pool that targets share."""
-    return [job for job in target_jobs(settings) if (job.seed, job.pool) == (pool_job.seed, pool_job.pool)]
+    return [job for job in target_jobs(settings) if job.pool_name == pool_job.pool_name]
 
 
 def n_reconstructions(records: Iterable[AuditRecord]) -> list[int]:

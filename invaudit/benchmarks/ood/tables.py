@@ -241,7 +241,7 @@ def _measured(
     ood_sets: list[str],
     how: Literal["mean", "worst"],
 ) -> _Line:
-    """Return a row with its means over seeds, its spread and its difference to ours on some sets."""
+    """Return a row with its means over seeds, its spread and its difference to our detector on some sets."""
     aurocs = values["auroc"]
     figures: dict[str, float | None] = {}
     for metric in METRICS:

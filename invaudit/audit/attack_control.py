@@ -53,7 +53,7 @@ class AttackControlSettings(Settings):
     data: str = "digits"
     """DATA with labels, from which members and controls are drawn."""
     recipe: TargetRecipe = RECIPES["mlp-decay"]
-    """How the network is trained; the default knows its members by heart."""
+    """How the network is trained; the default memorises its members."""
     members: int = Field(default=40, ge=7)
     """Members, and as many controls. With under 7 pairs no test can reach 1 %."""
     seeds: tuple[int] = (0,)
@@ -201,16 +201,19 @@ def read_attack_control(folder: Path, settings: AuditSettings, *, seed: int, mos
     Raises:
         InputError: A file that is missing or does not fit.
     """
-    reconstructions, members, controls = (_read(folder, name) for name in (RECONSTRUCTIONS, MEMBERS, CONTROLS))
-    shapes = [tuple(images.images.shape[1:]) for images in (reconstructions, members)]
-    if shapes[0] != shapes[1]:
+    reconstructions, members, controls = _read(folder, RECONSTRUCTIONS), _read(folder, MEMBERS), _read(folder, CONTROLS)
+    shape, expected = tuple(reconstructions.images.shape[1:]), tuple(members.images.shape[1:])
+    if shape != expected:
         raise ShapeError(
-            f"the attack control {folder} has reconstructions of shape {shapes[0]}, members {shapes[1]}; bring them "
+            f"the attack control {folder} has reconstructions of shape {shape}, members {expected}; bring them "
             "to the members' size"
         )
-    reference = load(str(folder / REFERENCE)).floats() if (folder / REFERENCE).is_file() else None
-    # No look at the age of the file: the network was trained to leak, and a copied folder loses its times.
-    pairs = read_pairs(folder / PAIRS) if (folder / PAIRS).is_file() else None
+    reference = pairs = None
+    if (folder / REFERENCE).is_file():
+        reference = load(str(folder / REFERENCE)).floats()
+    if (folder / PAIRS).is_file():
+        # No look at the age of the file: the network was trained to leak, and a copied folder loses its times.
+        pairs = read_pairs(folder / PAIRS)
     pool = make_pool(members, controls, pairs=pairs, reference=reference, drop_duplicates=True)
     tested, blind = stratified(pool, np.random.default_rng(child_seed(seed, f"{ATTACK_CONTROL}/strata")), most=most)
     device = resolve_device(settings.device)

@@ -29,9 +29,10 @@ def attack_verdicts(
         blind_auroc: AUROC of the blind baseline on its pool, which ``observational`` needs.
     """
     adjusted = holm_by_test(record, methods, metrics)
-    return {
-        key: decide(
-            p,
+    verdicts = {}
+    for key, p_adjusted in adjusted.items():
+        verdicts[key] = decide(
+            p_adjusted,
             record.tests[key.method][key.metric].attainable_p,
             design=design,
             alpha=alpha,
@@ -39,14 +40,16 @@ def attack_verdicts(
             blind_auroc=blind_auroc,
             attack_control_called=True,
         )
-        for key, p in adjusted.items()
-    }
+    return verdicts
 
 
 def called_methods(verdicts: Mapping[TestKey, Verdict], methods: Sequence[str]) -> dict[str, bool]:
     """Return for each method whether any of its tests calls the known leak a leak."""
-    called = {key.method for key, verdict in verdicts.items() if verdict.verdict == "leak"}
-    return {method: method in called for method in methods}
+    called = dict.fromkeys(methods, False)
+    for key, verdict in verdicts.items():
+        if verdict.verdict == "leak":
+            called[key.method] = True
+    return called
 
 
 def attack_rows(target: str, seed: int, record: AuditRecord, verdicts: Mapping[TestKey, Verdict]) -> list[ControlRow]:

@@ -29,10 +29,10 @@ class MetricSet:
 
     def rows(self) -> dict[str, MetricRow]:
         """Return what each metric that can be computed is, by name."""
-        return {
-            name: MetricRow(metric=name, better=metric.better, label=metric.label)
-            for name, metric in self.ready.items()
-        }
+        rows = {}
+        for name, metric in self.ready.items():
+            rows[name] = MetricRow(metric=name, better=metric.better, label=metric.label)
+        return rows
 
 
 def make_metrics(
@@ -49,9 +49,9 @@ def make_metrics(
     ready, unavailable = {}, {}
     for name, choice in choices.items():
         make = partial(make_metric, name, resize=choice.resize, reference=reference, device=device, download=download)
-        made = attempt(name, make)
-        if made.value is None:
-            unavailable[name] = made.record(Ended)
+        attempted = attempt(name, make)
+        if attempted.value is None:
+            unavailable[name] = attempted.record(Ended)
         else:
-            ready[name] = made.value
+            ready[name] = attempted.value
     return MetricSet(tuple(choices), ready, unavailable)

@@ -161,5 +161,8 @@ def _scoring_limit(
 def _screened(queries: Tensor, pool: Pool, metric: Metric) -> Similarities:
     """Return the (Q, N) similarities of all pairs as the search screens them: rough, and good enough to simulate."""
     compare = metric.screen(metric.embed(queries))
-    parts = [compare(embedding(part, metric))[0].double().cpu() for part in pool.embeddings.by(metric).split(BLOCK)]
-    return sign_of(metric) * torch.cat(parts, 1).numpy()
+    blocks = []
+    for part in pool.embeddings.by(metric).split(BLOCK):
+        values, _ = compare(embedding(part, metric))
+        blocks.append(values.double().cpu())
+    return sign_of(metric) * torch.cat(blocks, 1).numpy()

@@ -126,10 +126,14 @@ class _Inputs:
     @property
     def hashes(self) -> dict[str, str]:
         """Content hash of each image set by name."""
-        sets = {"reconstructions": self.reconstructions, "members": self.members, "controls": self.controls}
-        hashes = {name: images.hash for name, images in sets.items()}
+        hashes = {
+            "reconstructions": self.reconstructions.hash,
+            "members": self.members.hash,
+            "controls": self.controls.hash,
+        }
         if self.control is not None:
-            hashes |= {f"{ATTACK_CONTROL}/{name}": value for name, value in self.control.hashes.items()}
+            for name, value in self.control.hashes.items():
+                hashes[f"{ATTACK_CONTROL}/{name}"] = value
         return hashes
 
 
@@ -203,8 +207,11 @@ def _load(settings: ScoreSettings) -> _Inputs:
 def _file(data: str) -> Path | None:
     """Return the file or folder that a DATA text names, without its slice and split; None for the name of a set."""
     whole = data.rpartition("@")[0] or data
-    known = (data, whole, whole.rpartition(":")[0])
-    return next((Path(text) for text in known if text and Path(text).exists()), None)
+    without_split, _, _ = whole.rpartition(":")
+    for text in (data, whole, without_split):
+        if text and Path(text).exists():
+            return Path(text)
+    return None
 
 
 def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunFolder) -> dict[str, bool]:

@@ -54,9 +54,20 @@ def holm_by_test(record: AuditRecord, methods: Sequence[str], metrics: Sequence[
     that a test that failed does not make the others easier.
     """
     keys = declared_tests(methods, metrics)
-    p_values = [record.tests.get(key.method, {}).get(key.metric, TestResult()).p_value for key in keys]
-    adjusted = holm(np.array([1.0 if p is None else p for p in p_values]))
-    return {key: float(value) for key, p, value in zip(keys, p_values, adjusted, strict=True) if p is not None}
+    p_values: list[float] = []
+    measured: set[TestKey] = set()
+    for key in keys:
+        test = record.tests.get(key.method, {}).get(key.metric, TestResult())
+        if test.p_value is None:
+            p_values.append(1.0)
+        else:
+            p_values.append(test.p_value)
+            measured.add(key)
+    adjusted: dict[TestKey, float] = {}
+    for key, p_value in zip(keys, holm(np.array(p_values)), strict=True):
+        if key in measured:
+            adjusted[key] = float(p_value)
+    return adjusted
 
 
 def judge_rows(
@@ -155,8 +166,9 @@ def _why_no_limit(limit: LimitResult | None) -> str:
 
 def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow]:
     """Return one row for every membership score of one target."""
-    return [
-        MembershipRow(
+    rows = []
+    for score, result in record.membership.items():
+        row = MembershipRow(
             target=audited.target,
             score=score,
             design=audited.design,
@@ -165,14 +177,15 @@ def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow
             n_control=audited.n_control,
             **result.model_dump(exclude={"seconds"}),
         )
-        for score, result in record.membership.items()
-    ]
+        rows.append(row)
+    return rows
 
 
 def papers_count_rows(audited: Audited, record: AuditRecord) -> list[PapersCountRow]:
     """Return one row for every method of one target that the papers' count was made for."""
-    return [
-        PapersCountRow(
+    rows = []
+    for method, result in record.papers_count.items():
+        row = PapersCountRow(
             target=audited.target,
             method=method,
             seed=audited.seed,
@@ -180,5 +193,5 @@ def papers_count_rows(audited: Audited, record: AuditRecord) -> list[PapersCount
             n_control=audited.n_control,
             **result.model_dump(exclude={"seconds"}),
         )
-        for method, result in record.papers_count.items()
-    ]
+        rows.append(row)
+    return rows

@@ -88,8 +88,8 @@ class MethodAudit:
 
     Attributes:
         outcome: How the method ended.
-        tests: By metric.
-        memberships: By metric: membership as the similarity to the nearest reconstruction.
+        tests: Result of the test by each metric.
+        memberships: Membership by each metric, as the similarity to the nearest reconstruction.
         papers_count: What the KKT papers would count; None where there are no reconstructions.
         arrays: ``labels`` and ``restart`` of the reconstructions, ``METRIC-index`` and ``METRIC-value`` of their
             nearest pool images; empty where there are no reconstructions.
@@ -111,8 +111,8 @@ class TargetAudit:
     Attributes:
         record: Everything but arrays, as plain values.
         scores: Membership scores of the pool, (N,) higher = more likely a member, by name.
-        arrays: By method, see `MethodAudit`.
-        images: By method: (R, C, H, W) in [0, 1], its reconstructions.
+        arrays: Arrays of each method, see `MethodAudit`.
+        images: Reconstructions of each method, (R, C, H, W) in [0, 1].
     """
 
     record: AuditRecord
@@ -174,38 +174,52 @@ def gather(
     Args:
         target: What was audited.
         setup: What the parts share.
-        methods: By method.
-        memberships: By score that needs no reconstruction.
+        methods: What each method gave, by its name.
+        memberships: Membership by the scores that need no reconstruction.
     """
     all_memberships = dict(memberships or {})
+    outcomes, tests, papers_counts = {}, {}, {}
+    arrays: dict[str, Arrays] = {}
+    images: dict[str, Tensor] = {}
     for method, audit in methods.items():
+        outcomes[method] = audit.outcome
+        tests[method] = audit.tests
+        if audit.papers_count is not None:
+            papers_counts[method] = audit.papers_count
+        if audit.arrays:
+            arrays[method] = audit.arrays
+        if audit.images is not None:
+            images[method] = audit.images
         for metric, measured in audit.memberships.items():
             all_memberships[f"{method}:{metric}"] = measured
+    membership_results = {}
+    scores: dict[str, Scores] = {}
+    for score, measured in all_memberships.items():
+        membership_results[score] = measured.result
+        if measured.scores is not None:
+            scores[score] = measured.scores
     record = AuditRecord(
         target=target,
         metrics=setup.metrics.rows(),
-        methods={method: audit.outcome for method, audit in methods.items()},
-        tests={method: audit.tests for method, audit in methods.items()},
-        membership={score: measured.result for score, measured in all_memberships.items()},
-        papers_count={method: audit.papers_count for method, audit in methods.items() if audit.papers_count},
+        methods=outcomes,
+        tests=tests,
+        membership=membership_results,
+        papers_count=papers_counts,
     )
-    return TargetAudit(
-        record=record,
-        scores={score: audit.scores for score, audit in all_memberships.items() if audit.scores is not None},
-        arrays={method: audit.arrays for method, audit in methods.items() if audit.arrays},
-        images={method: audit.images for method, audit in methods.items() if audit.images is not None},
-    )
+    return TargetAudit(record, scores, arrays, images)
 
 
 def membership_signals(target: Target, setup: AuditSetup, *, attribution: bool = True) -> dict[str, MembershipAudit]:
     """Measure what needs no reconstruction: attribution, and the usual membership scores."""
-    scores: dict[str, Callable[[Target, Tensor, Tensor], Tensor]] = {"attribution": attribute} if attribution else {}
+    scores: dict[str, Callable[[Target, Tensor, Tensor], Tensor]] = {}
+    if attribution:
+        scores["attribution"] = attribute
     scores |= SIGNALS
-    pool = setup.pool
-    return {
-        name: audit_membership(name, partial(score, target, pool.floats, pool.labels), setup)
-        for name, score in scores.items()
-    }
+    audits = {}
+    for name, score in scores.items():
+        score_pool = partial(score, target, setup.pool.floats, setup.pool.labels)
+        audits[name] = audit_membership(name, score_pool, setup)
+    return audits
 
 
 def audit_membership(name: str, score: Callable[[], Tensor], setup: AuditSetup) -> MembershipAudit:
@@ -236,24 +250,20 @@ def audit_method(name: str, make: Callable[[], Reconstructions], setup: AuditSet
         make: Makes the reconstructions; what it raises is noted as the outcome.
         setup: What the audit shares.
     """
-    made = attempt(name, make)
-    outcome = _outcome(made)
-    if made.value is None or not len(made.value):
-        return MethodAudit(
-            outcome,
-            tests={metric: restated(outcome, TestResult) for metric in setup.metrics.names},
-            memberships={
-                metric: MembershipAudit(restated(outcome, MembershipResult)) for metric in setup.metrics.names
-            },
-        )
-    return audit_reconstructions(name, made.value, outcome, setup)
+    attempted = attempt(name, make)
+    outcome = _outcome(attempted)
+    if attempted.value is None or not len(attempted.value):
+        no_test, no_membership = restated(outcome, TestResult), MembershipAudit(restated(outcome, MembershipResult))
+        metrics = setup.metrics.names
+        return MethodAudit(outcome, dict.fromkeys(metrics, no_test), dict.fromkeys(metrics, no_membership))
+    return audit_reconstructions(name, attempted.value, outcome, setup)
 
 
-def _outcome(made: Attempt[Reconstructions]) -> MethodOutcome:
-    if made.value is None:
-        return made.record(MethodOutcome, n=0)
-    reconstructions = made.value
-    outcome = made.record(
+def _outcome(attempted: Attempt[Reconstructions]) -> MethodOutcome:
+    if attempted.value is None:
+        return attempted.record(MethodOutcome, n=0)
+    reconstructions = attempted.value
+    outcome = attempted.record(
         MethodOutcome, n=len(reconstructions), outcome=reconstructions.outcome, message=reconstructions.message
     )
     if len(reconstructions):
@@ -369,7 +379,8 @@ def _images_together(pool: Pool) -> int:
     """Return the largest number of images of one group; images of a pair never share a label, so 1 is enough."""
     if isinstance(pool.design, Pairs) or pool.design.group is None:
         return 1
-    return int(np.unique(pool.design.group, return_counts=True)[1].max())
+    _, sizes = np.unique(pool.design.group, return_counts=True)
+    return int(sizes.max())
 
 
 def _with_method(test: TestResult, outcome: MethodOutcome) -> TestResult:
@@ -405,13 +416,17 @@ def describe_sizes(pool: Pool, description: str = "") -> TargetDescription:
 
 def not_audited(settings: TargetAuditSettings, target: TargetDescription, ended: Ended) -> AuditRecord:
     """Return the record of an audit that could not be begun: throughout it says why."""
-    scores = [*(["attribution"] if settings.attribution else []), *SIGNALS]
-    scores += [f"{method}:{metric}" for method in settings.methods for metric in settings.metrics]
-    test = restated(ended, TestResult)
+    scores = ["attribution"] if settings.attribution else []
+    scores += SIGNALS
+    tests = {}
+    for method in settings.methods:
+        tests[method] = dict.fromkeys(settings.metrics, restated(ended, TestResult))
+        for metric in settings.metrics:
+            scores.append(f"{method}:{metric}")
     return AuditRecord(
         target=target,
-        methods={method: restated(ended, MethodOutcome) for method in settings.methods},
-        tests={method: dict.fromkeys(settings.metrics, test) for method in settings.methods},
+        methods=dict.fromkeys(settings.methods, restated(ended, MethodOutcome)),
+        tests=tests,
         membership=dict.fromkeys(scores, restated(ended, MembershipResult)),
         papers_count=dict.fromkeys(settings.methods, restated(ended, PapersCount)),
     )

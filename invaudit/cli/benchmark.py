@@ -50,7 +50,7 @@ def leakage(
     download: bool | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
-    """Reconstruct training images from networks that know them by heart, and say which of them leak.
+    """Reconstruct training images from networks that memorised them, and say which of them leak.
 
     Without options: the embedded digits benchmark, two seeds, no download, a few minutes.
 

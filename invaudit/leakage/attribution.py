@@ -14,7 +14,7 @@ RIDGE = 1e-8
 """Added to the diagonal of the Gram matrix, in multiples of its mean: two equal images share their multiplier."""
 
 TOLERANCE = 1e-9
-"""Of the optimality conditions, relative to the largest inner product, for gradients of unit length."""
+"""Tolerance of the optimality conditions, relative to the largest inner product, for gradients of unit length."""
 
 
 def attribute(target: Target, images: Tensor, labels: Tensor, *, initial: Mapping[str, Tensor] | None = None) -> Tensor:

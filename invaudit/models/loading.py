@@ -27,7 +27,7 @@ WEIGHTS_FOLDER = "INVAUDIT_WEIGHTS"
 KNOWN = ("invaudit", "torchvision", "timm")
 """Families of architectures that a file may name by itself: anything else is code of somebody's."""
 COUNTERS = "num_batches_tracked"
-"""Of batch norm; they hold no weights."""
+"""Ending of the names of batch norm's counters, which hold no weights."""
 
 
 def save_target(target: Target, path: Path) -> None:
@@ -62,7 +62,7 @@ def load_model(
             INVAUDIT_WEIGHTS names.
         arch: ``invaudit:NAME`` (or NAME alone), ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``; our
             files know it, but a callable has to be named here: a file must not choose which code runs.
-        spec: What it takes; files of ours know it.
+        spec: What it takes; our own files know it.
         classes: Number of ID classes; by default all outputs.
 
     Raises:

@@ -141,8 +141,11 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
 
 def our_detectors() -> tuple[str, ...]:
     """Return the names of our own detectors: those of the registry that stand for no class of pytorch-ood."""
-    library = {*BASELINES, *(f"{name}@tuned" for name in TUNABLE)}
-    return tuple(name for name in DETECTORS if name not in library)
+    ours = []
+    for name in DETECTORS:
+        if name.removesuffix("@tuned") not in BASELINES:
+            ours.append(name)
+    return tuple(ours)
 
 
 def make_detector(name: str) -> Detector:
@@ -161,9 +164,11 @@ def make_detector(name: str) -> Detector:
 
 def _declared_info(path: str, kind: Any) -> DetectorInfo:
     declared = getattr(kind, "info", kind)
-    stated = {name: getattr(declared, name) for name in ("consumes", "cost", "paper") if hasattr(declared, name)}
+    described = {"name": path, "role": "user", "consumes": "logits+features+moments"}
+    for field in ("consumes", "cost", "paper"):
+        if hasattr(declared, field):
+            described[field] = getattr(declared, field)
     try:
-        described = {"name": path, "role": "user", "consumes": "logits+features+moments", **stated}
         info = DetectorInfo.model_validate(described)
     except ValidationError as error:
         problem = error.errors()[0]

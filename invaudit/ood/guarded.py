@@ -135,11 +135,15 @@ class GuardedClassifier:
             ModelError: The network has no architecture name.
         """
         save_target(self.target, folder / "network.safetensors")
-        state = {**self.joint.state_dict(), "calibration": self.calibration}
+        state = self.joint.state_dict() | {"calibration": self.calibration}
         detector = save({name: value.contiguous() for name, value in state.items()})
         write_bytes(folder / "detector.safetensors", detector)
-        hashes = {"target_hash": self.target.hash, "detector_hash": content_hash(detector)}
-        write_json(folder / "guard.json", {"schema": SCHEMA, **hashes, **self.about})
+        description = {
+            "schema": SCHEMA,
+            "target_hash": self.target.hash,
+            "detector_hash": content_hash(detector),
+        }
+        write_json(folder / "guard.json", description | self.about)
 
     @staticmethod
     def load(folder: Path, *, arch: str | None = None) -> "GuardedClassifier":

@@ -6,6 +6,7 @@ Synthetic outliers, which weigh its parts, are made from these images.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from statistics import geometric_mean
 from typing import Self
 
@@ -64,14 +65,17 @@ def mean_error(aurocs: Iterable[float]) -> float:
 def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
     """Return how much a part tells: the mean over families of log(0.5 / error), at least 0.01.
 
-    The error is 1 - AUROC, but at least 0.0001. A family that is told no better than by guessing counts 0, one with an
-    AUROC under 0.5 counts less than nothing.
+    The error is 1 - AUROC, but at least 0.0001. A family at chance contributes 0, one with an AUROC below 0.5 a
+    negative amount.
 
     Args:
         inside: (N,) scores of held-out ID images.
         outliers: Scores (n,) of synthetic outliers by family.
     """
-    error = mean_error(auroc(inside.numpy(), scores.numpy()) for scores in outliers.values())
+    aurocs = []
+    for scores in outliers.values():
+        aurocs.append(auroc(inside.numpy(), scores.numpy()))
+    error = mean_error(aurocs)
     return max(math.log(0.5 / error), LEAST_WEIGHT)
 
 
@@ -82,8 +86,10 @@ def synthetic_activations(
 
     The seed is fixed where nothing else is said: a detector then depends on the network and its images alone.
     """
-    families = synthetic_outliers(held_out, seed, n)
-    return {name: collect(target, images, keep_maps=False) for name, images in families.items()}
+    activations = {}
+    for family, images in synthetic_outliers(held_out, seed, n).items():
+        activations[family] = collect(target, images, keep_maps=False)
+    return activations
 
 
 class Joint:
@@ -136,10 +142,10 @@ class Joint:
         """Fit the parts on training activations, their scales and weights on held-out ID activations.
 
         Args:
-            activations: Of N training images.
+            activations: Activations of N training images.
             labels: (N,) classes, each of them at least once.
-            held_out: Of ID images that nothing was trained on, at least 30.
-            outliers: Of synthetic outliers by family, see ``synthetic_activations``.
+            held_out: Activations of at least 30 ID images that nothing was trained on.
+            outliers: Activations of synthetic outliers by family, see ``synthetic_activations``.
             garbage: Whether the last logit is a garbage class.
 
         Raises:
@@ -152,25 +158,22 @@ class Joint:
             )
         if not outliers:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
-        classes = activations.logits.shape[1] - garbage
-        if odd := set(labels.tolist()) ^ set(range(classes)):
-            raise SettingError(
-                f"joint got training images {'of' if min(odd) in labels else 'without'} class {min(odd)}, "
-                f"expected images of each of the network's {classes} classes and of no other"
-            )
+        _require_every_class(labels, activations.logits.shape[1] - garbage)
         served = [name for name, part in PARTS.items() if garbage or not part.needs_garbage]
-        if refused := set(self.wanted or ()) - set(served):
+        refused = set(self.wanted or ()) - set(served)
+        if refused:
             raise SettingError(f"joint got the part {min(refused)!r}, expected of this network: {', '.join(served)}")
         self.state = {}
         for name in self.wanted or served:
-            part = PARTS[name]
-            # Contiguous, as they come back from a file: another memory layout gives other last bits.
-            state = {key: value.contiguous() for key, value in part.fit(part.read(activations), labels).items()}
+            state = _fit_part(name, activations, labels)
             inside = _scores(name, state, held_out)
-            outside = {family: _scores(name, state, of_family) for family, of_family in outliers.items()}
+            outside = {}
+            for family, outlier_activations in outliers.items():
+                outside[family] = _scores(name, state, outlier_activations)
             weight = part_weight(inside, outside)
-            weighed = {"reference": inside.sort().values, "weight": torch.tensor(weight, dtype=torch.float64)}
-            self.state[name] = state | weighed
+            state["reference"] = inside.sort().values
+            state["weight"] = torch.tensor(weight, dtype=torch.float64)
+            self.state[name] = state
         return self
 
     @property
@@ -184,7 +187,10 @@ class Joint:
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
-        return torch.stack([self._scaled(name, values) for name, values in parts.items()]).sum(0)
+        scaled = []
+        for name, values in parts.items():
+            scaled.append(self._scaled(name, values))
+        return torch.stack(scaled).sum(0)
 
     def _scaled(self, name: str, values: Tensor) -> Tensor:
         state = self.state[name]
@@ -202,7 +208,11 @@ class Joint:
 
     def state_dict(self) -> State:
         """Return everything that was fitted, as named tensors."""
-        return {f"{name}.{key}": value for name, state in self.state.items() for key, value in state.items()}
+        tensors = {}
+        for name, state in self.state.items():
+            for key, value in state.items():
+                tensors[f"{name}.{key}"] = value
+        return tensors
 
     def load_state_dict(self, state: State) -> "Joint":
         """Take what ``state_dict`` gave.
@@ -210,18 +220,39 @@ class Joint:
         Raises:
             ModelError: Parts that this version does not have, or parts without a scale or a weight.
         """
-        names = {key.partition(".")[0] for key in state}
-        if unknown := names - PARTS.keys():
+        states: dict[str, State] = {}
+        for key, value in state.items():
+            name, _, field = key.partition(".")
+            states.setdefault(name, {})[field] = value
+        unknown = states.keys() - PARTS.keys()
+        if unknown:
             raise ModelError(
                 f"joint got the parts {', '.join(sorted(unknown))}, expected {', '.join(PARTS)}; fit it again"
             )
-        if missing := {f"{name}.{field}" for name in names for field in ("reference", "weight")} - state.keys():
-            raise ModelError(f"joint got no {min(missing)}, as another version makes it; fit it again")
-        self.state = {name: {} for name in PARTS if name in names}
-        for key, value in state.items():
-            name, _, field = key.partition(".")
-            self.state[name][field] = value
+        for name, field in product(sorted(states), ("reference", "weight")):
+            if field not in states[name]:
+                raise ModelError(f"joint got no {name}.{field}, as another version makes it; fit it again")
+        self.state = {name: states[name] for name in PARTS if name in states}
         return self
+
+
+def _require_every_class(labels: Tensor, classes: int) -> None:
+    """Refuse training images of other classes than the network has, or of too few of them."""
+    odd = set(labels.tolist()) ^ set(range(classes))
+    if odd:
+        raise SettingError(
+            f"joint got training images {'of' if min(odd) in labels else 'without'} class {min(odd)}, "
+            f"expected images of each of the network's {classes} classes and of no other"
+        )
+
+
+def _fit_part(name: str, activations: Activations, labels: Tensor) -> State:
+    part = PARTS[name]
+    state = {}
+    for key, value in part.fit(part.read(activations), labels).items():
+        # Contiguous, as they come back from a file: another memory layout gives other last bits.
+        state[key] = value.contiguous()
+    return state
 
 
 def _scores(name: str, state: State, activations: Activations) -> Tensor:

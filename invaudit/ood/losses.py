@@ -15,7 +15,7 @@ from invaudit.models import Target
 from invaudit.models.devices import seed_torch
 
 TEMPERATURE = 0.04
-"""Of LogitNorm: its authors' value for CIFAR-10. At the library's default of 1 a network can never be sure."""
+"""Temperature of LogitNorm: its authors' value for CIFAR-10. At the library's 1 a network can never be sure."""
 
 QUEUE, SAMPLES = 100, 1_000
 """Features of a class that VOS keeps, and draws of which it takes the least likely; a tenth of the library's defaults,

@@ -96,7 +96,7 @@ def whitened_state(vectors: Tensor, labels: Tensor) -> State:
         centred[labels == label] -= standard[labels == label].mean(0)
     values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
     whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).clamp_min(1e-12).sqrt()
-    return {**state, "map": whitening, "bank": _thinned(standard @ whitening).float()}
+    return state | {"map": whitening, "bank": _thinned(standard @ whitening).float()}
 
 
 def whitened_score(state: State, vectors: Tensor) -> Tensor:
@@ -112,8 +112,8 @@ def density_state(vectors: Tensor, labels: Tensor) -> State:
     """Whiten as above, and keep the distance of each vector of the bank to its ``own`` fifth neighbour in it."""
     state = whitened_state(vectors, labels)
     spacing = kth_distance(state["bank"], state["bank"], min(NEIGHBOUR + 1, len(state["bank"])))
-    # Copies of one image would make their surroundings endlessly dense, and everything near them infinitely far out.
-    return {**state, "own": spacing.clamp_min(1e-3 * spacing.median()).clamp_min(1e-12)}
+    # Copies of one image would make their surroundings infinitely dense, and everything near them infinitely far out.
+    return state | {"own": spacing.clamp_min(1e-3 * spacing.median()).clamp_min(1e-12)}
 
 
 def density_score(state: State, vectors: Tensor) -> Tensor:
@@ -123,7 +123,10 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
         A local outlier factor (Breunig et al. 2000) with distances in place of reachability.
     """
     neighbours = _nearest(_mapped(state, vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
-    return torch.cat([distances[:, -1] / state["own"][index].mean(1) for distances, index in neighbours])
+    ratios = []
+    for distances, index in neighbours:
+        ratios.append(distances[:, -1] / state["own"][index].mean(1))
+    return torch.cat(ratios)
 
 
 def residual_state(vectors: Tensor, _labels: Tensor) -> State:
@@ -131,7 +134,7 @@ def residual_state(vectors: Tensor, _labels: Tensor) -> State:
     standard, state = _standardised(vectors)
     values, rotation = torch.linalg.eigh(standard.T @ standard / len(standard))
     few = max(1, int((values.clamp_min(0).cumsum(0) <= 0.02 * values.sum()).sum()))
-    return {**state, "map": rotation[:, :few]}
+    return state | {"map": rotation[:, :few]}
 
 
 def residual_score(state: State, vectors: Tensor) -> Tensor:

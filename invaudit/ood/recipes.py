@@ -30,7 +30,7 @@ class GarbageSettings(Settings):
     together, so that ID accuracy does not pay."""
 
     noise: float = Field(default=1.0, ge=0)
-    """Share of fresh noise (uniform, Gaussian, salt, bumps). Fresh, since a fixed set is learnt by heart."""
+    """Share of fresh noise (uniform, Gaussian, salt, bumps). Fresh, since a fixed set would be memorised."""
 
     derived: float = Field(default=0.0, ge=0)
     """Share of derived outliers, made from the ID images of the same batch."""

@@ -111,8 +111,13 @@ class ImageScores:
 
     def summary(self) -> dict[str, Any]:
         """Return everything but the rows, and their number as ``n``."""
-        rate = {"alpha": self.alpha, "delta": self.delta}
-        return {"n": len(self.rows), **rate, "threshold": self.threshold, "rejected": self.rejected}
+        return {
+            "n": len(self.rows),
+            "alpha": self.alpha,
+            "delta": self.delta,
+            "threshold": self.threshold,
+            "rejected": self.rejected,
+        }
 
 
 def score_images(
@@ -145,15 +150,19 @@ def score_images(
         )
     threshold = guarded.threshold(alpha, delta)
     judgement = guarded.judge(images, alpha, delta)
-    columns = {
-        "index": range(len(images)),
-        "label": images.labels.tolist(),
-        "predicted": judgement.predicted.tolist(),
-        "score": judgement.scores.tolist(),
-        "p_value": judgement.p_values.tolist(),
-        "accepted": judgement.accepted.tolist(),
-    }
-    rows = [ImageScore(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+    columns = zip(
+        images.labels.tolist(),
+        judgement.predicted.tolist(),
+        judgement.scores.tolist(),
+        judgement.p_values.tolist(),
+        judgement.accepted.tolist(),
+        strict=True,
+    )
+    rows = []
+    for index, (label, predicted, score, p_value, accepted) in enumerate(columns):
+        rows.append(
+            ImageScore(index=index, label=label, predicted=predicted, score=score, p_value=p_value, accepted=accepted)
+        )
     return ImageScores(rows, alpha, delta, threshold, rejected=float((~judgement.accepted).double().mean()))
 
 

@@ -342,13 +342,13 @@ class AuditRecord(Row):
     metrics: dict[str, MetricRow] = Field(default_factory=dict)
     """Metrics that could be computed, by name."""
     methods: dict[str, MethodOutcome] = Field(default_factory=dict)
-    """By method."""
+    """How each method ended, by its name."""
     tests: dict[str, dict[str, TestResult]] = Field(default_factory=dict)
-    """By method and metric."""
+    """Result of each test, by method and metric."""
     membership: dict[str, MembershipResult] = Field(default_factory=dict)
-    """By score."""
+    """How well each score tells members from controls, by its name."""
     papers_count: dict[str, PapersCount] = Field(default_factory=dict)
-    """By method."""
+    """What the KKT papers would count, by method."""
 
 
 class PoolRecord(Row):

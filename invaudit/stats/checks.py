@@ -33,7 +33,7 @@ def finite_array(values: ArrayLike, name: str, ndim: int = 1) -> NDArray[np.floa
         raise ShapeError(f"{name} is empty, expected at least one value; leave this set out")
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
-        raise SettingError(f"{name} has {bad} of {array.size} values that are NaN or infinite; mend what computed them")
+        raise SettingError(f"{name} has {bad} of {array.size} values that are NaN or infinite; fix what computed them")
     return array
 
 

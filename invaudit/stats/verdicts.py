@@ -155,7 +155,7 @@ def decide(
     4. ``inconclusive (shift)``: ``observational`` and a blind AUROC >= 0.60.
     5. ``inconclusive (underpowered)``: the distinct hits, or the number of relabellings, cannot reach alpha, at the
        family's first Holm step.
-    6. ``leak``: adjusted p <= alpha. The attack control has no say: a leak that was found is a leak.
+    6. ``leak``: adjusted p <= alpha, whatever the attack control says: a leak that was found is a leak.
     7. ``inconclusive (no-control)`` or ``(attack-failed)``: nothing was found, and the attack control was not run, or
        the same attack did not find a leak that is known to be there; so that finding nothing says nothing.
     8. ``no-evidence``.

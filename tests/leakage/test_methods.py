@@ -45,7 +45,7 @@ def reference() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def target() -> Target:
-    """Return a perceptron that knows 40 digits by heart."""
+    """Return a perceptron that has memorised 40 digits."""
     target = new_target("mlp-100")
     images, labels = digits().floats(slice(0, 40)), digits().labels[:40]
     with limit_threads(1):

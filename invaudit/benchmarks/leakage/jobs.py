@@ -40,13 +40,20 @@ class Job(NamedTuple):
         return f"seed-{self.seed}-{self.pool}"
 
 
+def attack_control_job(settings: LeakageBenchmark) -> Job:
+    """Return the audit of the attack control, which belongs to the first seed."""
+    return Job(settings.seeds[0], ATTACK_CONTROL, "")
+
+
 def target_jobs(settings: LeakageBenchmark) -> list[Job]:
-    """Return the audits of a benchmark; the attack control belongs to the first seed."""
-    jobs = [Job(settings.seeds[0], ATTACK_CONTROL, "")]
+    """Return the audits of a benchmark: the attack control, then released targets, then those that are trained."""
+    jobs = [attack_control_job(settings)]
     for seed in settings.seeds:
-        jobs += [Job(seed, name, f"{POOL}released-{name}") for name in settings.released]
+        for name in settings.released:
+            jobs.append(Job(seed, name, f"{POOL}released-{name}"))
     for seed in settings.seeds:
-        jobs += [Job(seed, name, f"{POOL}{choice.members}") for name, choice in settings.targets.items()]
+        for name, choice in settings.targets.items():
+            jobs.append(Job(seed, name, f"{POOL}{choice.members}"))
     return jobs
 
 
@@ -55,8 +62,11 @@ def pool_jobs(settings: LeakageBenchmark) -> list[Job]:
 
     A released target has a pool of its own, which is measured along with it.
     """
-    pools = sorted({(job.seed, job.pool) for job in target_jobs(settings) if job.target in settings.targets})
-    return [Job(seed, "", pool) for seed, pool in pools]
+    jobs = set()
+    for job in target_jobs(settings):
+        if job.target in settings.targets:
+            jobs.add(Job(job.seed, "", job.pool))
+    return sorted(jobs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +100,7 @@ def run_job(settings: LeakageBenchmark, job: Job, work: Path, counts: Sequence[i
         settings: The benchmark.
         job: The job.
         work: Folder for the state of searches that were stopped.
-        counts: For a pool, the numbers of reconstructions that the audits on it have.
+        counts: Numbers of reconstructions that the audits on a pool have; only the job of a pool reads them.
     """
     with limit_threads(1):
         if job.target in settings.released:
@@ -108,12 +118,17 @@ def _any_target(settings: LeakageBenchmark, pool_job: Job) -> str:
 
 def audits_on(settings: LeakageBenchmark, pool_job: Job) -> list[Job]:
     """Return the audits on a pool that targets share."""
-    return [job for job in target_jobs(settings) if (job.seed, job.pool) == (pool_job.seed, pool_job.pool)]
+    return [job for job in target_jobs(settings) if job.pool_name == pool_job.pool_name]
 
 
 def n_reconstructions(records: Iterable[AuditRecord]) -> list[int]:
     """Return the different numbers of reconstructions that audits have."""
-    return sorted({outcome.n for record in records for outcome in record.methods.values() if outcome.n})
+    counts = set()
+    for record in records:
+        for outcome in record.methods.values():
+            if outcome.n:
+                counts.add(outcome.n)
+    return sorted(counts)
 
 
 def _audit_trained(settings: LeakageBenchmark, job: Job, pool: Pool, members: ImageSet, work: Path) -> JobResult:

@@ -57,7 +57,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
             channels, height, width = pool.images.images.shape[1:]
             spec = InputSpec(channels, height, width)
             untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
-    inputs = {settings.data: data.hash, **_released_inputs(settings)}
+    inputs = {settings.data: data.hash} | _released_inputs(settings)
     devices, hashes = worker_devices(settings.device, workers), tuple(inputs.values())
     with RunFolder.open(
         out,
@@ -90,8 +90,10 @@ def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int
     """Return how many reconstructions the audits on a pool have; none for another job."""
     if job.target:
         return []
-    records = [folder.record(audit.name) for audit in audits_on(settings, job)]
-    return n_reconstructions(AuditRecord.model_validate(record) for record in records)
+    records = []
+    for audit in audits_on(settings, job):
+        records.append(AuditRecord.model_validate(folder.record(audit.name)))
+    return n_reconstructions(records)
 
 
 def _do(settings: LeakageBenchmark, job: Job, work: Path, counts: list[int], *, device: str) -> JobResult:

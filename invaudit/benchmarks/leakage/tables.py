@@ -1,5 +1,6 @@
 """Tables of a leakage run, made from the records of its jobs alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods, negative_p_values, negative_row
 from invaudit.audit.rows import Audited, TestKey, judge_rows, membership_rows, papers_count_rows
-from invaudit.benchmarks.leakage.jobs import Job, target_jobs
+from invaudit.benchmarks.leakage.jobs import Job, attack_control_job, target_jobs
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.records import (
     AuditRecord,
@@ -51,7 +52,7 @@ class StoredRun(NamedTuple):
     @property
     def attack(self) -> AuditRecord:
         """The record of the attack control."""
-        return next(record for job, record in self.targets.items() if job.target == ATTACK_CONTROL)
+        return self.targets[attack_control_job(self.settings)]
 
 
 class LeakageTables(NamedTuple):
@@ -82,7 +83,11 @@ def make_tables(stored: StoredRun) -> LeakageTables:
     methods, metrics = list(settings.methods), list(settings.metrics)
     verdicts = attack_verdicts(stored.attack, methods, metrics, design="pairs", alpha=settings.alpha)
     called = called_methods(verdicts, methods)
-    negatives = negative_p_values(record for job, record in stored.audited.items() if settings.is_negative(job.target))
+    negative_records = []
+    for job, record in stored.audited.items():
+        if settings.is_negative(job.target):
+            negative_records.append(record)
+    negatives = negative_p_values(negative_records)
     tests, membership, papers_count = [], [], []
     for job, record in stored.audited.items():
         audited = Audited.of(job.target, job.seed, record.target)
@@ -90,7 +95,9 @@ def make_tables(stored: StoredRun) -> LeakageTables:
         membership += membership_rows(audited, record)
         papers_count += papers_count_rows(audited, record)
     controls = attack_rows(ATTACK_CONTROL, settings.seeds[0], stored.attack, verdicts)
-    controls += [negative_row(row) for row in tests if settings.is_negative(row.target)]
+    for row in tests:
+        if settings.is_negative(row.target):
+            controls.append(negative_row(row))
     return LeakageTables(
         table=tests,
         membership=membership,
@@ -120,10 +127,10 @@ def _target_rows(
 
 
 def _describing_rows(stored: StoredRun) -> list[TargetRow]:
-    return [
-        TargetRow(target=job.target, seed=job.seed, **record.target.model_dump())
-        for job, record in stored.targets.items()
-    ]
+    rows = []
+    for job, record in stored.targets.items():
+        rows.append(TargetRow(target=job.target, seed=job.seed, **record.target.model_dump()))
+    return rows
 
 
 def _metric_rows(stored: StoredRun) -> list[MetricRow]:
@@ -172,23 +179,37 @@ def _over_seeds(tests: Sequence[TestRow], rows: list[MembershipRow], alpha: floa
         status="ok",
         reason=f"{n_failed} seed(s) failed" if n_failed else "",
     )
-    method, _, metric = first.score.partition(":")
-    key = (first.target, method, metric)
-    tested = [row for row in tests if (row.target, row.method, row.metric) == key and row.p_value is not None]
+    tested = _tests_behind(first, tests)
     return _with_tests(summary, tested, alpha) if tested else summary
+
+
+def _tests_behind(membership: MembershipRow, tests: Sequence[TestRow]) -> list[TestRow]:
+    """Return the tests of the method and metric that a membership score is made of, those that gave a p-value."""
+    method, _, metric = membership.score.partition(":")
+    tested = []
+    for row in tests:
+        same_test = (row.target, row.method, row.metric) == (membership.target, method, metric)
+        if same_test and row.p_value is not None:
+            tested.append(row)
+    return tested
 
 
 def _with_tests(summary: LeakageSummaryRow, tests: list[TestRow], alpha: float) -> LeakageSummaryRow:
     """Return a summary with what the tests of its method and metric say."""
+    n_low = 0
+    for row in tests:
+        if row.p_value is not None and row.p_value <= alpha:
+            n_low += 1
+    verdicts = Counter(row.verdict for row in tests)
     return summary.model_copy(
         update={
-            "similarity_member": _mean(row.similarity_member for row in tests),
-            "similarity_control": _mean(row.similarity_control for row in tests),
-            "distinct_hits": _mean(row.distinct_hits for row in tests),
-            "low_p": sum(row.p_value is not None and row.p_value <= alpha for row in tests),
-            "leak": sum(row.verdict == "leak" for row in tests),
-            "no_evidence": sum(row.verdict == "no-evidence" for row in tests),
-            "inconclusive": sum(row.verdict == "inconclusive" for row in tests),
+            "similarity_member": _mean([row.similarity_member for row in tests]),
+            "similarity_control": _mean([row.similarity_control for row in tests]),
+            "distinct_hits": _mean([row.distinct_hits for row in tests]),
+            "low_p": n_low,
+            "leak": verdicts["leak"],
+            "no_evidence": verdicts["no-evidence"],
+            "inconclusive": verdicts["inconclusive"],
         }
     )
 

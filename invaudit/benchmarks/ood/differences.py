@@ -1,4 +1,4 @@
-"""How far a detector is from ours, over the same resamples of images and seeds."""
+"""How far a detector is from our detector, over the same resamples of images and seeds."""
 
 import os
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class AurocDraws(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """AUROC of a row minus ours."""
+    """AUROC of a row minus that of our detector."""
 
     value: float
     """As observed, mean over seeds."""
@@ -52,7 +52,7 @@ class Difference(NamedTuple):
 
 
 class PairedDifferences:
-    """Differences to ours, over the same resamples of images for all detectors.
+    """Differences to our detector, over the same resamples of images for all detectors.
 
     ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
     them do not become more by being scored by more networks. Sets that share only some images count as different ones.
@@ -69,7 +69,7 @@ class PairedDifferences:
         self.counts: dict[tuple[int, str], np.ndarray] = {}
         for seed in settings.seeds:
             sets = self.jobs[seed, OURS[0]].record.sets
-            for name, images in {ID_TEST: sets.splits["test"], **sets.ood}.items():
+            for name, images in ((ID_TEST, sets.splits["test"]), *sets.ood.items()):
                 if images.hash not in drawn:
                     rng = np.random.default_rng(child_seed(0, f"bootstrap/{images.hash}"))
                     drawn[images.hash] = resample_images(images.count, rng, n_draws=settings.draws)
@@ -80,7 +80,10 @@ class PairedDifferences:
 
     def resample(self, table: Iterable[OodRow]) -> None:
         """Fill the cache for every row that is compared, in threads: numpy works outside the interpreter's lock."""
-        compared = dict.fromkeys((row.network, row.detector, row.ood_set) for row in table if row.group != "control")
+        compared: dict[tuple[str, str, str], None] = {}  # A set that keeps its order.
+        for row in table:
+            if row.group != "control":
+                compared[row.network, row.detector, row.ood_set] = None
         with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
             finished = pool.map(lambda key: self.aurocs(*key), compared)
             for _ in progress(finished, total=len(compared), label="comparisons"):
@@ -107,15 +110,17 @@ class PairedDifferences:
 
     def _over_sets(self, network: str, detector: str, ood_sets: list[str]) -> AurocDraws | None:
         """Return the AUROC on several sets, or None where one is missing."""
-        draws = [self.aurocs(network, detector, name) for name in ood_sets]
-        known = [draw for draw in draws if draw is not None]
-        if len(known) < len(draws):
-            return None
-        observed = np.stack([draw.observed for draw in known], axis=1)
-        return AurocDraws(observed, np.stack([draw.resampled for draw in known], axis=1))
+        observed, resampled = [], []
+        for name in ood_sets:
+            draws = self.aurocs(network, detector, name)
+            if draws is None:
+                return None
+            observed.append(draws.observed)
+            resampled.append(draws.resampled)
+        return AurocDraws(np.stack(observed, axis=1), np.stack(resampled, axis=1))
 
     def difference(self, network: str, detector: str, ood_sets: list[str], how: OverSets) -> Difference | None:
-        """Return the difference to ours over the mean or the worst of some sets.
+        """Return the difference to our detector over the mean or the worst of some sets.
 
         Args:
             network: Network of the row.
@@ -124,7 +129,7 @@ class PairedDifferences:
             how: Mean over the sets, or the smallest value.
 
         Returns:
-            The difference; None for ours, or where a seed has no score.
+            The difference; None for our detector itself, or where a seed has no score.
         """
         if (network, detector) == OURS:
             return None

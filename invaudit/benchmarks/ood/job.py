@@ -93,8 +93,10 @@ def _score_pixels(seed: int, sets: Sets) -> JobScores:
     for name, statistic in STATISTICS.items():
         info = DetectorInfo(name=f"pixel-{name}", role="statistic", consumes="images")
         with outcomes.of(info):
-            values = {set_name: statistic(images.images) for set_name, images in _scored_sets(sets).items()}
-            arrays |= {scores_key(info.name, set_name): scores for set_name, scores in values.items()}
+            scores = {}
+            for set_name, images in _scored_sets(sets).items():
+                scores[scores_key(info.name, set_name)] = statistic(images.images)
+            arrays |= scores
     return JobScores(seed, PIXELS, arrays, {}, OodJobRecord(sets=sets.record(), detectors=outcomes.by_name))
 
 
@@ -102,7 +104,7 @@ def _scored_sets(sets: Sets) -> dict[str, ImageSet]:
     test = sets.splits.test
     # The same images once more, under the name and with the labels of an OOD set: control-same.
     same = replace(test, name=CONTROL_SAME, labels=torch.full_like(test.labels, -1))
-    return {ID_TEST: test, **sets.ood, CONTROL_SAME: same}
+    return {ID_TEST: test} | sets.ood | {CONTROL_SAME: same}
 
 
 class _NetworkJob:
@@ -119,7 +121,7 @@ class _NetworkJob:
         training = self._train(target, checkpoint)
         detectors = self._fitted_detectors(target)
         attacks = attack_network(self.settings, self.seed, target) if training else Attacks({}, {})
-        scored = {**_scored_sets(self.sets), CALIBRATE: self.sets.splits.calibrate}
+        scored = _scored_sets(self.sets) | {CALIBRATE: self.sets.splits.calibrate}
         few_images = self.settings.slow_images
         logits, arrays = score_sets(target, detectors, scored, self.outcomes, few_images)
         # Apart: a detector that fails on attack images keeps its rows of all other sets.
@@ -182,7 +184,9 @@ class _NetworkJob:
     def _baseline_names(self) -> list[str]:
         baselines = self.choices.baselines
         names = list(baselines if isinstance(baselines, tuple) else BASELINES)
-        tuned = [f"{name}@tuned" for name in names if name in TUNABLE] if self.choices.tuned else []
+        tuned = []
+        if self.choices.tuned:
+            tuned = [f"{name}@tuned" for name in names if name in TUNABLE]
         return [*names, *tuned, *self.settings.detectors]
 
     def _fit_inputs(self, target: Target) -> FitInputs:
@@ -234,7 +238,8 @@ def calibration_record(arrays: dict[str, np.ndarray], rng: torch.Generator) -> C
         rng: Source of the halves of the calibration images.
     """
     ece = expected_calibration_error(arrays["confidence"], arrays["predictions"] == arrays["labels"])
-    calibration, test = (arrays.get(scores_key(OURS[1], name)) for name in (CALIBRATE, ID_TEST))
+    calibration = arrays.get(scores_key(OURS[1], CALIBRATE))
+    test = arrays.get(scores_key(OURS[1], ID_TEST))
     if calibration is None or test is None:
         return CalibrationRecord(ece=ece, alpha=ALPHA)
     return CalibrationRecord(ece=ece, alpha=ALPHA, **false_alarms(calibration, test, rng))
@@ -261,4 +266,4 @@ def false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator
     shuffled = calibration[torch.randperm(len(calibration), generator=rng).numpy()]
     held_out = shuffled[n:] > conformal_threshold(shuffled[:n], ALPHA)
     low, high = false_alarm_band(n, len(held_out), ALPHA)
-    return {**shares, "false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}
+    return shares | {"false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}

@@ -120,17 +120,26 @@ def check_benchmark(settings: OODBenchmark) -> Sets:
         InputError: What is wrong, and the remedy.
     """
     device = resolve_device(settings.device)
-    if any(network.baselines for network in settings.networks.values()):
+    if _networks_with_baselines(settings):
         import_torchvision()
     for path in settings.detectors:
         make_detector(path)
     sets = load_sets(settings, settings.seeds[0])
     on_device = settings.model_copy(update={"device": str(device)})
     target = new_network(on_device, settings.seeds[0], settings.networks[OURS[0]], sets)
-    inversions = [network.inversion for network in settings.networks.values() if network.inversion]
-    for inversion in (settings.inversion, *inversions, *settings.attacks.values()):
+    inversions = [settings.inversion]
+    for network in settings.networks.values():
+        if network.inversion is not None:
+            inversions.append(network.inversion)
+    inversions += settings.attacks.values()
+    for inversion in inversions:
         Inverter(inversion, target, seeded_rng(0, "check"))
     return sets
+
+
+def _networks_with_baselines(settings: OODBenchmark) -> list[str]:
+    """Return the networks that pytorch-ood's detectors, and users' own, run on."""
+    return [name for name, network in settings.networks.items() if network.baselines]
 
 
 def describe_failures(failures: tuple[Failure, ...]) -> str:
@@ -142,15 +151,18 @@ def describe_failures(failures: tuple[Failure, ...]) -> str:
         if failure.network not in places:
             places.append(failure.network)
         reasons.setdefault(failure.detector, failure.reason)
-    described = [f"{name} on {', '.join(places)} ({reasons[name]})" for name, places in networks.items()]
+    described = []
+    for name, places in networks.items():
+        described.append(f"{name} on {', '.join(places)} ({reasons[name]})")
     return f"Failed: {'; '.join(described)}" if described else ""
 
 
 def _prepare_sets(settings: OODBenchmark, first: Sets, folder: RunFolder) -> None:
     """Read, transform, split and hash the sets of each seed that has jobs to do, once for all of its jobs."""
     for seed in settings.seeds:
-        names = [job_name(seed, network) for network in (*settings.networks, PIXELS)]
-        if any(folder.record(name) is None for name in names):
+        networks = (*settings.networks, PIXELS)
+        to_do = [network for network in networks if folder.record(job_name(seed, network)) is None]
+        if to_do:
             sets = first if seed == settings.seeds[0] else load_sets(settings, seed)
             write_sets(sets, sets_file(folder.path, seed))
 
@@ -177,11 +189,11 @@ def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
 
 
 def _refuse_useless_detectors(settings: OODBenchmark, finished: FinishedRun) -> None:
-    tried = len(settings.seeds) * sum(bool(network.baselines) for network in settings.networks.values())
+    tried = len(settings.seeds) * len(_networks_with_baselines(settings))
     for path in settings.detectors:
-        failures = tuple(failure for failure in finished.failures if failure.detector == path)
+        failures = [failure for failure in finished.failures if failure.detector == path]
         if len(failures) == tried:
             raise SettingError(
-                f"--detector {path} failed on every network: {failures[0].reason}; mend it and run again. The results "
+                f"--detector {path} failed on every network: {failures[0].reason}; fix it and run again. The results "
                 f"of all others are in {finished.folder}, the traceback is in its log.txt"
             )

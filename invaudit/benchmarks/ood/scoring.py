@@ -123,7 +123,8 @@ def score_rows(name: str, detector: Detector, activations: Activations) -> dict[
     if isinstance(detector, InParts):
         of_parts = detector.score_parts(activations)
         rows = {name: detector.combine(of_parts)}
-        rows |= {part_name(name, part): scores for part, scores in of_parts.items()}
+        for part, scores in of_parts.items():
+            rows[part_name(name, part)] = scores
     else:
         rows = {name: detector.score(activations)}
     checked = {}

@@ -38,14 +38,19 @@ class Sets:
 
     def all(self) -> dict[str, ImageSet]:
         """Return every set by a name of its own: the splits, the OOD sets, the real outliers."""
-        named = {f"split/{name}": images for name, images in self.splits.sets().items()}
-        named |= {f"ood/{name}": images for name, images in self.ood.items()}
-        return named | {f"real/{name}": images for name, images in self.real.items()}
+        named: dict[str, ImageSet] = {}
+        for kind, sets in (("split", self.splits.sets()), ("ood", self.ood), ("real", self.real)):
+            for name, images in sets.items():
+                named[f"{kind}/{name}"] = images
+        return named
 
     def record(self) -> SetsRecord:
         """Return what identifies the sets."""
-        splits = {name: ImageSetRecord(**values) for name, values in self.splits.record().items()}
-        ood = {name: ImageSetRecord(count=len(images), hash=images.hash) for name, images in self.ood.items()}
+        splits, ood = {}, {}
+        for name, values in self.splits.record().items():
+            splits[name] = ImageSetRecord(**values)
+        for name, images in self.ood.items():
+            ood[name] = ImageSetRecord(count=len(images), hash=images.hash)
         return SetsRecord(splits=splits, ood=ood, groups=self.groups, missing=self.missing)
 
 
@@ -61,8 +66,11 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
         sets = Sets(embedded.splits, embedded.ood, embedded.groups, {}, embedded.transform)
     else:
         sets = _from_data(settings, seed)
-    real = {network.real for network in settings.networks.values() if network.real}
-    sets = replace(sets, real={name: load(name).transformed(sets.transform) for name in sorted(real)})
+    data_of_networks = {network.real for network in settings.networks.values() if network.real}
+    real: dict[str, ImageSet] = {}
+    for data in sorted(data_of_networks):
+        real[data] = load(data).transformed(sets.transform)
+    sets = replace(sets, real=real)
     for name, images in sets.all().items():
         if images.transform != sets.transform:
             raise DataError(f"{name} went through {images.transform}, the ID images through {sets.transform}")
@@ -87,14 +95,16 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
         "calibrate": settings.calibrate,
     }
     ood: dict[str, ImageSet] = {}
+    groups: dict[str, str] = {}
     missing: dict[str, str] = {}
     for ood_set in settings.ood:
+        groups[ood_set.name] = ood_set.group
         try:
             ood[ood_set.name] = _load_ood_set(ood_set, transform)
         except MissingDataError as error:
             missing[ood_set.name] = str(error)
     splits = split(train, sizes, seeded_rng(seed, "data/splits"), test=test)
-    return Sets(splits, ood, {ood_set.name: ood_set.group for ood_set in settings.ood}, missing, transform)
+    return Sets(splits, ood, groups, missing, transform)
 
 
 def _load_ood_set(ood_set: OODSet, transform: Transform) -> ImageSet:
@@ -115,13 +125,13 @@ def sets_file(folder: Path, seed: int) -> Path:
 def write_sets(sets: Sets, path: Path) -> None:
     """Write prepared sets, with their hashes: images as uint8, not compressed, so that reading takes no time."""
     arrays: dict[str, np.ndarray] = {}
-    about_sets = {}
+    descriptions = {}
     for key, images in sets.all().items():
         arrays[f"{key}/images"] = images.images.numpy()
         arrays[f"{key}/labels"] = images.labels.numpy()
-        about_sets[key] = {"name": images.name, "hash": images.hash}
+        descriptions[key] = {"name": images.name, "hash": images.hash}
     description = {
-        "sets": about_sets,
+        "sets": descriptions,
         "groups": sets.groups,
         "missing": sets.missing,
         "transform": asdict(sets.transform),
@@ -138,13 +148,14 @@ def read_sets(path: Path) -> Sets:
     with np.load(path, allow_pickle=False) as file:
         description = json.loads(file["description"].tobytes())
         transform = Transform(**description["transform"])
-        for key, about_set in description["sets"].items():
+        for key, set_description in description["sets"].items():
             kind, _, name = key.partition("/")
-            images, labels = (torch.from_numpy(file[f"{key}/{part}"]) for part in ("images", "labels"))
-            images = ImageSet(about_set["name"], images, labels, transform)
+            images = torch.from_numpy(file[f"{key}/images"])
+            labels = torch.from_numpy(file[f"{key}/labels"])
+            image_set = ImageSet(set_description["name"], images, labels, transform)
             # The place where a cached property keeps its value: the hash of these very images.
-            vars(images)["hash"] = about_set["hash"]
-            parts[kind][name] = images
+            vars(image_set)["hash"] = set_description["hash"]
+            parts[kind][name] = image_set
     splits = Splits(**parts["split"])
     return Sets(splits, parts["ood"], description["groups"], description["missing"], transform, parts["real"])
 

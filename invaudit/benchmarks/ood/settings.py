@@ -27,7 +27,7 @@ TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""Of a network, an attack or an OOD set: a part of file names."""
+"""Name of a network, an attack or an OOD set; it becomes a part of file names."""
 
 
 class OODSet(Settings):
@@ -59,8 +59,10 @@ class Network(Settings):
     @model_validator(mode="after")
     def _fed(self) -> "Network":
         check_loss(self.loss, self.garbage)
-        if isinstance(self.baselines, tuple) and (unknown := set(self.baselines) - set(BASELINES)):
-            raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
+        if isinstance(self.baselines, tuple):
+            unknown = set(self.baselines) - set(BASELINES)
+            if unknown:
+                raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
         if self.inversion and not (self.garbage and self.garbage.inversions):
             raise ValueError("inversion is set, but garbage holds no inversions; give them a share, or leave it out")
         if self.tuned and self.baselines is not True and not set(self.baselines or ()) & set(TUNABLE):

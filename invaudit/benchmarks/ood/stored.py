@@ -1,6 +1,5 @@
 """What the jobs of a run have stored: scores and records, read back for tables and controls."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -54,7 +53,7 @@ class StoredJob:
 
     def groups(self) -> dict[str, str]:
         """Return the group of every OOD set and of the control sets, in the order of the table."""
-        return {**self.record.sets.groups, CONTROL_SAME: "control", CONTROL_SPLIT: "control"}
+        return self.record.sets.groups | {CONTROL_SAME: "control", CONTROL_SPLIT: "control"}
 
     def scores(self, detector: str, image_set: str) -> np.ndarray | None:
         """Return the scores of a detector on a set, or None where there are none."""
@@ -106,11 +105,9 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
 
 def detectors_of(jobs: list[StoredJob]) -> list[DetectorInfo]:
     """Return what each detector of a run is, once, in the order of the table."""
-    return list({info.name: info for info in _detectors(jobs)}.values())
-
-
-def _detectors(jobs: list[StoredJob]) -> Iterator[DetectorInfo]:
-    names = tuple(DetectorInfo.model_fields)
+    fields = set(DetectorInfo.model_fields)
+    infos: dict[str, DetectorInfo] = {}
     for job in jobs:
         for outcome in job.record.detectors.values():
-            yield DetectorInfo(**{name: getattr(outcome, name) for name in names})
+            infos[outcome.name] = DetectorInfo.model_validate(outcome.model_dump(include=fields))
+    return list(infos.values())

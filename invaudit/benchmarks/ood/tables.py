@@ -1,7 +1,9 @@
 """The two tables of a run, made from its stored scores and records alone: every measurement, and all over seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict
+from itertools import chain
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -34,10 +36,7 @@ def make_table(jobs: list[StoredJob], id_set: str) -> list[OodRow]:
         jobs: All jobs of a run.
         id_set: Name of the ID set.
     """
-    trivial = set()
-    for job in jobs:
-        if job.network == PIXELS:
-            trivial |= {(job.seed, ood_set) for ood_set in job.groups() if _is_trivial(job, ood_set)}
+    trivial = _trivial_sets(jobs)
     rows = []
     for job in jobs:
         for detector in job.record.detectors:
@@ -45,6 +44,18 @@ def make_table(jobs: list[StoredJob], id_set: str) -> list[OodRow]:
                 is_trivial = (job.seed, ood_set) in trivial
                 rows.append(_row(job, id_set, detector, ood_set, is_trivial=is_trivial))
     return rows
+
+
+def _trivial_sets(jobs: list[StoredJob]) -> set[tuple[int, str]]:
+    """Return seed and name of every OOD set that a pixel statistic alone separates from the ID set."""
+    trivial = set()
+    for job in jobs:
+        if job.network != PIXELS:
+            continue
+        for ood_set in job.groups():
+            if _is_trivial(job, ood_set):
+                trivial.add((job.seed, ood_set))
+    return trivial
 
 
 def _row(job: StoredJob, id_set: str, detector: str, ood_set: str, *, is_trivial: bool) -> OodRow:
@@ -67,8 +78,7 @@ def _row(job: StoredJob, id_set: str, detector: str, ood_set: str, *, is_trivial
     if missing or pair is None:
         return row
     interval, correct = auroc_interval(*pair), job.correct()
-    measured = {
-        **asdict(ranking(*pair)),
+    measured = asdict(ranking(*pair)) | {
         "n_id": len(pair.id_scores),
         "n_ood": len(pair.ood_scores),
         "auroc_low": interval.low,
@@ -82,10 +92,15 @@ def _row(job: StoredJob, id_set: str, detector: str, ood_set: str, *, is_trivial
 
 
 def _is_trivial(job: StoredJob, ood_set: str) -> bool:
-    """Return whether one of the pixel statistics tells a set from ID."""
-    pairs = [job.pair(detector, ood_set) for detector in job.record.detectors]
-    aurocs = [ranking(*pair).auroc for pair in pairs if pair is not None]
-    return any(max(auroc, 1 - auroc) >= TRIVIAL for auroc in aurocs)
+    """Return whether one of the pixel statistics separates a set from the ID set."""
+    for detector in job.record.detectors:
+        pair = job.pair(detector, ood_set)
+        if pair is None:
+            continue
+        auroc = ranking(*pair).auroc
+        if max(auroc, 1 - auroc) >= TRIVIAL:
+            return True
+    return False
 
 
 class _Line(NamedTuple):
@@ -107,13 +122,23 @@ def make_summary(jobs: list[StoredJob], table: list[OodRow], settings: OODBenchm
     differences.resample(table)
     lines: list[_Line] = []
     for detector_rows in _grouped(table, "network", "detector"):
-        lines += [_set_line(differences, rows) for rows in _grouped(detector_rows, "ood_set")]
-        lines += [line for name in AGGREGATES if (line := _aggregate_line(differences, detector_rows, name))]
+        for set_rows in _grouped(detector_rows, "ood_set"):
+            lines.append(_set_line(differences, set_rows))
+        for name in AGGREGATES:
+            line = _aggregate_line(differences, detector_rows, name)
+            if line is not None:
+                lines.append(line)
     roles = {info.name: info.role for info in detectors_of(jobs)}
+    return _with_adjusted_p_values(lines, roles)
+
+
+def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str]) -> list[OodSummaryRow]:
+    """Return the rows of the summary, their p-values adjusted over the families that the roles of detectors give."""
     adjusted = adjusted_p_values([_compared(line, roles[line.row.detector]) for line in lines])
-    return [
-        line.row.model_copy(update={"p_adjusted": p_adjusted}) for line, p_adjusted in zip(lines, adjusted, strict=True)
-    ]
+    rows = []
+    for line, p_adjusted in zip(lines, adjusted, strict=True):
+        rows.append(line.row.model_copy(update={"p_adjusted": p_adjusted}))
+    return rows
 
 
 def _compared(line: _Line, role: str) -> ComparedRow:
@@ -124,21 +149,22 @@ def _compared(line: _Line, role: str) -> ComparedRow:
 
 def _grouped(rows: Iterable[OodRow], *columns: str) -> list[list[OodRow]]:
     """Return the rows by their values in some columns, in the order of their first appearance."""
-    groups: dict[tuple[str, ...], list[OodRow]] = {}
+    key_of = attrgetter(*columns)
+    groups: dict[Hashable, list[OodRow]] = {}
     for row in rows:
-        groups.setdefault(tuple(getattr(row, column) for column in columns), []).append(row)
+        groups.setdefault(key_of(row), []).append(row)
     return list(groups.values())
 
 
 def _set_line(differences: PairedDifferences, rows: list[OodRow]) -> _Line:
     """Return what a detector gives on one set."""
     first = rows[0]
-    good = [row for row in rows if row.status == "ok"]
+    good = _good(rows)
     row = _summary_row(rows, ood_set=first.ood_set, group=first.group, n_sets=1, n_seeds=len(good))
-    row = row.model_copy(update={"trivial": any(row.trivial for row in rows)})
+    row = row.model_copy(update={"trivial": any(set_row.trivial for set_row in rows)})
     if not good:
         return _Line(row, None)
-    values = {metric: np.array([getattr(row, metric) for row in good]) for metric in METRICS}
+    values = {metric: np.array(_values(good, metric)) for metric in METRICS}
     compared = [] if first.group == "control" else [first.ood_set]
     return _measured(row, values, differences, compared, "mean")
 
@@ -150,9 +176,8 @@ def _aggregate_line(differences: PairedDifferences, detector_rows: list[OodRow],
     if not rows:
         return None
     ood_sets = list(dict.fromkeys(row.ood_set for row in rows))
-    good = [row for row in rows if row.status == "ok"]
     # A seed counts only with all its sets: a mean over fewer sets would be another quantity.
-    whole = [rows for rows in _grouped(good, "seed") if len(rows) == len(ood_sets)]
+    whole = [seed_rows for seed_rows in _grouped(_good(rows), "seed") if len(seed_rows) == len(ood_sets)]
     group = groups[0] if len(groups) == 1 else "near and far"
     row = _summary_row(rows, ood_set=name, group=group, n_sets=len(ood_sets), n_seeds=len(whole))
     if not whole:
@@ -160,10 +185,22 @@ def _aggregate_line(differences: PairedDifferences, detector_rows: list[OodRow],
     return _measured(row, _over_sets(whole, how), differences, ood_sets, how)
 
 
+def _good(rows: list[OodRow]) -> list[OodRow]:
+    return [row for row in rows if row.status == "ok"]
+
+
+def _values(rows: list[OodRow], metric: str) -> list[float]:
+    return [getattr(row, metric) for row in rows]
+
+
 def _summary_row(rows: list[OodRow], *, ood_set: str, group: str, n_sets: int, n_seeds: int) -> OodSummaryRow:
     """Return a row without figures; its status is that of the first row without a result, if there is one."""
     first = rows[0]
-    worst = next((row for row in rows if row.status != "ok"), None)
+    status, reason = "ok", None
+    for row in rows:
+        if row.status != "ok":
+            status, reason = row.status, row.reason
+            break
     return OodSummaryRow(
         id_set=first.id_set,
         network=first.network,
@@ -173,20 +210,20 @@ def _summary_row(rows: list[OodRow], *, ood_set: str, group: str, n_sets: int, n
         trivial=False,
         n_sets=n_sets,
         seeds=n_seeds,
-        status="ok" if worst is None else worst.status,
-        reason=None if worst is None else worst.reason,
+        status=status,
+        reason=reason,
     )
 
 
 def _over_sets(rows_by_seed: Sequence[list[OodRow]], how: Literal["mean", "worst"]) -> dict[str, np.ndarray]:
     """Return each metric's mean or worst value over sets for each seed, in the order of the seeds."""
-    rows = [row for rows in rows_by_seed for row in rows]
+    rows = list(chain.from_iterable(rows_by_seed))
     seeds = np.array([row.seed for row in rows])
     meanings = OodSummaryRow.columns()
     values = {}
     for metric in METRICS:
         # By pandas, whose sums are compensated: those of numpy differ in the last digit.
-        by_seed = pd.Series([getattr(row, metric) for row in rows]).groupby(seeds)
+        by_seed = pd.Series(_values(rows, metric)).groupby(seeds)
         if how == "mean":
             over_sets = by_seed.mean()
         elif meanings[metric].better == "higher":
@@ -204,9 +241,11 @@ def _measured(
     ood_sets: list[str],
     how: Literal["mean", "worst"],
 ) -> _Line:
-    """Return a row with its means over seeds, its spread and its difference to ours on some sets."""
+    """Return a row with its means over seeds, its spread and its difference to our detector on some sets."""
     aurocs = values["auroc"]
-    figures: dict[str, float | None] = {metric: float(np.mean(values[metric])) for metric in METRICS}
+    figures: dict[str, float | None] = {}
+    for metric in METRICS:
+        figures[metric] = float(np.mean(values[metric]))
     figures["auroc_sd"] = float(np.std(aurocs, ddof=1)) if len(aurocs) > 1 else None
     difference: Difference | None = None
     if ood_sets:

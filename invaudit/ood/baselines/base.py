@@ -36,7 +36,7 @@ class FittedBaseline:
     Attributes:
         info: What it is.
         classes: Number of ID classes.
-        form: In words, what it reads.
+        form: What it reads, in words.
         function: From activations to scores (N,).
     """
 
@@ -54,8 +54,11 @@ class FittedBaseline:
         activations = activations.classes_only(self.classes)
         # A NaN does not always reach the score: think of a histogram of neurons, or of a neighbour search.
         for part in self.info.consumes.split("+"):
-            if not all(values.isfinite().all() for values in _checked_values(activations, part)):
-                raise SettingError(f"{self.info.name} got {part} that are not finite; check the images and the network")
+            for values in _checked_values(activations, part):
+                if not values.isfinite().all():
+                    raise SettingError(
+                        f"{self.info.name} got {part} that are not finite; check the images and the network"
+                    )
         return require_finite(self.function(activations), self.info.name)
 
 
@@ -170,8 +173,10 @@ def batched(score: Score, size: int) -> Score:
     """Return a score function that sees at most ``size`` images at once."""
 
     def in_batches(activations: Activations) -> Tensor:
-        starts = range(0, len(activations), size)
-        return torch.cat([score(activations.select(slice(start, start + size))) for start in starts])
+        scores = []
+        for start in range(0, len(activations), size):
+            scores.append(score(activations.select(slice(start, start + size))))
+        return torch.cat(scores)
 
     return in_batches
 

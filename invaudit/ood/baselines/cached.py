@@ -123,7 +123,8 @@ def gram(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> 
     has_maps = bool(inputs.maps.maps)
 
     def read(activations: Activations) -> list[Tensor]:
-        return [plain(block) for block in (kept_maps(activations) if has_maps else activations.moments)]
+        blocks = kept_maps(activations) if has_maps else activations.moments
+        return [plain(block) for block in blocks]
 
     source, labels = inputs.maps, inputs.maps_labels
     blocks = read(source)
@@ -131,8 +132,11 @@ def gram(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> 
     detector._gram_vector = gram_sums
     # The library fits through modules alone; its images are numbers of images here, whose maps are at hand.
     detector._create_feature_list = lambda index: (source.logits[index], [block[index] for block in blocks])
+    batches = []
+    for index in torch.arange(len(labels)).split(_BATCH):
+        batches.append((index, labels[index]))
     with seed_torch(inputs.rng):
-        detector.fit([(index, labels[index]) for index in torch.arange(len(labels)).split(_BATCH)])
+        detector.fit(batches)
     score = batched(
         lambda activations: detector.predict_structured(plain(activations.logits), read(activations)), _CACHED
     )
@@ -144,16 +148,21 @@ def multi_mahalanobis(row: Baseline, inputs: FitInputs, hyperparameters: Hyperpa
     has_maps = bool(inputs.maps.maps)
 
     def read(activations: Activations) -> list[Tensor]:
-        # Moments hold mean and std side by side where there are maps.
-        return [plain(block[:, : block.shape[1] // 2] if has_maps else block) for block in activations.moments]
+        blocks = []
+        for block in activations.moments:
+            # Moments hold mean and std side by side where there are maps.
+            width = block.shape[1] // 2 if has_maps else block.shape[1]
+            blocks.append(plain(block[:, :width]))
+        return blocks
+
+    def score(activations: Activations) -> Tensor:
+        return detector.predict_structured([block.double() for block in read(activations)])
 
     blocks = read(inputs.train)
     detector = row.kind([None] * len(blocks), **hyperparameters).fit_structured(blocks, inputs.train_labels)
     in_double(detector)
-    score = batched(
-        lambda activations: detector.predict_structured([z.double() for z in read(activations)]), _SMALL_BATCH
-    )
-    return ScoreFunction(score, "spatial means of all blocks" if has_maps else "hidden activations")
+    form = "spatial means of all blocks" if has_maps else "hidden activations"
+    return ScoreFunction(batched(score, _SMALL_BATCH), form)
 
 
 def last_layer(
@@ -178,7 +187,10 @@ def in_double(detector: Any) -> None:
         if isinstance(value, Tensor):
             setattr(detector, name, value.double())
         elif isinstance(value, list):
-            setattr(detector, name, [part.double() if isinstance(part, Tensor) else part for part in value])
+            parts = []
+            for part in value:
+                parts.append(part.double() if isinstance(part, Tensor) else part)
+            setattr(detector, name, parts)
 
 
 def kept_maps(activations: Activations) -> tuple[Tensor, ...]:
@@ -238,5 +250,8 @@ def _make(kind: Any, tail: Callable[[Tensor], Tensor], inputs: FitInputs, hyperp
     head = inputs.head
     bias = torch.zeros(head.out_features) if head.bias is None else head.bias
     usual = {"model": None, "encoder": None, "backbone": None, "head": tail, "w": head.weight, "b": bias}
-    asked = inspect.signature(kind).parameters
-    return kind(**{name: value for name, value in usual.items() if name in asked}, **hyperparameters)
+    arguments = {}
+    for name in inspect.signature(kind).parameters:
+        if name in usual:
+            arguments[name] = usual[name]
+    return kind(**arguments, **hyperparameters)

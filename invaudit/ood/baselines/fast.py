@@ -34,13 +34,15 @@ class OpenMax:
     @classmethod
     def fit(cls, logits: Tensor, labels: Tensor, *, tailsize: int = 25, alpha: int = 10) -> "OpenMax":
         """Fit a Weibull distribution to the largest distances of every class to its mean logits (N, K)."""
-        of_class = [logits[labels == label].double() for label in range(logits.shape[1])]
-        centres = torch.stack([vectors.mean(0) for vectors in of_class])
-        tails = []
-        for vectors, centre in zip(of_class, centres, strict=True):
-            tails.append((vectors - centre).norm(dim=1).sort().values[-tailsize:])
-        weibull = torch.tensor([_weibull(tail.numpy()) for tail in tails], dtype=torch.float64).T
-        return cls(centres, weibull, min(alpha, logits.shape[1]))
+        centres, weibull = [], []
+        for label in range(logits.shape[1]):
+            vectors = logits[labels == label].double()
+            centre = vectors.mean(0)
+            distances = (vectors - centre).norm(dim=1).sort().values
+            centres.append(centre)
+            weibull.append(_weibull(distances[-tailsize:].numpy()))
+        parameters = torch.tensor(weibull, dtype=torch.float64).T
+        return cls(torch.stack(centres), parameters, min(alpha, logits.shape[1]))
 
     def score(self, logits: Tensor) -> Tensor:
         """Return the probability of the unknown class, (N,) float64, of logits (N, K)."""

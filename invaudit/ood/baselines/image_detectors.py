@@ -101,11 +101,13 @@ class Tapped(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, K)."""
-        return self._pass(images)[0]
+        logits, _ = self._pass(images)
+        return logits
 
     def encode(self, images: Tensor) -> Tensor:
         """Return features (B, D)."""
-        return self._pass(images)[1]
+        _, features = self._pass(images)
+        return features
 
     def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with self.target.layers.recorded(self.target.module) as seen:
@@ -149,7 +151,7 @@ def _on_copy(
 
 
 def _assert_intact(model: nn.Module, target: Target) -> None:
-    """Refuse scores of a detector that changed the network under its hands.
+    """Refuse scores of a detector that modified the network while it scored.
 
     Raises:
         ModelError: Names the first parameter or buffer that changed.
@@ -169,10 +171,14 @@ def _same_draws(predict: Callable[[Tensor], Tensor], seed: int) -> Callable[[Ten
 
 
 def _share_dropout(model: nn.Module) -> bool:
-    names = [name for name, part in model.named_modules(remove_duplicate=False) if isinstance(part, _DROPOUTS)]
-    for name in names:
-        model.set_submodule(name, SharedDropout(model.get_submodule(name)))
-    return bool(names)
+    """Give every dropout layer one mask for all images of a batch, and return whether there is any such layer."""
+    layers = []
+    for name, part in model.named_modules(remove_duplicate=False):
+        if isinstance(part, _DROPOUTS):
+            layers.append((name, part))
+    for name, layer in layers:
+        model.set_submodule(name, SharedDropout(layer))
+    return bool(layers)
 
 
 def _has(module: nn.Module, kind: type) -> bool:

@@ -63,7 +63,8 @@ def tuned(name: str, inputs: FitInputs, synthetic: Activations) -> tuple[FittedB
     if row is None or row.grid is None:
         raise SettingError(f"{name!r} has nothing to tune; known: {', '.join(TUNABLE)}")
     inputs = inputs.classes_only()
-    best: tuple[float, FittedBaseline, dict[str, Any]] | None = None
+    best: tuple[FittedBaseline, dict[str, Any]] | None = None
+    best_auroc = -1.0
     refused = "its grid is empty for this network"
     for hyperparameters in row.grid(inputs):
         try:
@@ -72,8 +73,8 @@ def tuned(name: str, inputs: FitInputs, synthetic: Activations) -> tuple[FittedB
         except SettingError as error:
             refused = str(error)
             continue
-        if best is None or value > best[0]:
-            best = value, detector, dict(hyperparameters)
+        if value > best_auroc:
+            best, best_auroc = (detector, dict(hyperparameters)), value
     if best is None:
         raise SettingError(f"no setting of {name} works: {refused}")
-    return best[1], best[2]
+    return best

@@ -52,7 +52,10 @@ def main(*command: str) -> None:
 
 
 def _refuse_repeats(words: list[str]) -> None:
-    options = [word.partition("=")[0] for word in words if word.startswith("--") and word != "--"]
+    options = []
+    for word in words:
+        if word.startswith("--") and word != "--":
+            options.append(word.partition("=")[0])
     for option in options:
         if options.count(option) > 1 and option not in REPEATABLE:
             raise InputError(f"option {option} is given {options.count(option)} times, expected once")

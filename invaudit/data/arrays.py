@@ -149,7 +149,9 @@ def _split_of(key: str) -> str | None:
 
 def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:
     """Refuse arrays that are too large, or whose header promises another size than the archive's directory."""
-    total = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
+    total = 0
+    for key in keys:
+        total += archive.getinfo(f"{key}.npy").file_size
     if total > LIMIT_BYTES:
         size = f"{total / 2**30:.1f} GiB, expected at most {LIMIT_BYTES / 2**30:g} GiB"
         raise DataError(f"{path} unpacks to {size}; split it into smaller files")

@@ -171,12 +171,8 @@ def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Image
     """
     images, labels, quantise = held_out.floats(), held_out.labels, held_out.quantise
     nothing = torch.full((n,), -1)
-    return {
-        name: replace(
-            held_out,
-            name=name,
-            images=quantise(family(images, labels, n, seeded_rng(seed, f"synthetic/{name}"))),
-            labels=nothing,
-        )
-        for name, family in FAMILIES.items()
-    }
+    sets: dict[str, ImageSet] = {}
+    for name, family in FAMILIES.items():
+        outliers = family(images, labels, n, seeded_rng(seed, f"synthetic/{name}"))
+        sets[name] = replace(held_out, name=name, images=quantise(outliers), labels=nothing)
+    return sets

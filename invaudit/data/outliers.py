@@ -72,8 +72,13 @@ def patch_shuffle(images: Tensor, labels: Tensor, rng: torch.Generator, n: int |
     """
     images = images[sources(labels, n, rng)]
     height, width = images.shape[2:]
-    fits = [grid for grid in _GRIDS if 2 * grid <= min(height, width)]
-    grids = [grid for grid in fits if height % grid == 0 and width % grid == 0] or fits
+    fitting, dividing = [], []
+    for grid in _GRIDS:
+        if 2 * grid <= min(height, width):
+            fitting.append(grid)
+            if height % grid == 0 and width % grid == 0:
+                dividing.append(grid)
+    grids = dividing or fitting
     out = images.clone()
     for turn, grid in enumerate(grids):
         out[turn :: len(grids)] = _shuffled(images[turn :: len(grids)], grid, rng)

@@ -33,7 +33,10 @@ def grey_levels(images: Tensor) -> NDArray[np.float64]:
 
 def compressed_size(images: Tensor) -> NDArray[np.float64]:
     """Return the number of bytes of each image after zlib at level 6."""
-    return np.array([len(zlib.compress(image.tobytes(), 6)) for image in images.cpu().contiguous().numpy()], np.float64)
+    sizes = []
+    for image in images.cpu().contiguous().numpy():
+        sizes.append(len(zlib.compress(image.tobytes(), 6)))
+    return np.array(sizes, np.float64)
 
 
 def _rows(images: Tensor) -> NDArray[np.float64]:

@@ -134,7 +134,7 @@ def _torchvision(request: Request) -> ImageSet:
 def _unknown(request: Request) -> str:
     files = sorted(request.root.glob("*.npz")) if request.root else []
     names = [*BUILTIN, *(file.stem for file in files), *vision.NAMES]
-    close = difflib.get_close_matches(request.base.lower(), [name.lower() for name in names], n=1)
+    close = difflib.get_close_matches(request.base.lower(), map(str.lower, names), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if Path(request.base).is_dir():
         hint = f"; for the folder write {request.base + '/'!r}"

@@ -35,14 +35,14 @@ class Splits:
 
     def record(self) -> dict[str, Any]:
         """Return what identifies the splits: for each part its size, its size by class and its content hash."""
-        return {
-            name: {
+        record: dict[str, Any] = {}
+        for name, part in self.sets().items():
+            record[name] = {
                 "count": len(part),
                 "by_class": torch.bincount(part.labels.clamp(min=0), minlength=part.classes).tolist(),
                 "hash": part.hash,
             }
-            for name, part in self.sets().items()
-        }
+        return record
 
 
 def split(
@@ -64,7 +64,10 @@ def split(
         SettingError: The names or sizes do not fit.
         DataError: An image of ``test`` is also among ``images``.
     """
-    counts = _counts(sizes, len(images), {"train", "fit", "calibrate"} | ({"test"} if test is None else set()))
+    names = {"train", "fit", "calibrate"}
+    if test is None:
+        names.add("test")
+    counts = _counts(sizes, len(images), names)
     digests = image_hashes(images)
     groups = _groups(digests)
     order, starts = _stratified_order(images.labels, groups, rng)
@@ -106,7 +109,10 @@ def _refuse_equal_digests(digests_of: dict[str, list[bytes]]) -> None:
 
 def image_hashes(images: ImageSet) -> list[bytes]:
     """Return the SHA-256 of each image's bytes."""
-    return [hashlib.sha256(image.tobytes()).digest() for image in images.images.cpu().contiguous().numpy()]
+    hashes = []
+    for image in images.images.cpu().contiguous().numpy():
+        hashes.append(hashlib.sha256(image.tobytes()).digest())
+    return hashes
 
 
 def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> dict[str, int]:

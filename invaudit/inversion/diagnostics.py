@@ -51,7 +51,10 @@ class Diagnosis:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the diagnosis as values that JSON can hold."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            values[name] = list(value) if isinstance(value, tuple) else value
+        return values
 
 
 def diagnose(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invaudit.data import seeded_rng
 from invaudit.inversion.conditions import Condition, move
@@ -56,11 +56,10 @@ class Inverter:
         settings: How to train it.
         target: The classifier it will be trained against: gives image shape, classes and device.
         rng: CPU generator of initial weights and all later draws; the caller keeps its state for a checkpoint.
-        start: Generator of the same settings whose weights to start from.
         centre: (C, H, W), the mean of reference images, for the objective ``distance``.
 
     Raises:
-        SettingError: The target's images are too small, or ``start`` does not fit.
+        SettingError: The target's images are too small.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Inverter:
         target: Target,
         rng: torch.Generator,
         *,
-        start: nn.Module | None = None,
         centre: Tensor | None = None,
     ) -> None:
         self.settings, self.classes, self.rng = settings, target.classes, rng
@@ -82,11 +80,6 @@ class Inverter:
                 noise=settings.noise,
                 dropout=settings.dropout,
             )
-        if start is not None:
-            try:
-                self.generator.load_state_dict(start.state_dict())
-            except RuntimeError as error:
-                raise SettingError("start is a generator of other settings or of another target") from error
         self.generator.to(target.device).eval()
         self.optimizer = torch.optim.Adam(
             self.generator.parameters(), settings.learning_rate, settings.betas, fused=True
@@ -198,9 +191,10 @@ class Inverter:
             return
         hits = (self._predictions(target, images) == labels).double().view(self.classes, -1).mean(1)
         means = dict(zip(weights, terms.mean(0).tolist(), strict=True))
+        weighted = [weight * means[name] for name, weight in weights.items()]
         evaluation = Evaluation(
             step=run.done,
-            loss=sum(weight * means[name] for name, weight in weights.items()),
+            loss=sum(weighted),
             objectives=means,
             accuracy=tuple(hits.tolist()),
             spread=tuple(spread(images, labels, self.classes).tolist()),
@@ -226,7 +220,10 @@ class Inverter:
         worst_accuracy = min(best.accuracy)
         message = f"inversion accuracy {worst_accuracy:.1%} in the worst class after {best.step} steps"
         message += self.objectives.skipped_note
-        copied = [str(label) for label, value in enumerate(best.spread) if value < settings.least_spread]
+        copied: list[str] = []
+        for label, class_spread in enumerate(best.spread):
+            if class_spread < settings.least_spread:
+                copied.append(str(label))
         if copied:
             message += f"; inversions of class {', '.join(copied)} are copies of one image"
             return "collapsed", f"{message}: give cosine more weight, or more steps"
@@ -256,7 +253,6 @@ def invert(
     rng: torch.Generator | None = None,
     *,
     seed: int = 0,
-    start: nn.Module | None = None,
     checkpoint: Path | None = None,
 ) -> Inversion:
     """Train one generator against a target.
@@ -266,11 +262,10 @@ def invert(
         settings: How to train the generator; by default as the shipped config ``invert/default`` says.
         rng: CPU generator of everything random; by default made from ``seed``, as ``invaudit invert`` does.
         seed: Seed where no ``rng`` is given.
-        start: Generator of the same settings whose weights to start from (``Inversion.generator``).
         checkpoint: File that is written after every evaluation; where it exists, the run goes on from it.
 
     Raises:
-        SettingError: The target's images are too small, or ``start`` does not fit.
+        SettingError: The target's images are too small.
         RunFolderError: The checkpoint belongs to another inversion.
 
     References:
@@ -287,7 +282,7 @@ def invert(
     """
     settings = settings or load_config(InversionSettings, "invert/default")
     rng = rng or seeded_rng(seed, "invert")
-    inversion = Inverter(settings, target, rng, start=start).run(target, checkpoint=checkpoint, watch=True)
+    inversion = Inverter(settings, target, rng).run(target, checkpoint=checkpoint, watch=True)
     log = _log.info if inversion.outcome == "converged" else _log.warning
     log("inversion %s: %s", inversion.outcome, inversion.message)
     return inversion

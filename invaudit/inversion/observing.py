@@ -70,7 +70,10 @@ class ServedObjectives:
     @property
     def skipped_note(self) -> str:
         """Say what is skipped and why, as the rest of a sentence; empty where nothing is."""
-        return "".join(f"; objective {name} skipped, {reason}" for name, reason in self.skipped.items())
+        note = ""
+        for name, reason in self.skipped.items():
+            note += f"; objective {name} skipped, {reason}"
+        return note
 
     def scale(self, device: torch.device) -> Tensor:
         """Return the weights as a vector, in the order of ``terms``."""
@@ -89,9 +92,15 @@ def serve(weights: dict[str, float], target: Target, centre: Tensor | None = Non
         target: What is searched against.
         centre: Mean of reference images, where there are any.
     """
-    wanted = {name: weight for name, weight in weights.items() if weight}
-    skipped = {name: reason for name, reason in unserved(target, centre).items() if name in wanted}
-    served = {name: weight for name, weight in wanted.items() if name not in skipped}
+    reasons = unserved(target, centre)
+    served: dict[str, float] = {}
+    for name, weight in weights.items():
+        if weight and name not in reasons:
+            served[name] = weight
+    skipped: dict[str, str] = {}
+    for name, reason in reasons.items():
+        if weights.get(name):
+            skipped[name] = reason
     return ServedObjectives(served, skipped)
 
 
@@ -114,21 +123,21 @@ def recorded_statistics(target: Target) -> Iterator[Callable[[], tuple[Statistic
     """
     recorded: list[Statistics] = []
 
-    def record(part: Any, inputs: tuple[Tensor, ...]) -> None:
+    def record(layer: Any, inputs: tuple[Tensor, ...]) -> None:
         # Around the stored mean, which is near: one pass without cancellation, and much faster than torch.var_mean.
         shape = (1, -1, *([1] * (inputs[0].ndim - 2)))
-        values = inputs[0].float() - part.running_mean.view(shape)
+        values = inputs[0].float() - layer.running_mean.view(shape)
         axes = [0, *range(2, values.ndim)]
         mean = values.mean(axes)
         variance = values.square().mean(axes) - mean.square()
-        recorded.append(Statistics(mean + part.running_mean, variance, part.running_mean, part.running_var))
+        recorded.append(Statistics(mean + layer.running_mean, variance, layer.running_mean, layer.running_var))
 
     def take() -> tuple[Statistics, ...]:
         statistics = tuple(recorded)
         recorded.clear()
         return statistics
 
-    handles = [part.register_forward_pre_hook(record) for part in _batch_norms(target)]
+    handles = [layer.register_forward_pre_hook(record) for layer in _batch_norms(target)]
     try:
         yield take
     finally:
@@ -155,12 +164,17 @@ def weight_gradients(target: Target, images: Tensor, labels: Tensor) -> tuple[Te
         images: (N, C, H, W) in [0, 1].
         labels: (N,).
     """
-    weights = {name: value.detach().requires_grad_() for name, value in target.module.named_parameters()}
+    weights: dict[str, Tensor] = {}
+    for name, value in target.module.named_parameters():
+        weights[name] = value.detach().requires_grad_()
     logits = functional_call(target.module, weights, (target.normalise(images),))
     loss = functional.cross_entropy(logits, labels)
     return torch.autograd.grad(loss, tuple(weights.values()), create_graph=True, materialize_grads=True)
 
 
 def _batch_norms(target: Target) -> list[nn.modules.batchnorm._BatchNorm]:
-    kind = nn.modules.batchnorm._BatchNorm
-    return [part for part in target.modules() if isinstance(part, kind) and part.running_mean is not None]
+    layers = []
+    for part in target.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+            layers.append(part)
+    return layers

@@ -18,13 +18,12 @@ def check_weights(weights: dict[str, float]) -> dict[str, float]:
     Raises:
         ValueError: Unknown objective, a weight that is negative or not finite, or nothing that asks for a class.
     """
-    unknown = [name for name in weights if name not in OBJECTIVES]
-    if unknown:
-        raise ValueError(f"unknown objective {unknown[0]!r}; known: {', '.join(OBJECTIVES)}")
-    wrong = [name for name, weight in weights.items() if not 0 <= weight < math.inf]
-    if wrong:
-        raise ValueError(f"weight of {wrong[0]} is {weights[wrong[0]]:g}, expected a finite number >= 0")
-    if not any(weights.get(name) for name in ("kl", "cross-entropy")):
+    for name, weight in weights.items():
+        if name not in OBJECTIVES:
+            raise ValueError(f"unknown objective {name!r}; known: {', '.join(OBJECTIVES)}")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"weight of {name} is {weight:g}, expected a finite number >= 0")
+    if not weights.get("kl") and not weights.get("cross-entropy"):
         raise ValueError("neither kl nor cross-entropy has a weight, so nothing asks for a class; give one of them")
     return weights
 

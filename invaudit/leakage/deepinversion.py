@@ -136,8 +136,8 @@ class ImageSearch:
     @property
     def diverged(self) -> bool:
         """Whether some loss or pixel was not finite."""
-        losses_finite = all(math.isfinite(record["loss"]) for record in self.records)
-        return not (losses_finite and bool(self.images.isfinite().all()))
+        losses = [record["loss"] for record in self.records]
+        return not (all(map(math.isfinite, losses)) and bool(self.images.isfinite().all()))
 
     @property
     def records_left(self) -> int:
@@ -163,8 +163,9 @@ class ImageSearch:
 
             optimise_pixels(self.images, loss, self.optimizer, steps)
         means = torch.stack(terms_by_step).double().mean(0)
-        terms = dict(zip(objectives.weights, means.tolist(), strict=True))
-        self.records.append({"step": float(steps.stop), "loss": float((means * scale).sum()), **terms})
+        record = {"step": float(steps.stop), "loss": float((means * scale).sum())}
+        record.update(zip(objectives.weights, means.tolist(), strict=True))
+        self.records.append(record)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the search depends on."""
@@ -196,9 +197,15 @@ def _reconstructions(
     target: Target, settings: DeepInversionSettings, labels: Tensor, searches: list[ImageSearch]
 ) -> Reconstructions:
     """Return the images of all batches and how their searches ended."""
-    history = history_of(record for search in searches for record in search.records)
-    images = torch.cat([search.images.detach().cpu() for search in searches])
-    if any(search.diverged for search in searches):
+    records: list[dict[str, float]] = []
+    images_by_batch: list[Tensor] = []
+    has_diverged = False
+    for search in searches:
+        records += search.records
+        images_by_batch.append(search.images.detach().cpu())
+        has_diverged = has_diverged or search.diverged
+    history, images = history_of(records), torch.cat(images_by_batch)
+    if has_diverged:
         message = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"
         return Reconstructions(images[:0], labels[:0], labels[:0], "diverged", history, message)
     hits = collect(target, images, keep_maps=False).logits.argmax(1) == labels
@@ -211,6 +218,6 @@ def _reconstructions(
     alike = (spread(images, labels, len(counts)) < settings.least_spread) & (counts > 1)
     if alike.any():
         outcome = "collapsed"
-        copied = ", ".join(str(label) for label in alike.nonzero()[:, 0].tolist())
+        copied = ", ".join(map(str, alike.nonzero()[:, 0].tolist()))
         message += f"; images of class {copied} are copies of one image: give cosine a weight, or take fewer steps"
     return Reconstructions(images, labels, torch.zeros_like(labels), outcome, history, message)

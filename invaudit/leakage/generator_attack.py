@@ -98,18 +98,21 @@ def from_generator(
     labels, centre = balanced_labels(target.classes, settings.images), centre_of(reference, target.spec.shape)
     inversions: list[Inversion] = []
     images_by_restart: list[Tensor] = []
+    labels_by_restart: list[Tensor] = []
     for restart in range(settings.restarts):
         file = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{restart}")
         inversion = Inverter(settings, target, rng, centre=centre).run(target, checkpoint=file, watch=True)
         inversions.append(inversion)
         if inversion.outcome == "diverged":
             images_by_restart.append(torch.empty(0, *target.spec.shape))
+            labels_by_restart.append(labels[:0])
         else:
             images_by_restart.append(inversion.sample(labels, rng))
-    counts = torch.tensor([len(images) for images in images_by_restart])
+            labels_by_restart.append(labels)
+    counts = torch.tensor(list(map(len, images_by_restart)))
     return Reconstructions(
         images=torch.cat(images_by_restart),
-        labels=torch.cat([labels[: len(images)] for images in images_by_restart]),
+        labels=torch.cat(labels_by_restart),
         restart=torch.arange(settings.restarts).repeat_interleave(counts),
         outcome=worst(inversion.outcome for inversion in inversions),
         history=_history(inversions),

@@ -51,11 +51,11 @@ def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
 
 def layers(target: Target) -> dict[str, Layer]:
     """Return the layers whose weights are read: linear ones, and convolutions without groups."""
-    return {
-        name: part
-        for name, part in target.module.named_modules()
-        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
-    }
+    read: dict[str, Layer] = {}
+    for name, part in target.module.named_modules():
+        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1):
+            read[name] = part
+    return read
 
 
 def fan_in(layer: Layer) -> int:
@@ -199,8 +199,8 @@ def _from_factors(
     targets: Sequence[Target], name: str, matrix: Tensor, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Few positions: <D'A, E'B> = sum over pairs of positions of (A B') (D E'), without the gradients themselves."""
-    parts = list(signals(targets, name, images, labels))
-    a, d = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    inputs, derivatives = zip(*signals(targets, name, images, labels), strict=True)
+    a, d = torch.cat(inputs), torch.cat(derivatives)
     gram = torch.zeros((len(a), len(a)), dtype=torch.float64)
     for rows in torch.arange(len(a)).split(AT_ONCE):
         for first in range(a.shape[1]):

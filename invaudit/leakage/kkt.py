@@ -134,7 +134,8 @@ class KKTSearch:
     """
 
     def __init__(self, target: Target, settings: KKTSettings, rng: torch.Generator, reference: Tensor | None) -> None:
-        self.settings, self.labels = settings, balanced_labels(target.classes, settings.images)
+        self.settings = settings
+        self.labels = balanced_labels(target.classes, settings.images)
         self.equations = _Equations(target, self.labels)
         self.prior = None if reference is None else _Prior(reference.to(target.device), settings.prior)
         self.starts = _starts(target, settings, rng, reference)
@@ -146,7 +147,8 @@ class KKTSearch:
     def records_left(self) -> int:
         """Number of records still to be made, over all restarts."""
         records_of_a_restart = math.ceil(self.settings.steps / self.settings.record_every)
-        return self.settings.restarts * records_of_a_restart - sum(len(losses) for losses in self.losses)
+        records_made = sum(map(len, self.losses))
+        return self.settings.restarts * records_of_a_restart - records_made
 
     def advance(self) -> None:
         """Take the steps to the next record; a restart that is done makes room for the next."""
@@ -172,19 +174,26 @@ class KKTSearch:
 
     def reconstructions(self, seconds: float) -> Reconstructions:
         """Return the images of all restarts and how they ended."""
-        last_losses = [losses[-1] for losses in self.losses]
+        history: dict[str, list[float]] = {}
+        last_losses: list[float] = []
+        loss_texts: list[str] = []
+        collapsed: list[str] = []
+        for number, losses in enumerate(self.losses):
+            history[f"loss/{number}"] = losses
+            last_losses.append(losses[-1])
+            loss_texts.append(f"{losses[-1]:.3f}")
+            if losses[-1] >= COLLAPSED:
+                collapsed.append(str(number))
         images, labels = torch.cat(self.finished), self.labels.repeat(len(last_losses))
         restart = torch.arange(len(last_losses)).repeat_interleave(len(self.labels))
-        collapsed = [str(number) for number, loss in enumerate(last_losses) if loss >= COLLAPSED]
-        message = f"share of the weights left unexplained: {', '.join(f'{loss:.3f}' for loss in last_losses)}"
+        message = f"share of the weights left unexplained: {', '.join(loss_texts)}"
         outcome: Outcome = "budget"
-        if not all(math.isfinite(loss) for loss in last_losses):
+        if not all(map(math.isfinite, last_losses)):
             outcome, message = "diverged", f"{message}; lower learning_rate (now {self.settings.learning_rate:g})"
             images, labels, restart = images[:0], labels[:0], restart[:0]
         elif collapsed:
             outcome = "collapsed" if len(collapsed) == len(last_losses) else "budget"
             message += f"; the multipliers of restart {', '.join(collapsed)} fell to zero: its images say nothing"
-        history = {f"loss/{number}": losses for number, losses in enumerate(self.losses)}
         return Reconstructions(images, labels, restart, outcome, history, message, seconds)
 
     def state_dict(self) -> dict[str, Any]:
@@ -241,10 +250,13 @@ class _Equations:
 
     def __init__(self, target: Target, labels: Tensor) -> None:
         self.target, self.labels = target, labels.to(target.device)
-        self.parameters = {name: value.detach().clone().requires_grad_() for name, value in target.named_parameters()}
-        self.fan_ins = {name: fan_in(layer) for name, layer in layers(target).items()}
+        self.parameters: dict[str, Tensor] = {}
+        for name, value in target.named_parameters():
+            self.parameters[name] = value.detach().clone().requires_grad_()
+        self.fan_ins: dict[str, int] = {}
         self.scales: dict[str, float] = {}
         for name, layer in layers(target).items():
+            self.fan_ins[name] = fan_in(layer)
             for kind in ("weight", "bias"):
                 if getattr(layer, kind) is not None:
                     self.scales[f"module.{name}.{kind}"] = float(self.fan_ins[name])
@@ -257,7 +269,9 @@ class _Equations:
             logits = functional_call(self.target, self.parameters, (images,))
         objective = (roots.square() * log_odds(logits, self.labels)).sum()
         gradients = torch.autograd.grad(objective, self.read, create_graph=True)
-        unexplained = [weight.detach() - slope for weight, slope in zip(self.read, gradients, strict=True)]
+        unexplained = []
+        for weight, gradient in zip(self.read, gradients, strict=True):
+            unexplained.append(weight.detach() - gradient)
         return self._squared_length(unexplained) / self.total
 
     def root(self, images: Tensor) -> float:
@@ -266,12 +280,16 @@ class _Equations:
         A start from the projection of theta instead falls to zero in one search of three.
         """
         squares = squared_lengths(self.target, images, self.labels)
-        length = sum(scale * float(squares[name].sum()) for name, scale in self.fan_ins.items())
-        return (float(self.total) / max(length, 1e-30)) ** 0.25
+        lengths = []
+        for name, scale in self.fan_ins.items():
+            lengths.append(scale * float(squares[name].sum()))
+        return (float(self.total) / max(sum(lengths), 1e-30)) ** 0.25
 
     def _squared_length(self, values: list[Tensor]) -> Tensor:
-        pairs = zip(self.scales.values(), values, strict=True)
-        return torch.stack([scale * value.square().sum() for scale, value in pairs]).sum()
+        squares = []
+        for scale, value in zip(self.scales.values(), values, strict=True):
+            squares.append(scale * value.square().sum())
+        return torch.stack(squares).sum()
 
 
 class _Prior:
@@ -323,8 +341,7 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *derivatives: Tensor) -> tuple[Tensor, None, None]:
         (inputs,) = ctx.saved_tensors
-        unit = 1 if inputs.ndim == 4 else inputs.ndim - 1
-        others = [axis for axis in range(inputs.ndim) if axis != unit]
+        others = (0, 2, 3) if inputs.ndim == 4 else tuple(range(inputs.ndim - 1))
         size = inputs.detach().square().mean(others, keepdim=True).sqrt().clamp_min(1e-12)
         step = torch.sigmoid(ctx.sharpness / size * inputs)
         return derivatives[0] * (ctx.slope + (1 - ctx.slope) * step if ctx.slope else step), None, None
@@ -340,17 +357,18 @@ def _starts(target: Target, settings: KKTSettings, rng: torch.Generator, referen
 
 
 def _refuse(target: Target, reference: Tensor | None) -> None:
-    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
-    batch_norms = [name for name, part in target.module.named_modules() if isinstance(part, kinds)]
-    if batch_norms:
-        raise ModelError(
-            f"the target has batch norm ({batch_norms[0]}), for which the KKT conditions do not hold; "
-            "use method deepinversion or generator"
-        )
+    for name, part in target.module.named_modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            raise ModelError(
+                f"the target has batch norm ({name}), for which the KKT conditions do not hold; "
+                "use method deepinversion or generator"
+            )
     if reference is not None and (len(reference) < 2 or reference.shape[1:] != target.spec.shape):
         raise ShapeError(
             f"reference has shape {tuple(reference.shape)}, expected at least 2 images of {target.spec.shape}"
         )
-    biases = [name for name, layer in list(layers(target).items())[1:] if layer.bias is not None]
-    if biases:
-        _log.warning("layer %s has a bias: the network is not homogeneous, so KKT is a heuristic here", biases[0])
+    _first, *later_layers = layers(target).items()
+    for name, layer in later_layers:
+        if layer.bias is not None:
+            _log.warning("layer %s has a bias: the network is not homogeneous, so KKT is a heuristic here", name)
+            break

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -106,17 +107,24 @@ class Side:
     @classmethod
     def of(cls, images: ImageSet, source: NDArray[np.int64] | None = None) -> "Side":
         """Return a side that keeps all of its images."""
-        count = len(images)
-        return cls(images, image_hashes(images), np.arange(count) if source is None else source, np.ones(count, bool))
+        if source is None:
+            source = np.arange(len(images))
+        return cls(images, image_hashes(images), source, kept=np.ones(len(images), bool))
 
     @property
     def places(self) -> NDArray[np.int64]:
         """Positions of the images that are kept."""
         return np.flatnonzero(self.kept)
 
+    @property
+    def kept_hashes(self) -> list[bytes]:
+        """Hashes of the images that are kept."""
+        return [self.hashes[place] for place in self.places]
+
     def without(self, hashes: set[bytes]) -> "Side":
         """Return the side without the images of these hashes."""
-        return replace(self, kept=self.kept & np.array([image_hash not in hashes for image_hash in self.hashes]))
+        stays = [image_hash not in hashes for image_hash in self.hashes]
+        return replace(self, kept=self.kept & np.array(stays))
 
     def without_copies(self) -> "Side":
         """Return the side with the first of its copies alone: they would carry one label in every relabelling."""
@@ -162,9 +170,10 @@ def make_pool(
     else:
         if groups is not None:
             raise DataError("groups beside pairs: the coins of pairs were tossed for images; give one of the two")
-        paired = _paired(members, controls, pairs)
+        paired_members, paired_controls = _paired(members, controls, pairs)
+        member_positions, control_positions = pairs.T
         sides = _deduplicated_pairs(
-            Side.of(paired[0], pairs[:, 0]), Side.of(paired[1], pairs[:, 1]), drop=drop_duplicates
+            Side.of(paired_members, member_positions), Side.of(paired_controls, control_positions), drop=drop_duplicates
         )
     pool = _merged(*sides, groups=groups, are_pairs=pairs is not None, classes=members.classes)
     return replace(pool, reference=reference)
@@ -194,8 +203,10 @@ def _deduplicated_pairs(members: Side, controls: Side, *, drop: bool) -> tuple[S
     The coins of pairs that share an image do not fall independently, given that it is not both member and control.
     """
     both = set(members.hashes) & set(controls.hashes)
-    counts = Counter(members.hashes + controls.hashes)
-    shared = {image_hash for image_hash, count in counts.items() if count > 1}
+    shared: set[bytes] = set()
+    for image_hash, count in Counter(members.hashes + controls.hashes).items():
+        if count > 1:
+            shared.add(image_hash)
     if both and not drop:
         raise _shared_images(len(both), f"both member and control, the first is member {_first_of(members, shared)}")
     kept = members.without(shared).kept & controls.without(shared).kept
@@ -230,15 +241,17 @@ def _merged(
     dropped = len(members.images) + len(controls.images) - len(first) - len(second)
     if dropped:
         _log.warning("%d image(s) are left out of the pool: duplicates", dropped)
-    hashes = [members.hashes[place] for place in first] + [controls.hashes[place] for place in second]
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(members.kept_hashes + controls.kept_hashes, kind="stable")
     images = torch.cat([members.images.images[first], controls.images.images[second]])[order]
     labels = torch.cat([members.images.labels[first], controls.images.labels[second]])[order].clamp_min(0)
     member = np.repeat([True, False], [len(first), len(second)])[order]
     if are_pairs:
         design = Pairs(member, np.concatenate([first, second])[order])
     else:
-        group = None if groups is None else np.concatenate([groups[0][first], groups[1][second]])[order]
+        group = None
+        if groups is not None:
+            member_groups, control_groups = groups
+            group = np.concatenate([member_groups[first], control_groups[second]])[order]
         design = Observational(member, labels.numpy(), group)
     return Pool(
         images=ImageSet("pool", images, labels, members.images.transform),
@@ -296,8 +309,8 @@ def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int
         )
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = [(int(line["member"]), int(line["control"])) for line in csv.DictReader(file)]
-        pairs = np.array(lines, np.int64).reshape(-1, 2)
+            rows = [(int(row["member"]), int(row["control"])) for row in csv.DictReader(file)]
+        pairs = np.array(rows, np.int64).reshape(-1, 2)
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: expected a CSV file with the columns member and control, positions from 0") from error
     if not len(pairs):
@@ -324,17 +337,20 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
     if not path.is_file():
         raise MissingDataError(f"the file of groups {path} is not there")
     expected = "expected a CSV file with the columns side (member or control), index (from 0) and group"
+    group_of: dict[tuple[str, int], str] = {}
+    n_lines = 0
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = [(line["side"], int(line["index"]), line["group"]) for line in csv.DictReader(file)]
+            for line in csv.DictReader(file):
+                if not (line["side"] and line["group"]):
+                    raise DataError(f"{path}: {expected}; a line has no side or no group")
+                group_of[line["side"], int(line["index"])] = line["group"]
+                n_lines += 1
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {expected}") from error
-    if not all(side and group for side, _, group in lines):
-        raise DataError(f"{path}: {expected}; a line has no side or no group")
-    image_names = [("member", index) for index in range(members)] + [("control", index) for index in range(controls)]
-    if sorted((side, index) for side, index, _ in lines) != sorted(image_names):
+    image_names = [*product(["member"], range(members)), *product(["control"], range(controls))]
+    if group_of.keys() != set(image_names) or n_lines != len(image_names):
         raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
-    group_of = {(side, index): group for side, index, group in lines}
     groups = [group_of[image_name] for image_name in image_names]
     mixed = set(groups[:members]) & set(groups[members:])
     if mixed:

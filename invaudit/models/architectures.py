@@ -81,9 +81,9 @@ def tiny_cnn(spec: InputSpec, outputs: int) -> Classifier:
 def mlp(spec: InputSpec, outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
     """Build a fully connected network with ReLU; ``mlp-300-100`` names one with these hidden widths."""
     widths = (spec.channels * spec.height * spec.width, *hidden)
-    blocks: list[nn.Module] = [
-        nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()) for before, after in pairwise(widths)
-    ]
+    blocks: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        blocks.append(nn.Sequential(nn.Flatten(), nn.Linear(before, after), nn.ReLU()))
     return Classifier(blocks, nn.Identity(), nn.Linear(widths[-1], outputs))
 
 
@@ -121,14 +121,13 @@ class _GlobalPool(nn.Module):
 def _resnet(spec: InputSpec, outputs: int, widths: tuple[int, ...], depth: int, *, projected: bool) -> Classifier:
     stem = nn.Sequential(nn.Conv2d(spec.channels, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     blocks: list[nn.Module] = [stem]
-    for index, width in enumerate(widths):
-        before = widths[max(index - 1, 0)]
-        stride = 1 if index == 0 else 2
-        parts = [
-            _Residual(before if i == 0 else width, width, stride if i == 0 else 1, projected=projected)
-            for i in range(depth)
-        ]
+    before, stride = widths[0], 1
+    for width in widths:
+        parts = [_Residual(before, width, stride, projected=projected)]
+        for _ in range(depth - 1):
+            parts.append(_Residual(width, width, 1, projected=projected))
         blocks.append(nn.Sequential(*parts))
+        before, stride = width, 2
     return Classifier(blocks, _GlobalPool(), nn.Linear(widths[-1], outputs))
 
 
@@ -175,11 +174,12 @@ def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
         ModelError: Unknown name; the message lists the known ones.
     """
     name = name.removeprefix("invaudit:")
-    family, *widths = name.split("-") if name.startswith("mlp-") else [name]
-    if family not in ARCHITECTURES or not all(width.isdigit() and int(width) for width in widths):
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name](spec, outputs)
+    family, *widths = name.split("-")
+    if family != "mlp" or not all(width.isdigit() and int(width) for width in widths):
         raise ModelError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH...")
-    options = {"hidden": tuple(int(width) for width in widths)} if widths else {}
-    return ARCHITECTURES[family](spec, outputs, **options)
+    return mlp(spec, outputs, hidden=tuple(map(int, widths)))
 
 
 def _width(blocks: list[nn.Module], spec: InputSpec) -> int:

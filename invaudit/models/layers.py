@@ -89,7 +89,10 @@ def _recorded_calls(module: nn.Module, inputs: Tensor) -> tuple[list[_Call], Ten
 
         return hook
 
-    handles = [part.register_forward_hook(record_as(name)) for name, part in module.named_modules() if name]
+    handles: list[RemovableHandle] = []
+    for name, part in module.named_modules():
+        if part is not module:
+            handles.append(part.register_forward_hook(record_as(name)))
     try:
         logits = module(inputs)
     finally:
@@ -101,12 +104,12 @@ def _recorded_calls(module: nn.Module, inputs: Tensor) -> tuple[list[_Call], Ten
 def _blocks(module: nn.Module, calls: list[_Call]) -> list[str]:
     """Return the names of the parts after which a block ends, see ``find_layers``."""
     container, prefix = _main_container(module)
-    parts = {f"{prefix}{name}": part for name, part in container.named_children()}
+    names = {f"{prefix}{name}" for name, _ in container.named_children()}
     blocks: list[str] = []
-    for name, _, output in calls:
-        if name not in parts or output.ndim != 4 or output.shape[2:].numel() < 2:
+    for name, part, output in calls:
+        if name not in names or output.ndim != 4 or output.shape[2:].numel() < 2:
             continue
-        if _holds_convolution(parts[name]):
+        if _holds_convolution(part):
             blocks.append(name)
         elif blocks:
             blocks[-1] = name
@@ -120,11 +123,15 @@ def _main_container(module: nn.Module) -> tuple[nn.Module, str]:
     """
     container, prefix = module, ""
     children = list(container.named_children())
-    while len(children) <= 2 and any(len(list(child.children())) > 1 for _, child in children):
+    while len(children) <= 2 and any(_has_several_parts(child) for _, child in children):
         name, container = max(children, key=lambda child: len(list(child[1].modules())))
         prefix += f"{name}."
         children = list(container.named_children())
     return container, prefix
+
+
+def _has_several_parts(module: nn.Module) -> bool:
+    return len(list(module.children())) > 1
 
 
 def _holds_convolution(part: nn.Module) -> bool:

@@ -48,7 +48,9 @@ def save_target(target: Target, path: Path) -> None:
         "head": target.layers.head,
         "spec": asdict(target.spec),
     }
-    weights = {name: value.detach().cpu().contiguous() for name, value in target.module.state_dict().items()}
+    weights: dict[str, Tensor] = {}
+    for name, value in target.module.state_dict().items():
+        weights[name] = value.detach().cpu().contiguous()
     write_bytes(path, save(weights, {"invaudit": json.dumps(header, sort_keys=True)}))
 
 
@@ -89,10 +91,10 @@ def load_model(
     if arch is None or spec is None:
         raise ModelError(f"{path} does not say what it is; give --arch and --input (and --mean, --std)")
     arch = full_name(arch)
-    if broken := [name for name, value in weights.items() if not value.float().isfinite().all()]:
-        raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
+    _refuse_not_finite(weights, path)
     problems: list[ModelError] = []
-    for outputs in [header.outputs] if header else _outputs(weights, path):
+    possible_outputs = [header.outputs] if header else _outputs(weights, path)
+    for outputs in possible_outputs:
         # Loading replaces these first weights, so drawing them must not advance the caller's random numbers.
         with torch.random.fork_rng(devices=[]):
             module = _build(arch, spec, outputs)
@@ -119,6 +121,15 @@ def model_file(path: str | Path) -> Path:
         if place.is_file():
             return place
     raise MissingDataError(f"model file {path} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}")
+
+
+def _refuse_not_finite(weights: dict[str, Tensor], path: Path) -> None:
+    broken = []
+    for name, value in weights.items():
+        if not value.float().isfinite().all():
+            broken.append(name)
+    if broken:
+        raise ModelError(f"{path}: weights are not finite in {', '.join(broken[:3])}")
 
 
 def _own_arch(arch: str, path: Path) -> str:
@@ -157,9 +168,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], _Header | None, bool]:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("invaudit")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return weights, None if text is None else _header(text, path), False
     except SafetensorError:
-        pass
+        return _read_checkpoint(path), None, True
+    return weights, None if text is None else _header(text, path), False
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return the weights of a torch checkpoint, in their order there."""
     try:
         with warnings.catch_warnings():
             # torch warns of a foreign pickle before it refuses it; the error says it once.
@@ -175,9 +190,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], _Header | None, bool]:
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not content:
         raise ModelError(f"{path} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in content.items()}, None, True
+    weights: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(f"{path} holds no state dict of tensors")
+        weights[name.removeprefix("module.")] = value
+    return weights
 
 
 def _header(text: str, path: Path) -> _Header:
@@ -185,17 +205,21 @@ def _header(text: str, path: Path) -> _Header:
         values = json.loads(text)
         if values["schema"] != SCHEMA:
             raise ModelError(f"{path} is of schema {values['schema']}, this version reads {SCHEMA}; save it again")
-        return TypeAdapter(_Header).validate_python({field.name: values[field.name] for field in fields(_Header)})
+        known = {field.name: values[field.name] for field in fields(_Header)}
+        return TypeAdapter(_Header).validate_python(known)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: what it says of itself is damaged") from error
 
 
 def _outputs(weights: dict[str, Tensor], path: Path) -> list[int]:
     """Return what may be the number of outputs: the head is mostly the last matrix, but safetensors sort by name."""
-    matrices = [value for value in weights.values() if value.ndim == 2]
-    if not matrices:
+    outputs: dict[int, None] = {}  # a set that keeps its order
+    for value in reversed(weights.values()):
+        if value.ndim == 2:
+            outputs[value.shape[0]] = None
+    if not outputs:
         raise ModelError(f"{path}: no linear layer among its weights")
-    return list(dict.fromkeys(value.shape[0] for value in reversed(matrices)))
+    return list(outputs)
 
 
 def _build(arch: str, spec: InputSpec, outputs: int) -> nn.Module:
@@ -244,32 +268,32 @@ def _fit_names(
 ) -> dict[str, Tensor]:
     """Return the weights under the module's names: by name, but for how names begin, or else by order and shape."""
     state = module.state_dict()
-    if set(weights) == set(state) and all(weights[name].shape == state[name].shape for name in state):
+    if _shape_by_name(weights) == _shape_by_name(state):
         return weights
-    given, wanted = _without_counters(weights), _without_counters(state)
-    ends, wanted_ends = _without_beginning(given), _without_beginning(wanted)
-    order = list(given)
+    read, wanted = _without_counters(weights), _without_counters(state)
+    ends, wanted_ends = _without_beginning(read), _without_beginning(wanted)
+    order = list(read)
     if sorted(ends) == sorted(wanted_ends):
-        by_end = dict(zip(ends, given, strict=True))
+        by_end = dict(zip(ends, read, strict=True))
         order = [by_end[end] for end in wanted_ends]
-    elif not ordered and _shapes(given) == _shapes(wanted):
+    elif not ordered and sorted(_shape_by_name(read).values()) == sorted(_shape_by_name(wanted).values()):
         raise ModelError(
             f"{path} does not fit {arch}: it has other names, such as {order[0]!r} for {next(iter(wanted))!r}, "
             "and safetensors keep no order to match them by; rename them, or give a .pth file"
         )
     for name, wanted_name in zip(order, wanted, strict=False):
-        if given[name].shape != wanted[wanted_name].shape:
+        if read[name].shape != wanted[wanted_name].shape:
             raise ModelError(
-                f"{path} does not fit {arch}: {name!r} has shape {tuple(given[name].shape)}, "
+                f"{path} does not fit {arch}: {name!r} has shape {tuple(read[name].shape)}, "
                 f"{wanted_name!r} takes {tuple(wanted[wanted_name].shape)}"
             )
-    if len(given) != len(wanted):
+    if len(read) != len(wanted):
         raise ModelError(
-            f"{path} does not fit {arch}: it holds {len(given)} tensors, the architecture has {len(wanted)}"
+            f"{path} does not fit {arch}: it holds {len(read)} tensors, the architecture has {len(wanted)}"
         )
     matched = dict(state)
     for name, wanted_name in zip(order, wanted, strict=True):
-        matched[wanted_name] = given[name]
+        matched[wanted_name] = read[name]
     return matched
 
 
@@ -277,16 +301,17 @@ def _without_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if not name.endswith(COUNTERS)}
 
 
-def _shapes(state: dict[str, Tensor]) -> list[tuple[int, ...]]:
-    return sorted(tuple(value.shape) for value in state.values())
+def _shape_by_name(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _without_beginning(names: Iterable[str]) -> list[str]:
     """Return dotted names without the parts that all of them begin with."""
     split_names = [name.split(".") for name in names]
-    shared = 0
-    for parts in zip(*(parts[:-1] for parts in split_names), strict=False):
+    beginnings = [parts[:-1] for parts in split_names]
+    n_shared = 0
+    for parts in zip(*beginnings, strict=False):
         if len(set(parts)) > 1:
             break
-        shared += 1
-    return [".".join(parts[shared:]) for parts in split_names]
+        n_shared += 1
+    return [".".join(parts[n_shared:]) for parts in split_names]

@@ -36,7 +36,8 @@ class Target(nn.Module):
         self, module: nn.Module, spec: InputSpec, classes: int, *, layers: Layers | None = None, arch: str | None = None
     ) -> None:
         super().__init__()
-        device = next((value.device for value in module.parameters()), None)
+        first_parameter = next(module.parameters(), None)
+        device = None if first_parameter is None else first_parameter.device
         for name, values in (("mean", spec.mean), ("std", spec.std)):
             if len(values) not in (1, spec.channels):
                 raise ModelError(f"the input spec has {len(values)} values of {name} for {spec.channels} channels")
@@ -97,10 +98,10 @@ class Target(nn.Module):
         """Return everything of one forward pass over images (B, C, H, W) in [0, 1]; differentiable."""
         with self.layers.recorded(self.module) as seen:
             logits = self.forward(images)
-        blocks = [seen[name] for name in self.layers.blocks]
         features = seen[self.layers.head]
-        maps = tuple(block for block in blocks if block.ndim == 4)
-        return Activations(images, logits, features, maps, tuple(moments(block) for block in blocks or [features]))
+        blocks = [seen[name] for name in self.layers.blocks]
+        maps = [block for block in blocks if block.ndim == 4]
+        return Activations(images, logits, features, tuple(maps), tuple(map(moments, blocks or [features])))
 
     def first_outputs(self, n: int) -> "Target":
         """Return a copy whose head gives the first n logits only."""

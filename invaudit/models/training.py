@@ -171,8 +171,10 @@ def train(
         history.loss.append(float(torch.stack(losses).mean()))
         history.seconds += time.perf_counter() - start
         if file is not None:
-            states = {name: part.state_dict() for name, part in parts.items()}
-            file.save({"epoch": epoch + 1, "rng": rng.get_state(), **states})
+            saved: dict[str, Any] = {"epoch": epoch + 1, "rng": rng.get_state()}
+            for name, part in parts.items():
+                saved[name] = part.state_dict()
+            file.save(saved)
     target.eval()
     return history
 
@@ -225,7 +227,7 @@ def _batches(
     order = torch.randperm(len(data), generator=rng)
     # One image alone joins the batch before: batch norm has nothing to normalise it by.
     last = settings.steps_per_epoch(len(data)) - 1
-    ends = [settings.batch_size * step for step in range(1, last + 1)]
+    ends = list(range(settings.batch_size, settings.batch_size * last + 1, settings.batch_size))
     for index in order.tensor_split(ends):
         images = data.floats(index)
         if settings.shift:

@@ -64,8 +64,11 @@ class Row(BaseModel):
         """Return what each column holds, by name, in the order of the table."""
         described = {}
         for name, field in cls.model_fields.items():
-            metadata = [item for item in field.metadata if isinstance(item, Column)]
-            described[name] = metadata[0] if metadata else Column()
+            described[name] = Column()
+            for item in field.metadata:
+                if isinstance(item, Column):
+                    described[name] = item
+                    break
         return described
 
     @classmethod

@@ -62,7 +62,11 @@ class LeakageRun:
     @cached_property
     def negative_targets(self) -> set[str]:
         """Targets where nothing can leak; they are audited like the others and are negative controls of them."""
-        return {row.target for row in self.controls if row.kind == "negative"}
+        targets = set()
+        for row in self.controls:
+            if row.kind == "negative":
+                targets.add(row.target)
+        return targets
 
     def label(self, target: str) -> str:
         """Return the name of a target, with what it is if it is a negative control."""
@@ -99,17 +103,19 @@ class LeakageRun:
     @property
     def primary_metric(self) -> str | None:
         """The metric that was declared first."""
-        return next((row.metric for row in self.tests if row.metric), None)
+        for row in self.tests:
+            if row.metric:
+                return row.metric
+        return None
 
     def arrays(self, seed: int, target: str, name: str) -> dict[str, np.ndarray]:
         """Return the arrays of ``scores/seed-SEED/TARGET/NAME.npz``, perhaps none."""
         # Names come from a file: they are compared with what lies there, never made into a path.
-        folders = {folder.name: folder for folder in (self.path / "scores" / f"seed-{seed}").glob("*")}
-        files = {file.stem: file for file in folders[target].glob("*.npz")} if target in folders else {}
-        if name not in files:
-            return {}
-        with np.load(files[name], allow_pickle=False) as arrays:
-            return dict(arrays)
+        for file in (self.path / "scores" / f"seed-{seed}").glob("*/*.npz"):
+            if file.parent.name == target and file.stem == name:
+                with np.load(file, allow_pickle=False) as arrays:
+                    return dict(arrays)
+        return {}
 
 
 def read_leakage_run(path: Path) -> LeakageRun:
@@ -150,9 +156,12 @@ def _metrics(path: Path, schema: int) -> dict[str, MetricRow]:
 
 def metrics_of_schema_1() -> list[MetricRow]:
     """Return the metrics that there were when a run did not write ``metrics.csv``: the four of schema 1, no others."""
-    similarities, distances = ("ssim", "cosine"), ("lpips-alex", "lpips-squeeze")
-    rows = [MetricRow(metric=name, better="higher") for name in similarities]
-    return rows + [MetricRow(metric=name, better="lower") for name in distances]
+    return [
+        MetricRow(metric="ssim", better="higher"),
+        MetricRow(metric="cosine", better="higher"),
+        MetricRow(metric="lpips-alex", better="lower"),
+        MetricRow(metric="lpips-squeeze", better="lower"),
+    ]
 
 
 def distinct(names: Iterable[str | None]) -> list[str]:

@@ -90,14 +90,18 @@ class OodRun:
 
     def rows(self, kind: type[R]) -> list[R]:
         """Return the rows of the side file of one kind."""
-        name = next(name for name, row_kind in SIDE_TABLES.items() if row_kind is kind)
-        return cast("list[R]", self.side_tables[name])
+        for name, row_kind in SIDE_TABLES.items():
+            if row_kind is kind:
+                return cast("list[R]", self.side_tables[name])
+        raise KeyError(f"{kind.__name__} is no kind of row of a side file, expected one of SIDE_TABLES")
 
     def scores(self, seed: int, network: str, detector: str) -> dict[str, np.ndarray]:
         """Return the scores of one detector by set (``id-test``, OOD sets, ``control-same``), perhaps none."""
         start = scores_key(detector, "")
-        arrays = _arrays(self.path / scores_file(seed, network), start)
-        return {key.removeprefix(start): scores for key, scores in arrays.items()}
+        scores = {}
+        for key, values in _arrays(self.path / scores_file(seed, network), start).items():
+            scores[key.removeprefix(start)] = values
+        return scores
 
     def inversions(self, seed: int) -> dict[str, Inversions]:
         """Return the inversions over the cycles of training by network."""
@@ -134,12 +138,15 @@ def read_ood_run(path: Path) -> OodRun:
     # Some records of schema 1 hold of the table only what tells how well sets are told apart.
     missing_columns = {"id_set": summary[0].id_set if summary else "", "trivial": False}
     table = read_rows(path / TABLE, OodRow, missing_columns)
+    side_tables: dict[str, list[Row]] = {}
+    for name, kind in SIDE_TABLES.items():
+        side_tables[name] = list(read_rows(path / f"{name}.csv", kind))
     config, environment = path / CONFIG, path / ENVIRONMENT
     return OodRun(
         path=path,
         summary=summary,
         table=table,
-        side_tables={name: list(read_rows(path / f"{name}.csv", kind)) for name, kind in SIDE_TABLES.items()},
+        side_tables=side_tables,
         detectors=_read_detectors(path, [row.detector for row in (*summary, *table)]),
         controls_passed=_controls_passed(path),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
@@ -149,7 +156,10 @@ def read_ood_run(path: Path) -> OodRun:
 
 def _read_detectors(path: Path, names: Iterable[str]) -> dict[str, DetectorInfo]:
     recorded = {info.name: info for info in read_rows(path / DETECTORS, DetectorInfo)}
-    return {name: recorded[name] if name in recorded else detector_of_schema_1(name) for name in names}
+    detectors = {}
+    for name in names:
+        detectors[name] = recorded[name] if name in recorded else detector_of_schema_1(name)
+    return detectors
 
 
 def detector_of_schema_1(name: str) -> DetectorInfo:

@@ -182,7 +182,8 @@ def mean_grid(kind: type[R], rows: Iterable[R], *by: str) -> Grid:
             measures.append(name)
     lines = []
     for key, group in groups.items():
-        lines.append([*key, *(_mean_of(group, name) for name in measures)])
+        means = [_mean_of(group, name) for name in measures]
+        lines.append([*key, *means])
     return _text_grid(kind, [*by, *measures], lines)
 
 
@@ -203,7 +204,9 @@ def _text_grid(kind: type[Row], names: Sequence[str], lines: Iterable[Sequence[A
     columns = [GridColumn(name, kind.is_numeric(name)) for name in names]
     rows = []
     for values in lines:
-        cells = [_text(value, meanings[name]) for name, value in zip(names, values, strict=True)]
+        cells = []
+        for name, value in zip(names, values, strict=True):
+            cells.append(_text(value, meanings[name]))
         rows.append(GridRow(cells))
     return Grid(columns, [GridPart(rows)])
 

@@ -18,9 +18,12 @@ SOURCES = ("invaudit", "configs", ":(glob)benchmarks/**/*.py", "pyproject.toml")
 
 def describe_environment(**extra: Any) -> dict[str, Any]:
     """Return date, versions, hardware, command and git state as plain values, with ``extra`` beside them."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        versions[name] = _version(name)
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions,
         "hardware": {"processor": _processor(), "machine": platform.machine(), "cores": os.cpu_count()},
         "system": platform.platform(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

@@ -109,7 +109,9 @@ class Processes:
             free_devices.put(device)
         workers = min(self.workers, len(jobs))
         with ProcessPoolExecutor(workers, context, _start_worker, (self.log, free_devices)) as pool:
-            futures = {pool.submit(_do, job): job.key for job in jobs}
+            futures: dict[Future[Any], str] = {}
+            for job in jobs:
+                futures[pool.submit(_do, job)] = job.key
             try:
                 yield from _as_they_end(futures)
             except Exception:

@@ -68,7 +68,7 @@ def content_hash(*parts: bytes | str) -> str:
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     """Return arrays as the bytes of an npz file, the same for the same arrays."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    np.savez_compressed(buffer, allow_pickle=False, **dict(sorted(arrays.items())))
     return buffer.getvalue()
 
 

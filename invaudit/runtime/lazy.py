@@ -41,11 +41,12 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
 def _places(package: str) -> dict[str, tuple[str, str]]:
     """Return where each public name of a package comes from: module, and its name there."""
     source = Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8")
-    places = {}
+    places: dict[str, tuple[str, str]] = {}
     for statement in ast.parse(source).body:
         if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
             continue
         for line in statement.body:
             if isinstance(line, ast.ImportFrom):
-                places |= {alias.asname or alias.name: (str(line.module), alias.name) for alias in line.names}
+                for alias in line.names:
+                    places[alias.asname or alias.name] = (str(line.module), alias.name)
     return places

@@ -64,7 +64,7 @@ class RunFolder:
             raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
         if config.exists() and not resume:
             raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
-        if not config.exists() and path.is_dir() and any(file.name != ".lock" for file in path.iterdir()):
+        if not config.exists() and path.is_dir() and {file.name for file in path.iterdir()} - {".lock"}:
             raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
         existed = path.is_dir()
         with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
@@ -79,7 +79,9 @@ class RunFolder:
                     )
             else:
                 record = {"config_hash": identity, "schema": schema}
-                write_json(path / "records" / "run.json", record if kind is None else {**record, "kind": kind})
+                if kind is not None:
+                    record["kind"] = kind
+                write_json(path / "records" / "run.json", record)
                 write_json(path / "environment.json", describe_environment(**environment))
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
@@ -114,11 +116,13 @@ def _note_other_code(path: Path, environment: dict[str, Any]) -> None:
     """Add what may change the numbers now to ``environment.json`` where the run had nothing like it."""
     begun_with, now = read_json(path), describe_environment(**environment)
     resumed_with = begun_with.get("resumed_with", [])
-    code = {name: now[name] for name in (*CODE, *environment)}
-    known = [{name: earlier.get(name) for name in code} for earlier in (begun_with, *resumed_with)]
-    if code not in known:
-        logger.warning("the run was begun with other versions, code or precision; environment.json lists all")
-        write_json(path, begun_with | {"resumed_with": [*resumed_with, code]})
+    names = (*CODE, *environment)
+    code = {name: now[name] for name in names}
+    for earlier in (begun_with, *resumed_with):
+        if code == {name: earlier.get(name) for name in names}:
+            return
+    logger.warning("the run was begun with other versions, code or precision; environment.json lists all")
+    write_json(path, begun_with | {"resumed_with": [*resumed_with, code]})
 
 
 @contextmanager

@@ -34,11 +34,10 @@ def find_config(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {
-        str(file.relative_to(folder).with_suffix("")): file
-        for folder in config_folders()
-        for file in sorted(folder.rglob("*.yaml"))
-    }
+    shipped: dict[str, Path] = {}
+    for folder in config_folders():
+        for file in sorted(folder.rglob("*.yaml")):
+            shipped[str(file.relative_to(folder).with_suffix(""))] = file
     if name in shipped:
         return shipped[name]
     raise ConfigError(
@@ -62,7 +61,9 @@ def load_config(model: type[S], name: str | None, overrides: tuple[str, ...] = (
     values: dict[str, Any] = _read(find_config(name)) if name else {}
     for text in overrides:
         _override(values, text)
-    values |= {key: value for key, value in fields.items() if value is not None}
+    for key, value in fields.items():
+        if value is not None:
+            values[key] = value
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -85,8 +86,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], text: str) -> None:
-    key, found, value = text.partition("=")
-    if not found or not key:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
         raise ConfigError(f"--set {text!r}: expected key=value, e.g. --set training.epochs=5")
     *folders, last = key.split(".")
     for folder in folders:
@@ -103,9 +104,10 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Return in one line what is wrong with the values of settings: key, problem, what was got, the nearest name."""
     messages = []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
+        keys = list(map(str, problem["loc"]))
+        path = ".".join(keys)
         if problem["type"] == "extra_forbidden":
-            *parents, key = [str(part) for part in problem["loc"]]
+            *parents, key = keys
             messages.append(f"unknown key {path!r}{_nearest(key, _fields(model, parents))}")
         elif problem["type"] == "value_error":
             said = problem["msg"].removeprefix("Value error, ")
@@ -116,16 +118,24 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> list[str]:
+    """Return the names of the settings that lie below some keys; none where these hold no settings."""
     for parent in parents:
         field = model.model_fields.get(parent)
         if field is None:
             continue  # the key of a mapping of settings
-        annotations = (field.annotation, *get_args(field.annotation))
-        inner = [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
-        if not inner:
+        inner_model = _model_in(field.annotation)
+        if inner_model is None:
             return []
-        model = inner[0]
+        model = inner_model
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the class of settings that an annotation names, by itself or as one of its arguments."""
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return None
 
 
 def _nearest(name: str, known: list[str]) -> str:

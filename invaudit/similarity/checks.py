@@ -29,7 +29,7 @@ def checked_images(images: Tensor, *, smallest: int, resize: int | None, device:
         raise ShapeError(f"images have shape {shape}, expected (N, 1 or 3, H, W) with at least one image")
     if not images.is_floating_point():
         raise DataError(f"images are {images.dtype}, expected floats in [0, 1]; divide 8-bit images by 255")
-    low, high = (float(value) for value in images.aminmax())
+    low, high = map(float, images.aminmax())
     if not (low >= 0 and high <= 1):  # NaN is neither
         raise DataError(f"images lie in [{low:g}, {high:g}], expected [0, 1]; map them there, all by the same rule")
     images = images.to(device, torch.float32).contiguous()

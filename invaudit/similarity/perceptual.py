@@ -51,8 +51,10 @@ class Lpips:
         self.trunk = _trunk(build, weights).to(self.device)
         self.scaling = lpips.ScalingLayer().to(self.device)
         self.heads = [head.to(self.device) for head in _heads(net)]
-        numbers = (value.cpu().numpy().tobytes() for value in [*self.trunk.state_dict().values(), *self.heads])
-        self.key = content_hash(self.label, self.device.type, *numbers)
+        parts: list[bytes | str] = [self.label, self.device.type]
+        for value in (*self.trunk.state_dict().values(), *self.heads):
+            parts.append(value.cpu().numpy().tobytes())
+        self.key = content_hash(*parts)
         self._batch_sizes: dict[torch.Size, int] = {}
 
     def embed(self, images: Tensor) -> Tensor:
@@ -111,9 +113,12 @@ def _trunk(build: type[nn.Module], weights: dict[str, Tensor]) -> nn.Module:
         warnings.filterwarnings("ignore", message=".*weight enum", category=UserWarning)
         trunk = build(pretrained=False, requires_grad=False)
     # The package's names say in which slice a layer is: slice1.0.weight is torchvision's features.0.weight.
-    names = {name: f"features.{name.partition('.')[2]}" for name in trunk.state_dict()}
+    state: dict[str, Tensor] = {}
     try:
-        trunk.load_state_dict({name: weights[other] for name, other in names.items()}, assign=True)
+        for name in trunk.state_dict():
+            _slice, _, name_in_slice = name.partition(".")
+            state[name] = weights[f"features.{name_in_slice}"]
+        trunk.load_state_dict(state, assign=True)
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"the trunk weights do not fit LPIPS ({error}); fetch torchvision's") from error
     return trunk.eval().requires_grad_(False)
@@ -121,7 +126,9 @@ def _trunk(build: type[nn.Module], weights: dict[str, Tensor]) -> nn.Module:
 
 def _heads(net: str) -> list[Tensor]:
     path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-    heads = [value.flatten() for value in torch.load(path, map_location="cpu", weights_only=True).values()]
-    if any((head < 0).any() for head in heads):
-        raise ModelError(f"{path} has negative linear weights, so that LPIPS is no distance; reinstall lpips 0.1.4")
+    heads = []
+    for value in torch.load(path, map_location="cpu", weights_only=True).values():
+        if (value < 0).any():
+            raise ModelError(f"{path} has negative linear weights, so that LPIPS is no distance; reinstall lpips 0.1.4")
+        heads.append(value.flatten())
     return heads

@@ -105,8 +105,8 @@ def _window(side: int, device: torch.device) -> Tensor:
 def _windowed(maps: Tensor, side: int | None = None) -> Tensor:
     """Return weighted means (..., H - side + 1, W - side + 1) float64 of maps (..., H, W) over every window inside."""
     window = _window(side or window_side(*maps.shape[-2:]), maps.device)
-    down, across = (_band(window, n) for n in maps.shape[-2:])
-    return down @ maps @ across.T
+    height, width = maps.shape[-2:]
+    return _band(window, height) @ maps @ _band(window, width).T
 
 
 def _band(window: Tensor, n: int) -> Tensor:
@@ -118,10 +118,11 @@ def _band(window: Tensor, n: int) -> Tensor:
 
 def _parts(embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return pixels (N, C, H, W), means and variances (N, C, H - side + 1, W - side + 1)."""
-    pixels, *maps = embedded.unbind(1)
-    side = window_side(*pixels.shape[-2:])
-    means, variances = (part[..., : part.shape[-2] - side + 1, : part.shape[-1] - side + 1] for part in maps)
-    return pixels, means, variances
+    pixels, means, variances = embedded.unbind(1)
+    height, width = pixels.shape[-2:]
+    side = window_side(height, width)
+    inside = (..., slice(height - side + 1), slice(width - side + 1))
+    return pixels, means[inside], variances[inside]
 
 
 class _Patches:
@@ -136,9 +137,8 @@ class _Patches:
         self.window = _window(window_side(*embedded.shape[-2:]), embedded.device)
         self.dtype = resolve_precision("auto", embedded.device)
         # The images last: what is multiplied is contiguous along them.
-        self.pixels, self.means, self.variances = (
-            part.permute(1, 2, 3, 0).float().contiguous() for part in _parts(embedded)
-        )
+        pixels, means, variances = _parts(embedded)
+        self.pixels, self.means, self.variances = _images_last(pixels), _images_last(means), _images_last(variances)
 
     def columns(self, channel: int, row: int, weights: Tensor | None, constants: Tensor) -> Tensor:
         """Return centred pixels times weights, over two rows of constants, for a row of positions: (P, K, N)."""
@@ -172,6 +172,11 @@ class _Patches:
         n = channels * rows * positions
         share = 2 * torch.finfo(self.dtype).eps + rounding(len(weights) + n + 20)
         return total.div_(n), total.new_full((len(total), 1), share)
+
+
+def _images_last(maps: Tensor) -> Tensor:
+    """Return maps (N, C, H, W) as (C, H, W, N) float32."""
+    return maps.permute(1, 2, 3, 0).float().contiguous()
 
 
 def _factors(x: _Patches, y: _Patches, channel: int, row: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -83,7 +83,7 @@ def bootstrap_auroc(
     ordered = ood_scores[order]
     # Among the ordered OOD images, those from the first position on are no lower than the ID image, and those from the
     # second on are higher: it adds to both, so that ties count half.
-    passed = np.concatenate([np.searchsorted(ordered, id_scores, side) for side in ("left", "right")])
+    passed = np.concatenate([np.searchsorted(ordered, id_scores, "left"), np.searchsorted(ordered, id_scores, "right")])
     rising = np.argsort(passed)
     starts, first = np.unique(passed[rising], return_index=True)
     lower, won = np.zeros((2, len(id_total)))

@@ -181,7 +181,10 @@ class Observational:
         """Return the share of relabellings that make members of as many hit units as can be (positions of images)."""
         hit = np.zeros(len(self._unit_member), dtype=bool)
         hit[self._place[hits]] = True
-        return float(np.exp(sum(_log_share(hit[block], self._unit_member[block]) for block in self._blocks)))
+        log_shares = []
+        for block in self._blocks:
+            log_shares.append(_log_share(hit[block], self._unit_member[block]))
+        return float(np.exp(sum(log_shares)))
 
     def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:
         """Draw a pool with as many members as controls per class, at random and blind to similarities.
@@ -207,8 +210,13 @@ class Observational:
             raise SettingError("a stratum holds images of several classes; make strata within classes, see strata()")
         stays, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
         blocks = _alike(self._place, classes)
-        sides = [(block[self._unit_member[block]], block[~self._unit_member[block]]) for block in blocks]
-        counts = np.array([min(map(len, pair)) for pair in sides])
+        sides: list[tuple[Positions, Positions]] = []
+        smaller: list[int] = []
+        for block in blocks:
+            members, controls = block[self._unit_member[block]], block[~self._unit_member[block]]
+            sides.append((members, controls))
+            smaller.append(min(len(members), len(controls)))
+        counts = np.array(smaller)
         if most is not None:
             drawn = rng.permutation(np.repeat(np.arange(len(blocks)), counts))
             images = sizes[[block[0] for block in blocks]][drawn].cumsum()

@@ -104,7 +104,9 @@ def _interval(scores: NDArray[np.float64], design: Design) -> Estimate:
     beyond = np.empty(len(scores))
     beyond[member], beyond[~member] = _placements(members, controls), 1 - _placements(controls, members)
     moved = (beyond - value) / np.where(member, len(members), len(controls))
-    above, below = (np.bincount(place[side], moved[side], minlength=place.max() + 1) for side in (member, ~member))
+    n_units = place.max() + 1
+    above = np.bincount(place[member], moved[member], minlength=n_units)
+    below = np.bincount(place[~member], moved[~member], minlength=n_units)
     n_above, n_below = len(np.unique(place[member])), len(np.unique(place[~member]))
     if min(n_above, n_below) > 1 and 0 < value < 1:
         both = n_above / (n_above - 1) if design.name == "pairs" else 0.0
@@ -141,7 +143,8 @@ def _p_value(scores: NDArray[np.float64], design: Design, rng: np.random.Generat
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (2 * np.cumsum(counts) - counts)[place].astype(np.float64)
     sums = [design.member[None] @ ranks]
-    sums += [design.relabellings(rng, size) @ ranks for size in chunks(draws, len(scores))]
+    for size in chunks(draws, len(scores)):
+        sums.append(design.relabellings(rng, size) @ ranks)
     return float(upper_p(np.concatenate(sums)[None])[0, 0])
 
 

@@ -24,29 +24,26 @@ class NearestLists:
     """The nearest pool images of each reconstruction, most similar first.
 
     Attributes:
-        index: (R, k) int positions in the pool; -1 behind the end of a list.
-        similarity: (R, k) similarity to them; NaN behind the end.
-        length: (R,) entries of each list.
+        index: (R, k) int positions in the pool.
+        similarity: (R, k) similarity to them.
         n_pool: Number of pool images N.
     """
 
     index: NDArray[np.int64]
     similarity: NDArray[np.float64]
-    length: NDArray[np.int64]
     n_pool: int
 
     @classmethod
-    def of(cls, index: ArrayLike, similarity: ArrayLike, n_pool: int, keep: NDArray[np.int64] | None = None) -> Self:
+    def of(cls, index: ArrayLike, similarity: ArrayLike, n_pool: int) -> Self:
         """Check lists and bring them into this form.
 
         Args:
             index: (R, k) int positions in the pool, each at most once per row.
             similarity: (R, k) similarity to them, not rising along a row.
             n_pool: Number of pool images.
-            keep: Positions of the pool images that stay; they are renumbered in this order. None: all.
 
         Raises:
-            ShapeError: Arrays of other shapes, or a list without an image that stays.
+            ShapeError: Arrays of other shapes.
             SettingError: A position outside the pool or twice in a row, a similarity that rises or is not finite.
         """
         values = finite_array(similarity, "similarity", ndim=2)
@@ -68,11 +65,7 @@ class NearestLists:
             raise SettingError(
                 "similarity rises along a row, expected the most similar first; for a distance pass minus the distance"
             )
-        length = np.full(len(places), places.shape[1])
-        if keep is not None:
-            places, values, length = _restricted(places, values, n_pool, keep)
-            n_pool = len(keep)
-        return cls(places, values, length, n_pool)
+        return cls(places, values, n_pool)
 
     @cached_property
     def _gap(self) -> NDArray[np.float64]:
@@ -95,30 +88,24 @@ class NearestLists:
         gaps = np.zeros(first.shape)
         waiting = np.arange(first.size)
         if k > 1:
-            self._check_end(self.length, 1)
             other = labels.take(self.index[:, 1], axis=1) != first
             np.copyto(gaps, self._gap[:, 1], where=other)
             waiting = np.flatnonzero(~other)
         # Half of them are left after each column, so from here on they are picked one by one.
         for column in range(2, k):
             draw, row = np.divmod(waiting, n_lists)
-            self._check_end(self.length[row], column)
             other = labels[draw, self.index[row, column]] != first.reshape(-1)[waiting]
             gaps.reshape(-1)[waiting[other]] = self._gap[row[other], column]
             waiting = waiting[~other]
             if not len(waiting):
                 break
-        self._check_end(self.length[waiting % n_lists], k)
-        return np.where(first, gaps, -gaps)
-
-    def _check_end(self, length: NDArray[np.int64], column: int) -> None:
-        if (length <= column).any():
-            k = self.index.shape[1]
+        if len(waiting):
             raise ShapeError(
-                f"a reconstruction's {column} nearest pool images have one label under some labelling, so its nearest "
+                f"a reconstruction's {k} nearest pool images have one label under some labelling, so its nearest "
                 f"image of the other label is unknown; pass longer lists: k = {min(self.n_pool, 4 * k)}, or the whole "
                 f"pool, k = {self.n_pool}, which is always enough"
             )
+        return np.where(first, gaps, -gaps)
 
 
 def nearest_lists(similarity: ArrayLike, k: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -140,26 +127,6 @@ def nearest_lists(similarity: ArrayLike, k: int | None = None) -> tuple[NDArray[
     return index, np.take_along_axis(values, index, axis=1)
 
 
-def _restricted(
-    index: NDArray[np.int64], values: NDArray[np.float64], n_pool: int, keep: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the lists without the images that do not stay, shorter ones filled up with -1 and NaN, and lengths."""
-    renumbered = np.full(n_pool, -1)
-    renumbered[keep] = np.arange(len(keep))
-    stays = renumbered[index] >= 0
-    length = stays.sum(axis=1)
-    if not length.all():
-        raise ShapeError(
-            f"none of the {index.shape[1]} nearest pool images of reconstruction {length.argmin()} is in the part of "
-            f"the pool that is tested; pass longer lists, the whole pool (k = {n_pool}) is always enough"
-        )
-    filled = np.arange(length.max()) < length[:, None]
-    places, kept_values = np.full(filled.shape, -1), np.full(filled.shape, np.nan)
-    places[filled] = renumbered[index[stays]]
-    kept_values[filled] = values[stays]
-    return places, kept_values, length
-
-
 def top_count(n_reconstructions: int) -> int:
     """Return K, the size of the largest twentieth: max(5, ceil(R / 20)), or all if there are fewer."""
     return min(n_reconstructions, max(5, -(-n_reconstructions // 20)))
@@ -168,7 +135,7 @@ def top_count(n_reconstructions: int) -> int:
 def totals(differences: NDArray[np.floating], k: int) -> NDArray[np.float64]:
     """Return (2, B): the sum of all differences of each row, and of its k largest."""
     largest = np.partition(differences, -k, axis=1)[:, -k:]
-    return np.stack([part.sum(axis=1, dtype=np.float64) for part in (differences, largest)])
+    return np.stack([differences.sum(axis=1, dtype=np.float64), largest.sum(axis=1, dtype=np.float64)])
 
 
 def chunks(draws: int, width: int) -> Iterator[int]:

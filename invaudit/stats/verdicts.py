@@ -68,7 +68,6 @@ def verdict_test(
     rng: np.random.Generator,
     *,
     draws: int = 9999,
-    keep: NDArray[np.int64] | None = None,
 ) -> VerdictTest:
     """Test whether reconstructions are nearer to members than relabelling explains.
 
@@ -86,7 +85,6 @@ def verdict_test(
         design: How membership came about, over the N pool images.
         rng: Source of the relabellings.
         draws: Number of relabellings B.
-        keep: (M,) positions of the pool images that are tested (`Observational.balanced`); None: all.
 
     Returns:
         The test.
@@ -102,25 +100,24 @@ def verdict_test(
         Min-p as in Westfall and Young 1993; p-values as in Phipson and Smyth 2010.
     """
     at_least_one(draws, "draws")
-    lists = NearestLists.of(index, similarity, len(design), keep)
-    tested = design if keep is None else design.subset(keep)
+    lists = NearestLists.of(index, similarity, len(design))
     n = len(lists.index)
     k = top_count(n)
-    observed = lists.differences(tested.member[None])
-    found = [totals(observed, k)]
-    for size in chunks(draws, max(n, len(tested))):
-        found.append(totals(lists.differences(tested.relabellings(rng, size)), k))
-    p = upper_p(np.concatenate(found, axis=1))
+    observed = lists.differences(design.member[None])
+    statistics = [totals(observed, k)]
+    for size in chunks(draws, max(n, len(design))):
+        statistics.append(totals(lists.differences(design.relabellings(rng, size)), k))
+    p = upper_p(np.concatenate(statistics, axis=1))
     hits = lists.index[:, 0]
     d, nearest = observed[0], lists.similarity[:, 0]
     return VerdictTest(
-        t_all=float(found[0][0, 0]),
-        t_top=float(found[0][1, 0]),
+        t_all=float(statistics[0][0, 0]),
+        t_top=float(statistics[0][1, 0]),
         p_all=float(p[0, 0]),
         p_top=float(p[1, 0]),
         p_value=float(min_p(p)[0]),
-        attainable_p=max(tested.attainable_p(hits), 1 / (1 + draws)),
-        distinct_hits=len(np.unique(tested.units[hits])),
+        attainable_p=max(design.attainable_p(hits), 1 / (1 + draws)),
+        distinct_hits=len(np.unique(design.units[hits])),
         n_reconstructions=n,
         draws=draws,
         similarity_member=nearest + np.minimum(d, 0),

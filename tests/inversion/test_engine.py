@@ -261,13 +261,6 @@ def test_an_inversion_does_not_change_with_later_runs(trained):
     assert weights_of(first.generator) == before != weights_of(warm.generator)
 
 
-def test_start_takes_the_weights_of_another_generator(trained, inversion):
-    warm = Inverter(inversion.settings, trained, seeded_rng(3, "tests"), start=inversion.generator)
-    assert weights_of(warm.generator) == weights_of(inversion.generator)
-    with pytest.raises(SettingError, match="other settings"):
-        Inverter(SHORT, trained, seeded_rng(3, "tests"), start=inversion.generator)
-
-
 def test_untrained_generator_gives_no_pictures(trained):
     with pytest.raises(SettingError, match="call run first"):
         Inverter(SHORT, trained, seeded_rng(0, "tests")).sample(LABELS, seeded_rng(0, "tests"))

@@ -110,18 +110,6 @@ def test_lists_give_what_the_full_matrix_gives(k):
     np.testing.assert_allclose(quick.T, [naive_totals(similarity, row) for row in labels], atol=1e-9)
 
 
-def test_part_of_the_pool_equals_that_part_alone():
-    rng = np.random.default_rng(5)
-    similarity = rng.normal(size=(40, 70))
-    design = Observational(np.arange(70) < 20, np.arange(70) % 2)
-    keep = design.balanced(design.stratum, rng)
-    assert len(keep) == 40
-    whole = verdict_test(*lists(similarity), design, np.random.default_rng(1), draws=500, keep=keep)
-    alone = verdict_test(*lists(similarity[:, keep]), design.subset(keep), np.random.default_rng(1), draws=500)
-    for name in VerdictTest.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(whole, name), getattr(alone, name))
-
-
 def test_ties_count_against_a_finding():
     design = pairs(6, np.random.default_rng(0))
     equal = np.full((9, 12), 0.3)
@@ -245,9 +233,6 @@ def test_refusals():
         verdict_test(index[:, :1], values[:, :1], design, rng)
     with pytest.raises(SettingError, match="draws is 0"):
         verdict_test(index, values, design, rng, draws=0)
-    wide = Observational([1, 0, 1, 0, 1, 0], [0] * 6)
-    with pytest.raises(ShapeError, match="none of the 1 nearest"):
-        verdict_test([[0], [5]], [[1.0], [1.0]], wide, rng, keep=np.array([0, 1, 2, 3]))
 
 
 def outcome(p_value, *, hits=20):

@@ -57,11 +57,13 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
 
 
 def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
+    networks = [row for row in run.targets if row.target == finding.target]
+    tests = [row for row in run.tests if row.target == finding.target]
     return AuditTarget(
         target=finding.target,
         negative_control=finding.negative,
-        networks=tuple(AuditNetwork.of(row) for row in run.targets if row.target == finding.target),
+        networks=tuple(map(AuditNetwork.of, networks)),
         verdict=finding.verdict,
         reasons=finding.reasons,
-        tests=tuple(AuditTest.of(row) for row in run.tests if row.target == finding.target),
+        tests=tuple(map(AuditTest.of, tests)),
     )

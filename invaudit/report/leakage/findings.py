@@ -106,12 +106,12 @@ class Finding:
         lowest = "" if smallest is None else f" (smallest Holm p {p_text(smallest[0])})"
         agreeing = [row for row in self.tests if row.verdict == self.verdict]
         if self.verdict == "leak":
-            methods = ", ".join(distinct(row.method for row in agreeing))
-            return f"{len(agreeing)} of {n_tests} tests say leak{lowest}: {methods}."
+            methods = distinct(row.method for row in agreeing)
+            return f"{len(agreeing)} of {n_tests} tests say leak{lowest}: {', '.join(methods)}."
         unclear = "; ".join(self._unclear())
         if self.verdict == "inconclusive":
             return f"{unclear}{lowest}."
-        limit = span((row.scoring_limit for row in agreeing), "{:.0f}".format)
+        limit = span([row.scoring_limit for row in agreeing], "{:.0f}".format)
         limit_sentence = f"The scoring limit is {limit} reconstructed members." if limit else NO_LIMIT
         also = f"; {unclear}" if unclear else ""
         return f"{len(agreeing)} of {n_tests} tests find nothing{lowest}{also}. {limit_sentence}"
@@ -202,8 +202,11 @@ def attack_sentence(run: LeakageRun) -> str:
             finds_leak[row.method] = finds_leak.get(row.method, False) or row.verdict == "leak"
     if not finds_leak:
         return "No attack control was run: whether these attacks find any leak is not known."
-    successful = [method for method, has_success in finds_leak.items() if has_success]
-    failing = [method for method, has_success in finds_leak.items() if not has_success]
+    successful: list[str] = []
+    failing: list[str] = []
+    for method, is_successful in finds_leak.items():
+        methods = successful if is_successful else failing
+        methods.append(method)
     clauses = []
     if successful:
         clauses.append(f"found by {', '.join(successful)}")

@@ -78,5 +78,7 @@ def _classes(run: LeakageRun) -> str:
 
 def _by_class(labels: np.ndarray, kind: np.ndarray) -> str:
     """Return how many images of one kind the classes have, lowest and highest."""
-    counts = [int((kind & (labels == label)).sum()) for label in np.unique(labels)]
+    counts = []
+    for label in np.unique(labels):
+        counts.append(int((kind & (labels == label)).sum()))
     return span(counts, str)

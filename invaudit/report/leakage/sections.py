@@ -56,11 +56,13 @@ def results(content: Content) -> Section:
     run = content.run
     parts: dict[str, list[GridRow]] = {}
     for (target, method, metric), tests in grouped(run.tests, KEYS).items():
-        has_leak = any(row.verdict == "leak" for row in tests)
+        has_leak = "leak" in [row.verdict for row in tests]
         cells = [method, metric, verdicts(tests), *figure_cells(tests, TESTS)]
         parts.setdefault(run.label(target), []).append(GridRow(cells, style="leak" if has_leak else ""))
     columns = figure_columns(("method", "metric", "verdict"), TESTS)
-    grid_parts = [GridPart(rows, title) for title, rows in parts.items()]
+    grid_parts = []
+    for title, rows in parts.items():
+        grid_parts.append(GridPart(rows, title))
     remarks = [*remarks_on_tests(run.tests), *directions(run), *remarks_on_gaps(gaps_of(run))]
     return Section("Results", grid=Grid(columns, grid_parts, is_long=False), remarks=remarks)
 

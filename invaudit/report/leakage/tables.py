@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -104,14 +105,13 @@ def figure_cells(rows: Sequence[Row], figures: Figures) -> list[str]:
 
 def _without_empty(columns: Sequence[GridColumn], lines: Sequence[list[str]]) -> Grid:
     """Return a table without the columns of figures that no line has."""
-    filled = []
-    for position, column in enumerate(columns):
-        if not column.is_numeric or any(line[position] for line in lines):
-            filled.append(position)
-    rows = []
+    has_text = [not column.is_numeric for column in columns]
     for line in lines:
-        rows.append(GridRow([line[position] for position in filled]))
-    return Grid([columns[position] for position in filled], [GridPart(rows)])
+        for position, cell in enumerate(line):
+            if cell:
+                has_text[position] = True
+    rows = [GridRow(list(compress(line, has_text))) for line in lines]
+    return Grid(list(compress(columns, has_text)), [GridPart(rows)])
 
 
 def figure(rows: Sequence[Row], column: str) -> str:
@@ -119,7 +119,8 @@ def figure(rows: Sequence[Row], column: str) -> str:
     if not rows:
         return ""
     unit = type(rows[0]).columns()[column].unit
-    return span((getattr(row, column) for row in rows), TEXT_BY_UNIT[unit])
+    values = [getattr(row, column) for row in rows]
+    return span(values, TEXT_BY_UNIT[unit])
 
 
 def verdicts(rows: Sequence[TestRow | ControlRow]) -> str:
@@ -182,7 +183,7 @@ def _cells(finding: Finding, rows: list[TestRow]) -> list[str]:
     """Return the verdict, the number of leaks, the smallest p, hits and limit."""
     if not finding.tests:
         return [", ".join(dict.fromkeys(map(why_without, rows))), DASH, DASH, DASH, DASH]
-    n_leaks = sum(row.verdict == "leak" for row in finding.tests)
+    n_leaks = [row.verdict for row in finding.tests].count("leak")
     smallest = smallest_p(finding.tests)
     return [
         finding.words,
@@ -198,9 +199,12 @@ def grouped(rows: Iterable[R], columns: Sequence[str]) -> dict[tuple[str, ...], 
 
     The values of the first column come in the order of the rows, each with all of its lines together.
     """
-    groups: dict[tuple[str, ...], list[R]] = {}
+    groups_by_first: dict[str, dict[tuple[str, ...], list[R]]] = {}
     for row in rows:
         key = tuple(str(getattr(row, column) or DASH) for column in columns)
+        groups = groups_by_first.setdefault(key[0], {})
         groups.setdefault(key, []).append(row)
-    firsts = list(dict.fromkeys(key[0] for key in groups))
-    return dict(sorted(groups.items(), key=lambda group: firsts.index(group[0][0])))
+    together: dict[tuple[str, ...], list[R]] = {}
+    for groups in groups_by_first.values():
+        together.update(groups)
+    return together

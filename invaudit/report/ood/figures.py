@@ -47,7 +47,10 @@ def headline(run: OodRun) -> Figure:
     results = measured(run.summary)
     for name, (y, group) in lines.items():
         rows = by_detector(results, name)
-        ticks = [100 * (rows[key].auroc or 0) for key in ranked[group][1:] if key in rows]
+        ticks = []
+        for key in ranked[group][1:]:
+            if key in rows:
+                ticks.append(100 * (rows[key].auroc or 0))
         left.plot(ticks, [y] * len(ticks), "|", color=GREY, markersize=9, markeredgewidth=0.8, zorder=1)
         if OURS in rows:
             lowest = min(lowest, _level_dot(left, rows[OURS], y - 0.1, OURS_MARK))

@@ -64,11 +64,14 @@ class Comparison:
         text += f": {abs(100 * best.difference):.2f} points {'behind' if best.difference > 0 else 'ahead'}"
         if best.difference_low is None or best.difference_high is None:
             return f"{text}, not tested."
-        ends = sorted((sign * best.difference_low, sign * best.difference_high))
-        # Adding 0 turns -0.0 into 0.0.
-        low, high = (round(100 * end, 2) + 0 for end in ends)
+        low, high = sorted((_points(sign * best.difference_low), _points(sign * best.difference_high)))
         p_clause = "" if best.p_adjusted is None else f", Holm p {p_text(best.p_adjusted)}"
         return f"{text} (95 % interval {low:.2f} to {high:.2f}{p_clause})."
+
+
+def _points(difference: float) -> float:
+    """Return a difference in points with two decimals; adding 0 turns -0.0 into 0.0."""
+    return round(100 * difference, 2) + 0
 
 
 def compare(run: OodRun) -> list[Comparison]:
@@ -96,7 +99,9 @@ def headline_sentence(run: OodRun) -> str:
         return f"{run.id_set}: this run holds no comparison of ours with a baseline."
     groups_by_words: dict[str, list[str]] = {}
     for group, phrases in by_group.items():
-        words = [f"{phrase} the best of {' and of '.join(baselines)}" for phrase, baselines in phrases.items()]
+        words = []
+        for phrase, baselines in phrases.items():
+            words.append(f"{phrase} the best of {' and of '.join(baselines)}")
         groups_by_words.setdefault(", and ".join(words), []).append(group)
     clauses = []
     for words, groups in groups_by_words.items():
@@ -170,19 +175,25 @@ def controls(run: OodRun) -> list[ControlSetRow]:
             failed[row.ood_set] = failed.get(row.ood_set, 0) + has_failed
     rows = []
     for name, values in sorted(aurocs.items()):
-        ends = {"lowest_auroc": min(values), "highest_auroc": max(values)}
-        rows.append(ControlSetRow(control=name, rows=len(values), failed=failed[name], **ends))
+        row = ControlSetRow(
+            control=name,
+            rows=len(values),
+            lowest_auroc=min(values),
+            highest_auroc=max(values),
+            failed=failed[name],
+        )
+        rows.append(row)
     return rows
 
 
 def trivial_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that a pixel statistic alone tells apart."""
-    return _distinct(row.ood_set for row in run.summary if row.trivial)
+    return _distinct([row.ood_set for row in run.summary if row.trivial])
 
 
 def skipped_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that were not there."""
-    return _distinct(row.ood_set for row in run.measurements if row.status == "skipped")
+    return _distinct([row.ood_set for row in run.measurements if row.status == "skipped"])
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -48,12 +48,16 @@ def _lead(run: OodRun) -> dict[str, Any]:
 def _warnings(run: OodRun) -> Iterator[str]:
     if any(row.failed for row in controls(run)):
         yield "A control failed: do not trust the figures of this run. See Controls below."
-    if skipped := skipped_sets(run):
+    skipped = skipped_sets(run)
+    if skipped:
         yield f"Not measured, because the data were not found: {', '.join(skipped)}."
 
 
 def _cards(run: OodRun) -> Iterator[Card]:
-    ours = next((line for line in short_table(run) if line.part == "ours"), None)
+    ours = None
+    for line in short_table(run):
+        if line.part == "ours":
+            ours = line
     comparisons = compare(run)
     for group in COMPARED_GROUPS:
         best = []

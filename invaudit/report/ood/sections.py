@@ -44,7 +44,8 @@ TERMS = {
 }
 
 
-def _headline(run: OodRun) -> Section:
+def headline_comparison(run: OodRun) -> Section:
+    """Return ours against the best baselines, drawn for each set."""
     pictures = []
     if compare(run):
         caption = (
@@ -57,14 +58,17 @@ def _headline(run: OodRun) -> Section:
     return Section("", figures=pictures, missing=missing)
 
 
-def _short(run: OodRun) -> Section:
+def best_rows(run: OodRun) -> Section:
+    """Return ours, its ablations and the best baselines as a short table."""
     parts: dict[str, list[GridRow]] = {}
     for line in short_table(run):
         row = GridRow(line.cells(), style="ours" if line.part == "ours" else "")
         parts.setdefault(line.part, []).append(row)
     columns = [GridColumn(name, wraps=False) for name in NAME_COLUMNS]
     columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
-    grid_parts = [GridPart(rows, PART_TITLES[part]) for part, rows in parts.items()]
+    grid_parts = []
+    for part, rows in parts.items():
+        grid_parts.append(GridPart(rows, PART_TITLES[part]))
     return Section(
         "Ours, its ablations and the best baselines",
         grid=Grid(columns, grid_parts, is_long=False),
@@ -72,9 +76,11 @@ def _short(run: OodRun) -> Section:
     )
 
 
-def _meanings(run: OodRun) -> Section:
+def meanings(run: OodRun) -> Section:
+    """Return what the columns of the short table mean, and which sets are trivial."""
     remarks = []
-    if trivial := trivial_sets(run):
+    trivial = trivial_sets(run)
+    if trivial:
         remarks.append(
             "Trivial sets, which a pixel statistic alone tells apart (AUROC 98 or more, in either direction): "
             f"{', '.join(trivial)}. They are marked, not left out."
@@ -82,16 +88,17 @@ def _meanings(run: OodRun) -> Section:
     return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 
 
-def _histograms(run: OodRun) -> Section:
+def histograms(run: OodRun) -> Section:
+    """Return how the scores of ours lie on ID images and on each OOD set, for the first seed."""
     pictures = []
     for seed in run.seeds[:1]:
         scores = run.scores(seed, *OURS)
         groups = {row.ood_set: row.group for row in run.summary}
         panels = {}
         for group in HISTOGRAM_GROUPS:
-            for name in scores:
+            for name, values in scores.items():
                 if groups.get(name) == group:
-                    panels[f"{name} ({group})"] = scores[name]
+                    panels[f"{name} ({group})"] = values
         if ID_TEST in scores and panels:
             caption = (
                 f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted "
@@ -114,7 +121,8 @@ def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
     return PageFigure(f"inversions-{network}", image, caption, alt)
 
 
-def _inversions(run: OodRun) -> Section:
+def inversions(run: OodRun) -> Section:
+    """Return the inversions of our network over the cycles of its training, for the first seed."""
     pictures = []
     for seed in run.seeds[:1]:
         for network in _inversion_networks(run, seed)[:1]:
@@ -123,7 +131,8 @@ def _inversions(run: OodRun) -> Section:
     return Section("Inversions over the cycles of training", figures=pictures, missing=missing)
 
 
-def _other_inversions(run: OodRun) -> Section | None:
+def other_inversions(run: OodRun) -> Section | None:
+    """Return the inversions of all other networks; None if there are none."""
     pictures = []
     for seed in run.seeds[:1]:
         for network in _inversion_networks(run, seed)[1:]:
@@ -131,21 +140,24 @@ def _other_inversions(run: OodRun) -> Section | None:
     return Section("Inversions of the other networks", figures=pictures, is_detail=True) if pictures else None
 
 
-def _attack_images(run: OodRun) -> Section:
+def attack_images(run: OodRun) -> Section:
+    """Return what fresh generators make against our finished network, for the first seed."""
     pictures = []
     for seed in run.seeds[:1]:
-        if attacks := run.attack_images(seed, OURS[0]):
+        images_by_attack = run.attack_images(seed, OURS[0])
+        if images_by_attack:
             caption = (
                 f"What fresh generators, trained against the finished network {OURS[0]} (seed {seed}), make for each "
                 "class, one row per attack; below each image whether ours accepts it at the false-alarm rate of the "
                 "calibration table."
             )
             alt = "Images of each attack, one row per attack and one column per class"
-            pictures.append(PageFigure("attacks", png(figures.attack_images(attacks)), caption, alt))
+            pictures.append(PageFigure("attacks", png(figures.attack_images(images_by_attack)), caption, alt))
     return Section("Images by fresh generators", figures=pictures, missing="The run folder holds no attack images.")
 
 
-def _all_rows(run: OodRun) -> Section:
+def all_rows(run: OodRun) -> Section:
+    """Return every row of the summary that has a result."""
     return Section(
         "All rows",
         notes=("Rates, AUROC and differences in per cent; only rows with a result.",),
@@ -155,12 +167,14 @@ def _all_rows(run: OodRun) -> Section:
     )
 
 
-def _gaps(run: OodRun) -> Section:
+def what_did_not_run(run: OodRun) -> Section:
+    """Return every row without a result, and why."""
     grid = row_grid(GapRow, gaps(run))
     return Section("What did not run, and why", grid=grid, missing="Every row has a result.", is_detail=True)
 
 
-def _controls(run: OodRun) -> Section:
+def control_rows(run: OodRun) -> Section:
+    """Return how each control came out."""
     notes = [
         "control-same: the same ID images on the path of the OOD images, AUROC exactly 50. control-split: two halves "
         "of ID test against each other, AUROC near 50. A row that breaks its rule counts as failed."
@@ -170,14 +184,15 @@ def _controls(run: OodRun) -> Section:
     return Section(
         "Controls",
         notes=notes,
-        lines=[f"Passed: {text}." for text in run.controls_passed],
+        lines=[f"Passed: {control}." for control in run.controls_passed],
         grid=row_grid(ControlSetRow, controls(run)),
         missing="The run recorded no control.",
         is_detail=True,
     )
 
 
-def _resistance(run: OodRun) -> Section:
+def resistance(run: OodRun) -> Section:
+    """Return how often each network takes fresh inversions for no class."""
     rows, pictures = run.rows(ResistanceRow), []
     if rows:
         caption = (
@@ -194,7 +209,8 @@ def _resistance(run: OodRun) -> Section:
     )
 
 
-def _attacks(run: OodRun) -> Section:
+def attacks(run: OodRun) -> Section:
+    """Return how many attack images each detector accepts."""
     return Section(
         "Attack images, by detector",
         notes=(
@@ -208,7 +224,8 @@ def _attacks(run: OodRun) -> Section:
     )
 
 
-def _decisions(run: OodRun) -> Section:
+def decisions(run: OodRun) -> Section:
+    """Return how the garbage class decides when it is asked alone."""
     return Section(
         "Decisions of the garbage class alone",
         notes=("In per cent, means over seeds. garbage: images whose largest output is the garbage class.",),
@@ -218,7 +235,8 @@ def _decisions(run: OodRun) -> Section:
     )
 
 
-def _weights(run: OodRun) -> Section:
+def weights(run: OodRun) -> Section:
+    """Return how much each part of the joint score counts."""
     return Section(
         "Weights of the parts of joint",
         notes=(
@@ -231,7 +249,8 @@ def _weights(run: OodRun) -> Section:
     )
 
 
-def _calibration(run: OodRun) -> Section:
+def calibration(run: OodRun) -> Section:
+    """Return the false alarms of each threshold, and the ID accuracy."""
     return Section(
         "Calibration: false alarms and ID accuracy",
         notes=(
@@ -244,7 +263,8 @@ def _calibration(run: OodRun) -> Section:
     )
 
 
-def _cost(run: OodRun) -> Section:
+def cost(run: OodRun) -> Section:
+    """Return what the training of each network took."""
     return Section(
         "Cost",
         grid=row_grid(CostRow, run.rows(CostRow), without=("id_set",)),
@@ -254,21 +274,21 @@ def _cost(run: OodRun) -> Section:
 
 
 SECTIONS: tuple[Callable[[OodRun], Section | None], ...] = (
-    _headline,
-    _short,
-    _meanings,
-    _histograms,
-    _inversions,
-    _attack_images,
-    _all_rows,
-    _gaps,
-    _controls,
-    _other_inversions,
-    _resistance,
-    _attacks,
-    _decisions,
-    _weights,
-    _calibration,
-    _cost,
+    headline_comparison,
+    best_rows,
+    meanings,
+    histograms,
+    inversions,
+    attack_images,
+    all_rows,
+    what_did_not_run,
+    control_rows,
+    other_inversions,
+    resistance,
+    attacks,
+    decisions,
+    weights,
+    calibration,
+    cost,
 )
 """What gives each section; one that returns None is left out. To add a section, write its function and list it here."""

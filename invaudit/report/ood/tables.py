@@ -130,7 +130,11 @@ def key_of(row: OodSummaryRow) -> Key:
 
 def by_detector(rows: Iterable[OodSummaryRow], ood_set: str) -> dict[Key, OodSummaryRow]:
     """Return the rows of one set by network and detector."""
-    return {key_of(row): row for row in rows if row.ood_set == ood_set}
+    of_set = {}
+    for row in rows:
+        if row.ood_set == ood_set:
+            of_set[key_of(row)] = row
+    return of_set
 
 
 def measured(rows: Iterable[R]) -> list[R]:

@@ -90,8 +90,12 @@ class OodRun:
 
     def rows(self, kind: type[R]) -> list[R]:
         """Return the rows of the side file of one kind."""
-        name = next(name for name, row_kind in SIDE_TABLES.items() if row_kind is kind)
-        return cast("list[R]", self.side_tables[name])
+        for name, row_kind in SIDE_TABLES.items():
+            if row_kind is kind:
+                return cast("list[R]", self.side_tables[name])
+        raise LookupError(
+            f"no side file holds {kind.__name__}; give it a line in SIDE_TABLES of invaudit/records/ood.py"
+        )
 
     def scores(self, seed: int, network: str, detector: str) -> dict[str, np.ndarray]:
         """Return the scores of one detector by set (``id-test``, OOD sets, ``control-same``), perhaps none."""

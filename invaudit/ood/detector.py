@@ -20,6 +20,7 @@ from invaudit.ood.baselines.tuning import TunedDetector
 from invaudit.ood.fit_inputs import FitInputs
 from invaudit.ood.joint import Joint
 from invaudit.ood.scores import (
+    PAPERS,
     LogitScore,
     garbage_logit,
     garbage_probability,
@@ -129,10 +130,12 @@ class UserDetector:
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "joint": Joint,
-    "garbage-probability": partial(LogitScore, "garbage-probability", garbage_probability, needs_garbage=True),
-    "garbage-logit": partial(LogitScore, "garbage-logit", garbage_logit, needs_garbage=True),
+    "garbage-probability": partial(
+        LogitScore, "garbage-probability", garbage_probability, needs_garbage=True, paper=PAPERS
+    ),
+    "garbage-logit": partial(LogitScore, "garbage-logit", garbage_logit, needs_garbage=True, paper=PAPERS),
     "max-probability": partial(LogitScore, "max-probability", max_probability, paper="arXiv 1610.02136"),
-    "uncertainty": partial(LogitScore, "uncertainty", uncertainty),
+    "uncertainty": partial(LogitScore, "uncertainty", uncertainty, paper=PAPERS),
     **{name: partial(LibraryDetector, row) for name, row in BASELINES.items()},
     **{f"{name}@tuned": partial(TunedDetector, BASELINES[name]) for name in TUNABLE},
 }

@@ -68,7 +68,7 @@ class LogitScore:
         function: Callable[[Tensor, int], Tensor],
         *,
         needs_garbage: bool = False,
-        paper: str = PAPERS,
+        paper: str,
     ) -> None:
         consumes = "logits+garbage" if needs_garbage else "logits"
         self.info = DetectorInfo(name=name, role="ours", consumes=consumes, paper=paper)

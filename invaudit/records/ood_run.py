@@ -93,7 +93,9 @@ class OodRun:
         for name, row_kind in SIDE_TABLES.items():
             if row_kind is kind:
                 return cast("list[R]", self.side_tables[name])
-        raise KeyError(f"{kind.__name__} is no kind of row of a side file, expected one of SIDE_TABLES")
+        raise LookupError(
+            f"no side file holds {kind.__name__}; give it a line in SIDE_TABLES of invaudit/records/ood.py"
+        )
 
     def scores(self, seed: int, network: str, detector: str) -> dict[str, np.ndarray]:
         """Return the scores of one detector by set (``id-test``, OOD sets, ``control-same``), perhaps none."""

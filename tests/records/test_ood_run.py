@@ -47,6 +47,11 @@ def test_a_run_of_schema_1_is_read_by_the_rule_for_names(folder):
     assert run.rows(CostRow) == []
 
 
+def test_rows_that_no_side_file_holds_are_refused_by_name(folder):
+    with pytest.raises(LookupError, match=r"no side file holds OodRow; give it a line in SIDE_TABLES"):
+        read_ood_run(folder).rows(OodRow)
+
+
 def test_what_a_run_says_of_its_detectors_holds(folder):
     infos = [DetectorInfo(name=name, role="user", consumes="maps+images", cost="high") for name in NAMES]
     write_rows(folder / "detectors.csv", DetectorInfo, infos)

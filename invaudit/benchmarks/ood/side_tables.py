@@ -35,8 +35,8 @@ def make_side_tables(jobs: list[StoredJob], id_set: str) -> dict[str, list[Row]]
     tables: dict[str, list[Row]] = {name: [] for name in SIDE_TABLES}
     for job in jobs:
         place = {"id_set": id_set, "seed": job.seed, "network": job.network}
-        for name, rows_of in ROWS_OF.items():
-            tables[name] += rows_of(job, place)
+        for name in SIDE_TABLES:
+            tables[name] += ROWS_OF[name](job, place)
     return tables
 
 
@@ -129,4 +129,4 @@ ROWS_OF: dict[str, Callable[[StoredJob, Place], Iterator[Row]]] = {
     "resistance": _resistance_rows,
     "attacks": _attack_rows,
 }
-"""Name of a side table -> what gives its rows of one job."""
+"""Name of a side table, each of ``SIDE_TABLES`` -> what gives its rows of one job."""

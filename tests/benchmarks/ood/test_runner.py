@@ -13,7 +13,7 @@ from invaudit.benchmarks.ood import run
 from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.differences import PairedDifferences
 from invaudit.benchmarks.ood.job import false_alarms
-from invaudit.benchmarks.ood.side_tables import make_side_tables
+from invaudit.benchmarks.ood.side_tables import ROWS_OF, make_side_tables
 from invaudit.benchmarks.ood.stored import StoredJob, detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import METRICS, make_summary, make_table
 from invaudit.data import ImageSet, seeded_rng
@@ -221,6 +221,10 @@ def test_tables_are_those_that_lie_in_the_folder(finished, settings):
     assert detectors_of(jobs) == read_rows(finished / "detectors.csv", DetectorInfo)
     for name, rows in make_side_tables(jobs, "digits").items():
         assert rows == read_rows(finished / f"{name}.csv", SIDE_TABLES[name])
+
+
+def test_every_side_table_has_what_makes_its_rows():
+    assert list(ROWS_OF) == list(SIDE_TABLES)
 
 
 def test_only_the_baselines_that_are_named_run_and_are_tuned(table):

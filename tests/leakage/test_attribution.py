@@ -10,7 +10,7 @@ from invaudit.data.digits import digits
 from invaudit.leakage.attribution import attribute, nonnegative_fit
 from invaudit.leakage.gradients import layers, products, weights
 from invaudit.leakage.membership_signals import SIGNALS
-from invaudit.leakage.targets import RECIPES, draw_pairs, untrained_target, train_target
+from invaudit.leakage.targets import RECIPES, draw_pairs, train_target, untrained_target
 from invaudit.models import InputSpec, Target, build, limit_threads
 from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import InputError

@@ -1,5 +1,10 @@
-"""The toy networks, for all tests of this folder."""
+"""What the members of the families are tried on: the fixtures of the folders that test their modules."""
 
+from tests.data.stored_sets import root
+from tests.inversion.conftest import rng
+from tests.leakage.conftest import one_thread, reference, target
+from tests.ood.small_trainings import splits
 from tests.ood.toys import toys
+from tests.similarity.conftest import make, trunks
 
-__all__ = ["toys"]
+__all__ = ["make", "one_thread", "reference", "rng", "root", "splits", "target", "toys", "trunks"]

@@ -4,26 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from invaudit.data import load
 from invaudit.runtime.errors import DataError
-
-rng = np.random.default_rng(0)
-GREY = rng.integers(0, 256, (6, 9, 8), dtype=np.uint8)
-RGB = rng.integers(0, 256, (6, 9, 8, 3), dtype=np.uint8)
+from tests.data.stored_sets import GREY, RGB, write_png
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 def test_flat_folders_have_no_labels_and_mixed_colour_becomes_rgb(root: Path) -> None:

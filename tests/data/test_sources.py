@@ -1,4 +1,4 @@
-"""The DATA grammar over every kind of source, and every message it can end in."""
+"""The DATA grammar, and every message it can end in; what all kinds of source promise is in the contract."""
 
 import gzip
 import os
@@ -10,69 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from invaudit.data import SOURCES, arrays, load, seeded_rng, split
+from invaudit.data import arrays, load, seeded_rng, split
 from invaudit.data.vision import import_torchvision
 from invaudit.runtime.errors import DataError, InputError, MissingDataError
-
-rng = np.random.default_rng(0)
-GREY = rng.integers(0, 256, (6, 9, 8), dtype=np.uint8)
-RGB = rng.integers(0, 256, (6, 9, 8, 3), dtype=np.uint8)
-LABELS = np.arange(6)
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INVAUDIT_DATA", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-
-
-def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    head = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
-    path.write_bytes(head + values.tobytes())
-
-
-def every_kind(root: Path) -> dict[str, str]:
-    np.savez(root / "set.npz", train_images=GREY[:2], train_labels=LABELS[:2], test_images=GREY, test_labels=LABELS)
-    for image, label in zip(GREY, LABELS, strict=True):
-        write_png(root / "folder" / f"class-{label}" / "a.png", image)
-    for name, part in (("t10k", slice(None)), ("train", slice(2))):
-        write_idx(root / "MNIST" / "raw" / f"{name}-images-idx3-ubyte", np.pad(GREY, ((0, 0), (9, 10), (10, 10)))[part])
-        write_idx(root / "MNIST" / "raw" / f"{name}-labels-idx1-ubyte", LABELS.astype(np.uint8)[part])
-    return {"builtin": "digits", "npz": "set", "folder": "folder/", "torchvision": "mnist"}
-
-
-@pytest.mark.parametrize("kind", ["builtin", "npz", "folder", "torchvision"])
-def test_every_kind_of_source_gives_an_image_set(kind: str, root: Path) -> None:
-    text = every_kind(root)[kind]
-    assert set(every_kind(root)) == set(SOURCES)
-    images = load(text)
-    assert images.name == text.removesuffix("/")
-    assert images.images.dtype == torch.uint8
-    assert images.images.is_contiguous()
-    assert images.labels.dtype == torch.int64
-    assert images.labels[:6].tolist() == list(range(6))
-    assert load(text).hash == images.hash
-    part = load(f"{text}@1:4")
-    assert torch.equal(part.images, images.images[1:4])
-    assert torch.equal(load(f"{text}@3:").labels, images.labels[3:])
-    assert torch.equal(load(f"{text}@:2").labels, images.labels[:2])
-    assert torch.equal(load(f"{text}@1::2").labels, images.labels[1::2])
-    assert torch.equal(load(f"{text}@0:3:2").labels, images.labels[:3:2])
-    with pytest.raises(DataError, match=f"past the end: .* has {len(images)} images"):
-        load(f"{text}@0:{len(images) + 1}")
-    with pytest.raises(DataError, match="no image"):
-        load(f"{text}@2:2")
+from tests.data.stored_sets import GREY, LABELS, RGB, every_kind, write_png
 
 
 @pytest.mark.parametrize("kind", ["npz", "torchvision"])

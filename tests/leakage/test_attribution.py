@@ -10,7 +10,7 @@ from invaudit.data.digits import digits
 from invaudit.leakage.attribution import attribute, nonnegative_fit
 from invaudit.leakage.gradients import layers, products, weights
 from invaudit.leakage.membership_signals import SIGNALS
-from invaudit.leakage.targets import RECIPES, draw_pairs, new_target, train_target
+from invaudit.leakage.targets import RECIPES, draw_pairs, train_target, untrained_target
 from invaudit.models import InputSpec, Target, build, limit_threads
 from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import InputError
@@ -32,7 +32,7 @@ def trained():
     recipe = RECIPES["mlp"]
     with limit_threads(1):
         target = train_target(recipe, images[drawn.member], labels[drawn.member], 10, seeded_rng(100, "tests/target"))
-    initial = new_target(recipe, target.spec, 10, seeded_rng(100, "tests/target")).module.state_dict()
+    initial = untrained_target(recipe, target.spec, 10, seeded_rng(100, "tests/target")).module.state_dict()
     return target, initial, images, labels, drawn.member.numpy()
 
 

@@ -13,6 +13,9 @@ from torchvision.models import alexnet, squeezenet1_1
 from invaudit.data import seeded_rng
 from invaudit.models import limit_threads
 from invaudit.similarity import Metric, make_metric
+from invaudit.similarity.perceptual import NETS
+
+TRUNKS = {"alex": alexnet, "squeeze": squeezenet1_1}
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +40,9 @@ def random_trunk(build: Callable) -> dict[str, Tensor]:
 def trunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with random trunks."""
     folder = tmp_path_factory.mktemp("trunks")
-    for net, build in (("alex", alexnet), ("squeeze", squeezenet1_1)):
-        save_file(random_trunk(build), folder / f"lpips_{net}_trunk.safetensors")
+    for net in NETS:
+        assert net in TRUNKS, f"add what builds the trunk of {net} to TRUNKS in {__file__}"
+        save_file(random_trunk(TRUNKS[net]), folder / f"lpips_{net}_trunk.safetensors")
     return folder
 
 
@@ -54,11 +58,11 @@ def published() -> Path:
 def make(trunks: Path) -> Callable[..., Metric]:
     """Return a function that makes any metric for RGB images of 12 x 12 pixels."""
 
+    reference = torch.rand(20, 3, 12, 12, generator=seeded_rng(0, "tests/reference"))
+    smallest_sides = {f"lpips-{net}": side for net, (_, side) in NETS.items()}
+
     def made(name: str, **options: object) -> Metric:
-        if name.startswith("lpips"):
-            options = {"weights": trunks, "resize": 31 if name == "lpips-alex" else 17, **options}
-        if name == "cosine":
-            options = {"reference": torch.rand(20, 3, 12, 12, generator=seeded_rng(0, "tests/reference")), **options}
-        return make_metric(name, **options)
+        needed = {"reference": reference, "weights": trunks, "resize": smallest_sides.get(name)}
+        return make_metric(name, **needed | options)
 
     return made

@@ -83,6 +83,9 @@ def main() -> int:
     for line in [*additions(folders.before, folders.after), *differences[:50]]:
         print(line)
     print(f"{tables} tables, {arrays} files of arrays compared: {len(differences)} differences")
+    if not tables:
+        print(f"{folders.before} holds no table: nothing was compared")
+        return 2
     return 1 if differences else 0
 
 

@@ -18,11 +18,11 @@ import pandas as pd
 from benchmarks.publish.pages.leakage.record import BY_SEED as LEAKAGE_BY_SEED
 from benchmarks.publish.pages.ood.record import by_seed_table
 from benchmarks.publish.reading import compress
-from invaudit.records.names import CONTROLS_RECORD
+from invaudit.records.names import CONTROLS_RECORD, RUN_RECORD
 from invaudit.runtime import InputError, write_bytes
 
 LIMIT = 300_000
-UNCHANGED = ("config.yaml", "environment.json")
+UNCHANGED = ("config.yaml", "environment.json", RUN_RECORD)
 OF_EARLIER_RECORDS = ("*.csv", "*.csv.gz", "worst-*.json", "without.json")
 OOD_BY_SEED = ("table.csv", "attacks.csv")
 OOD_TABLE_COLUMNS = [
@@ -40,7 +40,7 @@ def recorded_ood(run: Path) -> dict[str, bytes]:
     controls = run / CONTROLS_RECORD
     if not controls.is_file():
         raise InputError(f"{controls} is not there: the run is not finished, or one of its controls failed")
-    files = {name: (run / name).read_bytes() for name in UNCHANGED}
+    files = unchanged_files(run)
     files[controls.name] = controls.read_bytes()
     by_seed = by_seed_table(run)
     for path in sorted(run.glob("*.csv")):
@@ -63,9 +63,18 @@ def recorded_leakage(run: Path) -> dict[str, bytes]:
     """
     if not (run / "audit.json").is_file():
         raise InputError(f"{run / 'audit.json'} is not there: the run is not finished")
-    files = {name: (run / name).read_bytes() for name in UNCHANGED}
+    files = unchanged_files(run)
     for path in sorted(run.glob("*.csv")):
         files |= _table_file(path.name, _read_any(path), compressed=path.name in LEAKAGE_BY_SEED)
+    return files
+
+
+def unchanged_files(run: Path) -> dict[str, bytes]:
+    """Return the files that are recorded as they are; a run of schema 1 may hold no ``run.json``."""
+    files = {}
+    for name in UNCHANGED:
+        if (run / name).is_file():
+            files[Path(name).name] = (run / name).read_bytes()
     return files
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.publish.pages.index import index
 from benchmarks.publish.pages.leakage.page import page as leakage_page
 from benchmarks.publish.pages.ood.page import page as ood_page
+from invaudit.records import LEAKAGE_RUN, OOD_RUN, schema_of
 from invaudit.runtime import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,16 @@ def pages(results: Path) -> dict[str, str]:
 
     Args:
         results: The folder of the records, `ood-NAME` and `leakage-NAME`.
+
+    Raises:
+        RunFolderError: A record is of a version that cannot be read.
     """
     texts = {"README.md": index(results)}
     for folder in sorted(results.glob("ood-*")):
+        schema_of(folder, OOD_RUN)
         texts[f"{folder.name}.md"] = ood_page(folder)
     for folder in sorted(results.glob("leakage-*")):
+        schema_of(folder, LEAKAGE_RUN)
         texts[f"{folder.name}.md"] = leakage_page(folder)
     return texts
 

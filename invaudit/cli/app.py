@@ -18,6 +18,8 @@ app = App(
     name="invaudit",
     help="Audit an image classifier: does it know what it does not know, and does it give away its training data?",
     version=__version__,
+    # `main` says how to go on after an interruption.
+    suppress_keyboard_interrupt=False,
 )
 app.command(ood.app)
 app.command(leakage.app)

@@ -1,16 +1,10 @@
 """How results are printed."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from rich.table import Table
-
-
-def records(table: "DataFrame") -> list[dict[str, Any]]:
-    """Return the rows of a table for JSON; a missing value is None."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def print_table(table: "Table", line: str) -> None:

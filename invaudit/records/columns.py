@@ -49,7 +49,7 @@ R = TypeVar("R", bound="Row")
 class Row(BaseModel):
     """Base of all rows and records: frozen, unknown fields refused, a field that is not known is None, never NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod

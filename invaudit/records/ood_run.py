@@ -132,7 +132,7 @@ def read_ood_run(path: Path) -> OodRun:
         RunFolderError: The folder holds no ``summary.csv``, is of another kind of run or of a schema that this version
             does not read, or one of its files is damaged.
     """
-    schema_of(path, OOD_RUN)
+    schema = schema_of(path, OOD_RUN)
     summary_path = path / SUMMARY
     if not summary_path.is_file():
         raise RunFolderError(f"{path} holds no summary.csv, expected the folder of a finished OOD run; finish it first")
@@ -149,18 +149,36 @@ def read_ood_run(path: Path) -> OodRun:
         summary=summary,
         table=table,
         side_tables=side_tables,
-        detectors=_read_detectors(path, [row.detector for row in (*summary, *table)]),
+        detectors=read_detectors(path, [row.detector for row in (*summary, *table)], schema),
         controls_passed=_controls_passed(path),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         environment=read_json(environment) if environment.is_file() else None,
     )
 
 
-def _read_detectors(path: Path, names: Iterable[str]) -> dict[str, DetectorInfo]:
+def read_detectors(path: Path, names: Iterable[str], schema: int) -> dict[str, DetectorInfo]:
+    """Return what each detector of a run is, by name.
+
+    Args:
+        path: The run folder, or what is recorded of it.
+        names: Names of the detectors in its tables.
+        schema: Its version; a run of version 1 does not say what its detectors are.
+
+    Raises:
+        RunFolderError: The folder should say it, and does not.
+    """
     recorded = {info.name: info for info in read_rows(path / DETECTORS, DetectorInfo)}
     detectors = {}
     for name in names:
-        detectors[name] = recorded[name] if name in recorded else detector_of_schema_1(name)
+        if name in recorded:
+            detectors[name] = recorded[name]
+        elif schema == 1:
+            detectors[name] = detector_of_schema_1(name)
+        else:
+            raise RunFolderError(
+                f"{path / DETECTORS} does not say what the detector {name!r} is, expected a row for each detector of "
+                "the tables; the folder is damaged"
+            )
     return detectors
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from invaudit.records.names import RUN_RECORD
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_json
+from invaudit.runtime.files import read_object
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,18 @@ LEAKAGE_RUN = Kind("leakage", schema=2, readable=(1, 2))
 
 
 def schema_of(folder: Path, kind: Kind) -> int:
-    """Return the schema version of a run folder; a recorded run without ``records/run.json`` is of version 1.
+    """Return the schema version of a run folder, or of what is recorded of one.
+
+    What is recorded has ``run.json`` beside its tables, and none where the run was of version 1.
 
     Raises:
-        RunFolderError: The folder is of another kind, or of a version that cannot be read.
+        RunFolderError: The folder is of another kind, or of a version that cannot be read, or does not say.
     """
-    path = folder / RUN_RECORD
-    record = read_json(path) if path.is_file() else {"schema": 1}
+    record = {"schema": 1}
+    for path in (folder / RUN_RECORD, folder / Path(RUN_RECORD).name):
+        if path.is_file():
+            record = read_object(path)
+            break
     name, schema = record.get("kind", kind.name), record.get("schema")
     if name != kind.name:
         raise RunFolderError(f"{folder} is the folder of a run of kind {name!r}, expected {kind.name!r}; give that one")

@@ -6,14 +6,11 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from invaudit.runtime.errors import RunFolderError
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -55,6 +52,21 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run folder that holds keys and values.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged ({error}); remove the folder, or choose another") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} is damaged: got a {type(value).__name__}, expected keys and values")
+    return value
+
+
 def content_hash(*parts: bytes | str) -> str:
     """Return the SHA-256 (hex) of the parts, each with its length, so that no two lists collide."""
     digest = hashlib.sha256()
@@ -70,8 +82,3 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **dict(sorted(arrays.items())))
     return buffer.getvalue()
-
-
-def write_csv(path: Path, table: "DataFrame") -> None:
-    """Write a table."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))

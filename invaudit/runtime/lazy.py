@@ -32,7 +32,8 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
         return getattr(import_module(module), original)
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *_places(package)})
+        hidden = {"TYPE_CHECKING", "attach"}
+        return sorted({*vars(sys.modules[package]), *_places(package)} - hidden)
 
     return getter, names
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from invaudit.runtime.environment import describe_environment
 from invaudit.runtime.errors import InputError, RunFolderError
-from invaudit.runtime.files import content_hash, read_json, write_json, write_text
+from invaudit.runtime.files import content_hash, read_json, read_object, write_json, write_text
 from invaudit.runtime.settings import Settings, dump_config
 
 CODE = ("versions", "git")
@@ -70,9 +70,9 @@ class RunFolder:
         with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
             run = cls(path)
             if resumed := config.exists():
-                known = read_json(path / "records" / "run.json")
+                known = read_object(path / "records" / "run.json")
                 _refuse_other_kind(path, known, kind, schema)
-                if known["config_hash"] != identity:
+                if known.get("config_hash") != identity:
                     raise RunFolderError(
                         f"{path} was made with other settings or inputs (see {config}); "
                         "use the same ones or choose another --out"

@@ -126,7 +126,9 @@ def test_a_flag_overrides_a_config_and_its_absence_does_not(called, tmp_path, mo
     (tmp_path / "own.yaml").write_text(find_config("leakage/digits").read_text() + "\ndownload: true\n")
     monkeypatch.setattr(runner, "run", stop)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
-    assert called("benchmark", "leakage", "--config", "own.yaml", *option).returncode == 130
+    stopped = called("benchmark", "leakage", "--config", "own.yaml", *option)
+    assert stopped.returncode == 130
+    assert "the same command with --resume and the same --out continues" in stopped.stderr
     assert downloads == [expected]
 
 

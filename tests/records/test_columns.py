@@ -76,6 +76,7 @@ def test_older_and_newer_files_are_read(tmp_path):
         ("name,share\na,0.5\nb,x\n", r"rows\.csv, line 3, column share: .*\'x\'"),
         ("name,share\n,0.5\n", r"line 2, column name"),
         ("share\n0.5\n", r"line 2, column name"),
+        ("name,share\na,nan\n", r"line 2, column share: .*finite"),
     ],
 )
 def test_a_damaged_cell_is_named(tmp_path, text, words):

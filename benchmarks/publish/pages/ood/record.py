@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.publish.reading import read_recorded
-from invaudit.records import CalibrationRow, DetectorInfo, Row, read_rows
-from invaudit.records.names import CONTROL_NETWORKS, DETECTORS
-from invaudit.records.ood_run import detector_of_schema_1
+from invaudit.records import OOD_RUN, CalibrationRow, Row, schema_of
+from invaudit.records.names import CONTROL_NETWORKS
+from invaudit.records.ood_run import read_detectors
 from invaudit.stats.comparison import is_baseline
 
 
@@ -29,10 +29,10 @@ def read_with_baselines(folder: Path, name: str, kind: type[Row]) -> pd.DataFram
         network.
     """
     table = read_recorded(folder, name, kind)
-    roles = {info.name: info.role for info in read_rows(folder / DETECTORS, DetectorInfo)}
+    detectors = read_detectors(folder, table["detector"].unique(), schema_of(folder, OOD_RUN))
     flags = []
     for network, detector in zip(table["network"], table["detector"], strict=True):
-        role = roles.get(detector) or detector_of_schema_1(detector).role
+        role = detectors[detector].role
         flags.append(is_baseline(role, on_trained_network=network not in CONTROL_NETWORKS))
     return table.assign(is_baseline=flags)
 

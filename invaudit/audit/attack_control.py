@@ -50,6 +50,8 @@ class AttackControlSettings(Settings):
     """Name of a method of ``invaudit.leakage.METHODS``; None: the network is attacked by other means."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of the method, the same as on the audited network."""
+    reference: bool = False
+    """Whether the method is given reference images, as on the audited network; they help most methods."""
     data: str = "digits"
     """DATA with labels, from which members and controls are drawn."""
     recipe: TargetRecipe = RECIPES["mlp-decay"]
@@ -139,7 +141,8 @@ def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:
 
 def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool) -> Reconstructions:
     rng = seeded_rng(settings.seeds[0], f"method/{ATTACK_CONTROL}/{method}")
-    reconstructions = reconstruct(target, method, settings.settings, rng, reference=pool.reference)
+    reference = pool.reference if settings.reference else None
+    reconstructions = reconstruct(target, method, settings.settings, rng, reference=reference)
     if not len(reconstructions):
         raise ModelError(f"{method} gave no images ({reconstructions.message}); change its settings")
     return reconstructions

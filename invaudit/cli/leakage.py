@@ -150,6 +150,7 @@ def attack_control(
     *,
     method: str | None = None,
     data: str | None = None,
+    reference: bool | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Train a network that is known to leak and attack it: an attack that misses its leak says nothing by silence.
@@ -161,12 +162,18 @@ def attack_control(
     Args:
         method: kkt, generator, tldr or deepinversion; --set settings.FIELD=VALUE sets its fields.
         data: DATA with labels, from which members and controls are drawn; by default the embedded digits.
+        reference: Give the attack reference images of the same data, as --reference does in reconstruct.
     """
     common.start("precision", "workers")
     from invaudit.audit import AttackControlSettings, make_attack_control
 
     settings = common.settings(
-        AttackControlSettings, method=method, data=data, seeds=common.seeds, device=common.device
+        AttackControlSettings,
+        method=method,
+        data=data,
+        reference=reference,
+        seeds=common.seeds,
+        device=common.device,
     )
     result = make_attack_control(settings, common.folder("attack-control"), resume=common.resume)
     if common.json:

@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 import torch
 
-from invaudit.audit import AttackControlSettings, ScoreSettings, make_attack_control, score
+from invaudit.audit import AttackControlSettings, ScoreSettings, attack_control, make_attack_control, score
 from invaudit.data import load, seeded_rng
 from invaudit.data.digits import digits
-from invaudit.leakage import degraded_copies, unrelated
+from invaudit.leakage import degraded_copies, reconstruct, unrelated
 from invaudit.models import collect, load_model
 from invaudit.runtime import ConfigError, InputError, load_config
 
 SMALL = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "device": "cpu"}
+ATTACK = {"method": "kkt", "settings": {"images": 10, "restarts": 2, "steps": 6, "record_every": 2}}
 
 
 def save(path, images, labels):
@@ -129,3 +130,20 @@ def test_nothing_is_written_for_a_network_that_cannot_be_made(changes, tmp_path)
     with pytest.raises(InputError):
         make_attack_control(AttackControlSettings.model_validate(SMALL | changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_the_attack_has_reference_images_only_where_the_settings_say_so(foreign, tmp_path, monkeypatch, reference):
+    passed = []
+
+    def recorded(target, method, settings, rng, *, reference, **options):
+        passed.append(reference)
+        return reconstruct(target, method, settings, rng, reference=reference, **options)
+
+    monkeypatch.setattr(attack_control, "reconstruct", recorded)
+    settings = AttackControlSettings.model_validate({**SMALL, **ATTACK, "reference": reference})
+    folder = make_attack_control(settings, tmp_path / "run").folder
+    assert (passed[0] is not None) == reference
+    assert load_config(AttackControlSettings, str(folder / "config.yaml")).reference == reference
+    # The cosine and the scoring limit have them either way.
+    assert (folder / "reference.npz").read_bytes() == (foreign.folder / "reference.npz").read_bytes()

@@ -5,6 +5,7 @@ Finding nothing says something only of an attack that does find the leak of such
 
 import csv
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ class AttackControlSettings(Settings):
     def _known(self) -> "AttackControlSettings":
         if self.method is not None:
             MethodChoice(kind=self.method, settings=self.settings)
+        elif self.settings or self.reference:
+            raise ValueError(
+                f"settings are {self.settings} and reference is {self.reference} without a method, expected the method "
+                "that they are for; name it (--method), or leave them out"
+            )
         return self
 
 
@@ -108,7 +114,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
         settings: The network and the attack.
         out: The folder: ``target.safetensors``, ``members.npz``, ``controls.npz``, ``pairs.csv``, ``reference.npz``
             and, where a method is named, ``reconstructions.npz``.
-        resume: Go on in a folder where this was begun.
+        resume: Go on in a folder where this was begun, with the search where it was stopped.
 
     Raises:
         InputError: Bad settings or missing data, a network that does not fit its members, or an attack that gives
@@ -123,7 +129,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
         reconstructions = None
         if settings.method is not None:
             notice(f"attacking it by {settings.method}")
-            reconstructions = _attack(settings, settings.method, target, pool)
+            reconstructions = _attack(settings, settings.method, target, pool, folder.path / "work")
         _write(folder.path, pool, target, reconstructions)
     return AttackControlResult(folder.path, folder.path / TARGET, reconstructions)
 
@@ -139,10 +145,13 @@ def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:
     return train_target(settings.recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
 
 
-def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool) -> Reconstructions:
+def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool, work: Path) -> Reconstructions:
+    """Attack the network; ``work`` holds the state of a search that was stopped, and is gone after it."""
     rng = seeded_rng(settings.seeds[0], f"method/{ATTACK_CONTROL}/{method}")
     reference = pool.reference if settings.reference else None
-    reconstructions = reconstruct(target, method, settings.settings, rng, reference=reference)
+    checkpoint = work / "search.pt"
+    reconstructions = reconstruct(target, method, settings.settings, rng, reference=reference, checkpoint=checkpoint)
+    shutil.rmtree(work, ignore_errors=True)
     if not len(reconstructions):
         raise ModelError(f"{method} gave no images ({reconstructions.message}); change its settings")
     return reconstructions

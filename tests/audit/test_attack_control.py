@@ -9,7 +9,7 @@ from invaudit.audit import AttackControlSettings, ScoreSettings, attack_control,
 from invaudit.data import load, seeded_rng
 from invaudit.data.digits import digits
 from invaudit.leakage import degraded_copies, reconstruct, unrelated
-from invaudit.models import collect, load_model
+from invaudit.models import checkpoints, collect, load_model
 from invaudit.runtime import ConfigError, InputError, load_config
 
 SMALL = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "device": "cpu"}
@@ -115,6 +115,8 @@ def test_an_unfinished_control_is_refused_before_anything_is_written(pool, forei
         ({"method": "ktk"}, "ktk"),
         ({"method": "kkt", "settings": {"stepps": 3}}, "did you mean 'steps'"),
         ({"members": 3}, "members"),
+        ({"settings": {"steps": 5}}, "without a method"),
+        ({"reference": True}, "without a method"),
     ],
 )
 def test_bad_settings_are_refused(changes, words):
@@ -147,3 +149,21 @@ def test_the_attack_has_reference_images_only_where_the_settings_say_so(foreign,
     assert load_config(AttackControlSettings, str(folder / "config.yaml")).reference == reference
     # The cosine and the scoring limit have them either way.
     assert (folder / "reference.npz").read_bytes() == (foreign.folder / "reference.npz").read_bytes()
+
+
+def test_an_attack_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, killed_after):
+    settings = AttackControlSettings.model_validate(SMALL | ATTACK)
+    whole = make_attack_control(settings, tmp_path / "whole").folder
+    written = killed_after(checkpoints, 4)
+    with pytest.raises(KeyboardInterrupt):
+        make_attack_control(settings, tmp_path / "again")
+    assert (tmp_path / "again" / "work").is_dir()
+    names = [path.name for path in whole.iterdir() if path.suffix in (".npz", ".csv", ".safetensors")]
+    assert len(names) == 6
+    for _ in range(2):  # what was stopped, then what is finished
+        make_attack_control(settings, tmp_path / "again", resume=True)
+        for name in names:
+            assert (tmp_path / "again" / name).read_bytes() == (whole / name).read_bytes(), name
+        assert not (tmp_path / "again" / "work").exists()
+    # 6 in all, of which the second run wrote only those that were missing; 6 once more from the beginning.
+    assert len(written) == 12

@@ -161,7 +161,13 @@ def test_reconstruct_refuses_what_it_cannot_do(given, called, tmp_path, options,
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--method", "ktk"), "ktk"), (("--data", "nowhere"), "nowhere"), (("--set", "members=2000"), "beside the")],
+    [
+        (("--method", "ktk"), "ktk"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--set", "members=2000"), "beside the"),
+        (("--set", "settings.steps=5"), "without a method"),
+        (("--reference",), "without a method"),
+    ],
 )
 def test_attack_control_refuses_what_it_cannot_do(called, tmp_path, options, message):
     result = called("leakage", "attack-control", *options, "--out", "control")

@@ -107,7 +107,8 @@ class ScoreResult:
 
 NO_ATTACK_CONTROL = (
     "Nothing was found, and without an attack control that says nothing: the same attack has to find the leak of a "
-    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, and give it as --attack-control FOLDER."
+    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, with --data on images of the members' "
+    "shape, and give it as --attack-control FOLDER."
 )
 
 
@@ -154,6 +155,8 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
     """
     inputs = _load(settings)
     hashes = tuple(inputs.hashes.values())
+    if inputs.control is not None:
+        hashes += (inputs.control.pairs_hash,)
     with RunFolder.open(
         out, settings, kind=LEAKAGE_RUN.name, schema=LEAKAGE_RUN.schema, resume=resume, inputs=hashes
     ) as folder:
@@ -197,7 +200,10 @@ def _load(settings: ScoreSettings) -> _Inputs:
     control = None
     if settings.attack_control is not None:
         seed = settings.seeds[0]
-        control = read_attack_control(settings.attack_control, settings, seed=seed, most=settings.most)
+        shape = tuple(members.images.shape[1:])
+        control = read_attack_control(
+            settings.attack_control, settings, audited_shape=shape, seed=seed, most=settings.most
+        )
     notice("measuring the pool without the target")
     rng = np.random.default_rng(child_seed(settings.seeds[0], "strata"))
     tested, blind = stratified(pool, rng, most=settings.most)
@@ -229,6 +235,7 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
     )
     files = array_files(audit, control.pool, images=settings.images == "full")
     write_array_files(files, folder.path, seed, ATTACK_CONTROL)
+    folder.finish(ATTACK_CONTROL, control.origin.model_dump())
     folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
     write_rows(folder.path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, audit.record, verdicts))
     return called_methods(verdicts, [GIVEN])

@@ -82,6 +82,9 @@ def test_an_attack_control_is_made_and_taken(given, called, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "invaudit leakage attack-control" not in result.stdout
     assert pd.read_csv(tmp_path / "run" / "controls.csv")["kind"].tolist() == ["attack"]
+    scope = json.loads((tmp_path / "run" / "audit.json").read_text())["scope"]
+    words_of_control = "kkt with images=10, restarts=1, steps=20, without reference images, on digits, made by invaudit"
+    assert scope["attack control"] == words_of_control
 
 
 def test_without_an_attack_control_the_command_that_makes_one_is_named(given, called):

@@ -49,7 +49,9 @@ def words(folder, **changes):
 def test_a_leak_is_told_in_json_and_by_the_exit_code(given, called, tmp_path):
     result = called(*words(given), "--json", "--fail-on", "leak")
     assert result.returncode == 3
-    (row,) = json.loads(result.stdout)["rows"]
+    report = json.loads(result.stdout)
+    assert (report["verdict"], report["reasons"], report["advice"]) == ("leak", [], None)
+    (row,) = report["rows"]
     assert (row["verdict"], row["metric"], row["n_members"]) == ("leak", "ssim", row["n_control"])
     assert json.loads((tmp_path / "run" / "audit.json").read_text())["targets"][0]["verdict"] == "leak"
     again = called(*words(given))
@@ -91,6 +93,9 @@ def test_without_an_attack_control_the_command_that_makes_one_is_named(given, ca
     result = called(*words(given, reconstructions="reference"), "--fail-on", "inconclusive")
     assert result.returncode == 3
     assert "invaudit leakage attack-control --method METHOD --out FOLDER" in result.stdout
+    report = json.loads(called(*words(given, reconstructions="reference"), "--resume", "--json").stdout)
+    assert (report["verdict"], report["reasons"]) == ("inconclusive", ["no-control"])
+    assert report["advice"] in result.stdout
 
 
 @pytest.mark.parametrize("method", ["kkt", "generator", "tldr"])

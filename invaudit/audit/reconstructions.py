@@ -15,7 +15,7 @@ from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
-from invaudit.audit.store import array_files, write_array_files
+from invaudit.audit.store import array_files, write_array_files, write_tables
 from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
@@ -25,14 +25,11 @@ from invaudit.models import resolve_device
 from invaudit.records import (
     LEAKAGE_RUN,
     ControlRow,
-    MembershipRow,
-    MetricRow,
     NeighbourRow,
-    PapersCountRow,
     TestRow,
     write_rows,
 )
-from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, METRICS
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import ShapeError
@@ -266,10 +263,8 @@ def _score(
     write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
     folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
-    write_rows(path / "table.csv", TestRow, rows)
-    write_rows(path / "membership.csv", MembershipRow, membership_rows(audited, audit.record))
-    write_rows(path / "papers_count.csv", PapersCountRow, papers_count_rows(audited, audit.record))
-    write_rows(path / METRICS, MetricRow, audit.record.metrics.values())
+    membership, papers_count = membership_rows(audited, audit.record), papers_count_rows(audited, audit.record)
+    write_tables(path, rows, membership, papers_count, audit.record.metrics.values())
     write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
     shutil.rmtree(path / "work", ignore_errors=True)
     return rows

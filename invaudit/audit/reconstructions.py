@@ -11,12 +11,13 @@ from torch import Tensor
 
 from invaudit.audit.attack_control import AttackControl, read_attack_control
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
+from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
-from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
+from invaudit.audit.target import GIVEN, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
 from invaudit.leakage.matches import Embeddings

@@ -5,6 +5,7 @@ Finding nothing says something only of an attack that does find the leak of such
 
 import csv
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ from invaudit.leakage import (
 )
 from invaudit.leakage.pool import stratified
 from invaudit.models import Target, limit_threads, resolve_device, save_target
-from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
+from invaudit.records import AttackControlRecord
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, CONFIG, RUN_RECORD
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, ModelError, ShapeError
-from invaudit.runtime.files import npz_bytes, write_bytes, write_text
+from invaudit.runtime.files import content_hash, npz_bytes, read_json, write_bytes, write_text
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Settings, load_config
 
 RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
 REFERENCE, PAIRS, TARGET = "reference.npz", "pairs.csv", "target.safetensors"
@@ -50,6 +52,8 @@ class AttackControlSettings(Settings):
     """Name of a method of ``invaudit.leakage.METHODS``; None: the network is attacked by other means."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of the method, the same as on the audited network."""
+    reference: bool = False
+    """Whether the method is given reference images, as on the audited network; they help most methods."""
     data: str = "digits"
     """DATA with labels, from which members and controls are drawn."""
     recipe: TargetRecipe = RECIPES["mlp-decay"]
@@ -63,6 +67,11 @@ class AttackControlSettings(Settings):
     def _known(self) -> "AttackControlSettings":
         if self.method is not None:
             MethodChoice(kind=self.method, settings=self.settings)
+        elif self.settings or self.reference:
+            raise ValueError(
+                f"settings are {self.settings} and reference is {self.reference} without a method, expected the method "
+                "that they are for; name it (--method), or leave them out"
+            )
         return self
 
 
@@ -106,7 +115,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
         settings: The network and the attack.
         out: The folder: ``target.safetensors``, ``members.npz``, ``controls.npz``, ``pairs.csv``, ``reference.npz``
             and, where a method is named, ``reconstructions.npz``.
-        resume: Go on in a folder where this was begun.
+        resume: Go on in a folder where this was begun, with the search where it was stopped.
 
     Raises:
         InputError: Bad settings or missing data, a network that does not fit its members, or an attack that gives
@@ -121,7 +130,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
         reconstructions = None
         if settings.method is not None:
             notice(f"attacking it by {settings.method}")
-            reconstructions = _attack(settings, settings.method, target, pool)
+            reconstructions = _attack(settings, settings.method, target, pool, folder.path / "work")
         _write(folder.path, pool, target, reconstructions)
     return AttackControlResult(folder.path, folder.path / TARGET, reconstructions)
 
@@ -137,9 +146,13 @@ def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:
     return train_target(settings.recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
 
 
-def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool) -> Reconstructions:
+def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool, work: Path) -> Reconstructions:
+    """Attack the network; ``work`` holds the state of a search that was stopped, and is gone after it."""
     rng = seeded_rng(settings.seeds[0], f"method/{ATTACK_CONTROL}/{method}")
-    reconstructions = reconstruct(target, method, settings.settings, rng, reference=pool.reference)
+    reference = pool.reference if settings.reference else None
+    checkpoint = work / "search.pt"
+    reconstructions = reconstruct(target, method, settings.settings, rng, reference=reference, checkpoint=checkpoint)
+    shutil.rmtree(work, ignore_errors=True)
     if not len(reconstructions):
         raise ModelError(f"{method} gave no images ({reconstructions.message}); change its settings")
     return reconstructions
@@ -178,23 +191,30 @@ class AttackControl:
         pool: The part of its members and controls that the test is made on.
         blind: The blind baseline on it.
         metrics: The declared metrics, with the control's own reference images.
+        origin: By which attack and on which data it was made, as far as the folder says.
         hashes: Content hash of each image set by name.
+        pairs_hash: Content hash of the file of pairs; empty where there is none.
     """
 
     reconstructions: ImageSet
     pool: Pool
     blind: BlindBaseline
     metrics: MetricSet
+    origin: AttackControlRecord
     hashes: dict[str, str]
+    pairs_hash: str
 
 
-def read_attack_control(folder: Path, settings: AuditSettings, *, seed: int, most: int) -> AttackControl:
+def read_attack_control(
+    folder: Path, settings: AuditSettings, *, audited_shape: tuple[int, ...], seed: int, most: int
+) -> AttackControl:
     """Read the folder of an attack control.
 
     Args:
         folder: With ``reconstructions.npz``, ``members.npz`` and ``controls.npz``; with ``pairs.csv`` the design is
             ``pairs``. The cosine needs ``reference.npz``.
         settings: What the audit measures.
+        audited_shape: (C, H, W) of the audited members, which the control has to have too.
         seed: Seed of the audit.
         most: Largest number of members, and of controls, that are tested under ``observational``.
 
@@ -203,25 +223,43 @@ def read_attack_control(folder: Path, settings: AuditSettings, *, seed: int, mos
     """
     reconstructions, members, controls = _read(folder, RECONSTRUCTIONS), _read(folder, MEMBERS), _read(folder, CONTROLS)
     shape, expected = tuple(reconstructions.images.shape[1:]), tuple(members.images.shape[1:])
+    if expected != audited_shape:
+        raise ShapeError(
+            f"the attack control {folder} has images of shape {expected}, expected {audited_shape} as the audited "
+            "members; make one on images of that shape (--data)"
+        )
     if shape != expected:
         raise ShapeError(
             f"the attack control {folder} has reconstructions of shape {shape}, members {expected}; bring them "
             "to the members' size"
         )
-    reference = pairs = None
+    hashes = {"reconstructions": reconstructions.hash, "members": members.hash, "controls": controls.hash}
+    reference, pairs, pairs_hash = None, None, ""
     if (folder / REFERENCE).is_file():
-        reference = load(str(folder / REFERENCE)).floats()
+        reference_images = load(str(folder / REFERENCE))
+        reference, hashes["reference"] = reference_images.floats(), reference_images.hash
     if (folder / PAIRS).is_file():
         # No look at the age of the file: the network was trained to leak, and a copied folder loses its times.
         pairs = read_pairs(folder / PAIRS)
+        pairs_hash = content_hash((folder / PAIRS).read_bytes())
     pool = make_pool(members, controls, pairs=pairs, reference=reference, drop_duplicates=True)
     tested, blind = stratified(pool, np.random.default_rng(child_seed(seed, f"{ATTACK_CONTROL}/strata")), most=most)
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
     for metric in metrics.ready.values():
         metric.embed(reconstructions.floats(slice(1)))  # images too small for it are refused
-    hashes = {"reconstructions": reconstructions.hash, "members": members.hash, "controls": controls.hash}
-    return AttackControl(reconstructions, tested, blind, metrics, hashes)
+    return AttackControl(reconstructions, tested, blind, metrics, _origin(folder), hashes, pairs_hash)
+
+
+def _origin(folder: Path) -> AttackControlRecord:
+    """Return how the control was made; where ``make_attack_control`` did not make the folder, nothing is known."""
+    run, config = folder / RUN_RECORD, folder / CONFIG
+    if not (run.is_file() and config.is_file()) or read_json(run).get("kind") != ATTACK_CONTROL:
+        return AttackControlRecord()
+    settings = load_config(AttackControlSettings, str(config))
+    return AttackControlRecord(
+        method=settings.method, settings=settings.settings, reference=settings.reference, data=settings.data
+    )
 
 
 def _read(folder: Path, name: str) -> ImageSet:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from invaudit.audit.attack_control import AttackControl, read_attack_control
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
+from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
-from invaudit.audit.store import array_files, write_array_files
-from invaudit.audit.target import GIVEN, AuditSetup, audit_given, describe_sizes
+from invaudit.audit.store import array_files, write_array_files, write_tables
+from invaudit.audit.target import GIVEN, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
 from invaudit.leakage.matches import Embeddings
@@ -25,14 +26,11 @@ from invaudit.models import resolve_device
 from invaudit.records import (
     LEAKAGE_RUN,
     ControlRow,
-    MembershipRow,
-    MetricRow,
     NeighbourRow,
-    PapersCountRow,
     TestRow,
     write_rows,
 )
-from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, METRICS
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import ShapeError
@@ -107,7 +105,8 @@ class ScoreResult:
 
 NO_ATTACK_CONTROL = (
     "Nothing was found, and without an attack control that says nothing: the same attack has to find the leak of a "
-    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, and give it as --attack-control FOLDER."
+    f"network that is known to leak. Make one with `{ATTACK_CONTROL_COMMAND}`, with --data on images of the members' "
+    "shape, and give it as --attack-control FOLDER."
 )
 
 
@@ -154,6 +153,8 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
     """
     inputs = _load(settings)
     hashes = tuple(inputs.hashes.values())
+    if inputs.control is not None:
+        hashes += (inputs.control.pairs_hash,)
     with RunFolder.open(
         out, settings, kind=LEAKAGE_RUN.name, schema=LEAKAGE_RUN.schema, resume=resume, inputs=hashes
     ) as folder:
@@ -197,7 +198,10 @@ def _load(settings: ScoreSettings) -> _Inputs:
     control = None
     if settings.attack_control is not None:
         seed = settings.seeds[0]
-        control = read_attack_control(settings.attack_control, settings, seed=seed, most=settings.most)
+        shape = tuple(members.images.shape[1:])
+        control = read_attack_control(
+            settings.attack_control, settings, audited_shape=shape, seed=seed, most=settings.most
+        )
     notice("measuring the pool without the target")
     rng = np.random.default_rng(child_seed(settings.seeds[0], "strata"))
     tested, blind = stratified(pool, rng, most=settings.most)
@@ -229,6 +233,7 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
     )
     files = array_files(audit, control.pool, images=settings.images == "full")
     write_array_files(files, folder.path, seed, ATTACK_CONTROL)
+    folder.finish(ATTACK_CONTROL, control.origin.model_dump())
     folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
     write_rows(folder.path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, audit.record, verdicts))
     return called_methods(verdicts, [GIVEN])
@@ -259,10 +264,8 @@ def _score(
     write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
     folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
-    write_rows(path / "table.csv", TestRow, rows)
-    write_rows(path / "membership.csv", MembershipRow, membership_rows(audited, audit.record))
-    write_rows(path / "papers_count.csv", PapersCountRow, papers_count_rows(audited, audit.record))
-    write_rows(path / METRICS, MetricRow, audit.record.metrics.values())
+    membership, papers_count = membership_rows(audited, audit.record), papers_count_rows(audited, audit.record)
+    write_tables(path, rows, membership, papers_count, audit.record.metrics.values())
     write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
     shutil.rmtree(path / "work", ignore_errors=True)
     return rows

@@ -1,6 +1,6 @@
-"""What an audit leaves in a run folder beside its record: arrays, from which every figure can be made again."""
+"""What an audit leaves in a run folder beside its record: tables, and arrays that every figure can be made from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,24 @@ import numpy as np
 from invaudit.audit.target import TargetAudit
 from invaudit.data.image_set import eight_bits
 from invaudit.leakage import Pool
+from invaudit.records import MembershipRow, MetricRow, PapersCountRow, TestRow, write_rows
+from invaudit.records.names import METRICS, TABLE
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.stats import Pairs
+
+
+def write_tables(
+    run: Path,
+    tests: Iterable[TestRow],
+    membership: Iterable[MembershipRow],
+    papers_count: Iterable[PapersCountRow],
+    metrics: Iterable[MetricRow],
+) -> None:
+    """Write the tables that every audit has to a run folder, as CSV files."""
+    write_rows(run / TABLE, TestRow, tests)
+    write_rows(run / "membership.csv", MembershipRow, membership)
+    write_rows(run / "papers_count.csv", PapersCountRow, papers_count)
+    write_rows(run / METRICS, MetricRow, metrics)
 
 
 def array_files(audit: TargetAudit, pool: Pool, *, images: bool) -> dict[str, bytes]:

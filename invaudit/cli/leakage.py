@@ -1,7 +1,7 @@
 """``invaudit leakage reconstruct``, ``invaudit leakage score`` and ``invaudit leakage attack-control``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,6 +10,7 @@ from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
+    from invaudit.audit import ScoreResult
     from invaudit.leakage import ReconstructionRun
     from invaudit.runtime import Settings
 
@@ -135,7 +136,7 @@ def score(
     )
     result = run_score(settings, common.folder("score"), resume=common.resume)
     if common.json:
-        print_json({"folder": str(result.folder), "rows": [row.model_dump() for row in result.rows]})
+        print_json(_score_report(result))
     else:
         print_table(leakage_table(result.folder), f"Results: {result.folder}/report.html, audit.json, neighbours.csv")
         if result.advice:
@@ -145,11 +146,22 @@ def score(
     return 3 if fail_on and verdict in ("leak", fail_on) else 0
 
 
+def _score_report(result: "ScoreResult") -> dict[str, Any]:
+    return {
+        "folder": str(result.folder),
+        "verdict": result.verdict.verdict if result.verdict else None,
+        "reasons": list(result.verdict.reasons) if result.verdict else [],
+        "advice": result.advice,
+        "rows": [row.model_dump() for row in result.rows],
+    }
+
+
 @app.command
 def attack_control(
     *,
     method: str | None = None,
     data: str | None = None,
+    reference: bool | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Train a network that is known to leak and attack it: an attack that misses its leak says nothing by silence.
@@ -161,12 +173,18 @@ def attack_control(
     Args:
         method: kkt, generator, tldr or deepinversion; --set settings.FIELD=VALUE sets its fields.
         data: DATA with labels, from which members and controls are drawn; by default the embedded digits.
+        reference: Give the attack reference images of the same data, as --reference does in reconstruct.
     """
     common.start("precision", "workers")
     from invaudit.audit import AttackControlSettings, make_attack_control
 
     settings = common.settings(
-        AttackControlSettings, method=method, data=data, seeds=common.seeds, device=common.device
+        AttackControlSettings,
+        method=method,
+        data=data,
+        reference=reference,
+        seeds=common.seeds,
+        device=common.device,
     )
     result = make_attack_control(settings, common.folder("attack-control"), resume=common.resume)
     if common.json:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from invaudit.records.audit_file import AuditFile, audit_schema
     from invaudit.records.columns import Column, Row, read_rows, write_rows
     from invaudit.records.leakage import (
+        AttackControlRecord,
         AuditRecord,
         BlindResult,
         ControlRow,
@@ -56,6 +57,7 @@ __all__ = [
     "AGGREGATES",
     "LEAKAGE_RUN",
     "OOD_RUN",
+    "AttackControlRecord",
     "AttackRow",
     "AuditFile",
     "AuditRecord",

@@ -1,6 +1,6 @@
 """What the folder of a leakage run holds: rows of its tables, and the records of its jobs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -349,6 +349,19 @@ class AuditRecord(Row):
     """How well each score tells members from controls, by its name."""
     papers_count: dict[str, PapersCount] = Field(default_factory=dict)
     """What the KKT papers would count, by method."""
+
+
+class AttackControlRecord(Row):
+    """Where the attack control of an audit comes from: ``records/attack-control.json``. What is not known is None."""
+
+    method: str | None = None
+    """Name of the method; None: the reconstructions were given."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the method that were given; the others are its defaults."""
+    reference: bool | None = None
+    """Whether the method had reference images."""
+    data: str | None = None
+    """DATA of the network; None: the network was not trained by ``make_attack_control``."""
 
 
 class PoolRecord(Row):

@@ -11,6 +11,7 @@ import yaml
 
 from invaudit.records.columns import Better, read_rows, table_file
 from invaudit.records.leakage import (
+    AttackControlRecord,
     ControlRow,
     LeakageSummaryRow,
     MembershipRow,
@@ -19,7 +20,7 @@ from invaudit.records.leakage import (
     TargetRow,
     TestRow,
 )
-from invaudit.records.names import CONFIG, ENVIRONMENT, METRICS, SUMMARY, TABLE
+from invaudit.records.names import ATTACK_CONTROL, CONFIG, ENVIRONMENT, METRICS, SUMMARY, TABLE
 from invaudit.records.schema import LEAKAGE_RUN, schema_of
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
@@ -58,6 +59,12 @@ class LeakageRun:
         """The resolved settings, perhaps none."""
         settings = yaml.safe_load(self.config or "")
         return settings if isinstance(settings, dict) else {}
+
+    @cached_property
+    def attack_control(self) -> AttackControlRecord | None:
+        """Where the attack control comes from; None where there is none, or where the run attacked it itself."""
+        path = self.path / "records" / f"{ATTACK_CONTROL}.json"
+        return AttackControlRecord.model_validate(read_json(path)) if path.is_file() else None
 
     @cached_property
     def negative_targets(self) -> set[str]:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from invaudit.audit.method import AuditSetup, audit_method
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.settings import AuditSettings, MetricChoice
-from invaudit.audit.target import AuditSetup, audit_method, membership_signals
+from invaudit.audit.target import membership_signals
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
 from invaudit.leakage import Pool, Reconstructions, degraded_copies

@@ -49,7 +49,9 @@ def words(folder, **changes):
 def test_a_leak_is_told_in_json_and_by_the_exit_code(given, called, tmp_path):
     result = called(*words(given), "--json", "--fail-on", "leak")
     assert result.returncode == 3
-    (row,) = json.loads(result.stdout)["rows"]
+    report = json.loads(result.stdout)
+    assert (report["verdict"], report["reasons"], report["advice"]) == ("leak", [], None)
+    (row,) = report["rows"]
     assert (row["verdict"], row["metric"], row["n_members"]) == ("leak", "ssim", row["n_control"])
     assert json.loads((tmp_path / "run" / "audit.json").read_text())["targets"][0]["verdict"] == "leak"
     again = called(*words(given))
@@ -82,12 +84,18 @@ def test_an_attack_control_is_made_and_taken(given, called, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "invaudit leakage attack-control" not in result.stdout
     assert pd.read_csv(tmp_path / "run" / "controls.csv")["kind"].tolist() == ["attack"]
+    scope = json.loads((tmp_path / "run" / "audit.json").read_text())["scope"]
+    words_of_control = "kkt with images=10, restarts=1, steps=20, without reference images, on digits, made by invaudit"
+    assert scope["attack control"] == words_of_control
 
 
 def test_without_an_attack_control_the_command_that_makes_one_is_named(given, called):
     result = called(*words(given, reconstructions="reference"), "--fail-on", "inconclusive")
     assert result.returncode == 3
     assert "invaudit leakage attack-control --method METHOD --out FOLDER" in result.stdout
+    report = json.loads(called(*words(given, reconstructions="reference"), "--resume", "--json").stdout)
+    assert (report["verdict"], report["reasons"]) == ("inconclusive", ["no-control"])
+    assert report["advice"] in result.stdout
 
 
 @pytest.mark.parametrize("method", ["kkt", "generator", "tldr"])
@@ -161,7 +169,13 @@ def test_reconstruct_refuses_what_it_cannot_do(given, called, tmp_path, options,
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(("--method", "ktk"), "ktk"), (("--data", "nowhere"), "nowhere"), (("--set", "members=2000"), "beside the")],
+    [
+        (("--method", "ktk"), "ktk"),
+        (("--data", "nowhere"), "nowhere"),
+        (("--set", "members=2000"), "beside the"),
+        (("--set", "settings.steps=5"), "without a method"),
+        (("--reference",), "without a method"),
+    ],
 )
 def test_attack_control_refuses_what_it_cannot_do(called, tmp_path, options, message):
     result = called("leakage", "attack-control", *options, "--out", "control")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods, negative_p_values, negative_row
 from invaudit.audit.rows import Audited, TestKey, judge_rows, membership_rows, papers_count_rows
+from invaudit.audit.store import write_tables
 from invaudit.benchmarks.leakage.jobs import Job, attack_control_job, target_jobs
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.records import (
@@ -22,7 +23,7 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
-from invaudit.records.names import ATTACK_CONTROL, METRICS, SUMMARY, TABLE
+from invaudit.records.names import ATTACK_CONTROL, SUMMARY
 from invaudit.runtime.files import read_json
 
 
@@ -68,13 +69,10 @@ class LeakageTables(NamedTuple):
 
     def write(self, folder: Path) -> None:
         """Write them as CSV files."""
-        write_rows(folder / TABLE, TestRow, self.table)
-        write_rows(folder / "membership.csv", MembershipRow, self.membership)
+        write_tables(folder, self.table, self.membership, self.papers_count, self.metrics)
         write_rows(folder / SUMMARY, LeakageSummaryRow, self.summary)
         write_rows(folder / "targets.csv", TargetRow, self.targets)
         write_rows(folder / "controls.csv", ControlRow, self.controls)
-        write_rows(folder / "papers_count.csv", PapersCountRow, self.papers_count)
-        write_rows(folder / METRICS, MetricRow, self.metrics)
 
 
 def make_tables(stored: StoredRun) -> LeakageTables:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from invaudit.records.leakage import AttackControlRecord
 from invaudit.records.leakage_run import LeakageRun, distinct
 from invaudit.report.leakage.tables import figure
 from invaudit.report.printing import span
@@ -36,6 +37,8 @@ def scope(run: LeakageRun) -> list[tuple[str, str]]:
         texts.append((f"design: {design}", DESIGNS.get(design, "not described")))
     texts.append(("pool", f"{members} members, {controls} controls{_classes(run)}"))
     texts.append(("methods", ", ".join(distinct(row.method for row in run.tests))))
+    if run.attack_control is not None:
+        texts.append(("attack control", _origin(run.attack_control)))
     for metric in distinct(row.metric for row in run.tests):
         texts.append((f"metric: {metric}", _described(run, metric)))
     if {"limit_blur", "limit_noise"} <= run.settings.keys():
@@ -44,6 +47,17 @@ def scope(run: LeakageRun) -> list[tuple[str, str]]:
     effort = f"{reconstructions} reconstructions per target and method, {_seconds(run):.0f} s in all"
     texts.append(("effort", effort))
     return texts
+
+
+def _origin(control: AttackControlRecord) -> str:
+    """Return by which attack, with which settings, and on which data an attack control was made."""
+    if control.data is None:
+        return "reconstructions that were given"
+    if control.method is None:
+        return f"reconstructions that were given, of a network that invaudit trained on {control.data}"
+    settings = ", ".join(f"{name}={value}" for name, value in control.settings.items()) or "its defaults"
+    reference = "with reference images" if control.reference else "without reference images"
+    return f"{control.method} with {settings}, {reference}, on {control.data}, made by invaudit"
 
 
 def _described(run: LeakageRun, metric: str) -> str:

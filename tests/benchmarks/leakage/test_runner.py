@@ -403,7 +403,8 @@ def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path
 
 def test_the_attack_control_of_a_benchmark_can_be_made_by_itself(finished, tmp_path):
     known = {"recipe": SMALL["attack_control"]["recipe"], "members": 20, "seeds": [3], "device": "cpu"}
-    settings = AttackControlSettings.model_validate({**known, "method": "kkt", "settings": KKT["settings"]})
+    attack = {"method": "kkt", "settings": KKT["settings"], "reference": True}
+    settings = AttackControlSettings.model_validate({**known, **attack})
     folder = make_attack_control(settings, tmp_path / "control").folder
     scores = finished / "scores" / "seed-3" / "attack-control"
     with np.load(folder / "reconstructions.npz") as alone, np.load(scores / "kkt.npz") as benchmark:

@@ -18,6 +18,7 @@ from invaudit.data.vision import import_torchvision
 from invaudit.inversion import Inverter
 from invaudit.models.devices import computed_with, resolve_device, worker_devices
 from invaudit.ood import make_detector
+from invaudit.ood.detector import source_of
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
 from invaudit.records.ood import SIDE_TABLES
@@ -25,7 +26,7 @@ from invaudit.report import ood_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.executor import Job, make_executor, run_jobs
-from invaudit.runtime.files import write_json
+from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
@@ -68,11 +69,20 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
     first = check_benchmark(settings)
-    inputs = tuple(images.hash for images in first.all().values())
+    inputs = [images.hash for images in first.all().values()]
+    for path in settings.detectors:
+        # A detector whose code was changed meanwhile would share the tables with what it was before.
+        inputs.append(content_hash(source_of(path)))
     devices = worker_devices(settings.device, workers)
     environment = computed_with(settings.device)
     with RunFolder.open(
-        out, settings, kind=OOD_RUN.name, schema=OOD_RUN.schema, resume=resume, inputs=inputs, **environment
+        out,
+        settings,
+        kind=OOD_RUN.name,
+        schema=OOD_RUN.schema,
+        resume=resume,
+        inputs=tuple(inputs),
+        **environment,
     ) as folder:
         _prepare_sets(settings, first, folder)
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")

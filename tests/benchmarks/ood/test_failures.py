@@ -77,19 +77,27 @@ CONFIG = SMALL | {
 }
 
 
+DETECTORS = ("patchwork", "Broken", "Blunt", "Shy")
+
+
+def told(done):
+    """Return what a command wrote to stderr as one line, without the box around it."""
+    return " ".join(" ".join(line.strip(" │╭╮╰╯─") for line in done.stderr.splitlines()).split())
+
+
 @pytest.fixture
 def benchmark(tmp_path):
     """Run the command in a folder that holds the detectors' module."""
     (tmp_path / "mine.py").write_text(MODULE)
 
-    def run(config, *detectors):
+    def run(config, *detectors, options=()):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "invaudit.benchmarks.ood", "--config", "config.yaml", "--out", "run"]
         for name in detectors:
             command += ["--detector", f"mine:{name}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [*command, "--workers", "1"],
+            [*command, "--workers", "1", *options],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -127,10 +135,11 @@ def test_a_detector_of_ones_own_is_scored_and_a_failure_is_the_last_line(benchma
 def test_detectors_without_any_result_end_the_command_with_2_after_its_tables(benchmark, tmp_path):
     # No network of blocks: what reads maps is not applicable; the one that fails there besides is named as well.
     networks = {"full": {**CONFIG["networks"]["full"]}, "plain": {}}
-    done = benchmark(CONFIG | {"arch": "mlp", "networks": networks}, "patchwork", "Broken", "Blunt", "Shy")
+    config = CONFIG | {"arch": "mlp", "networks": networks}
+    done = benchmark(config, *DETECTORS)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    message = " ".join(" ".join(line.strip(" │╭╮╰╯─") for line in done.stderr.splitlines()).split())
+    message = told(done)
     assert "no result on any network: --detector mine:patchwork (not applicable: needs maps of blocks" in message
     assert "mine:Broken (ValueError: never)" in message
     assert "run again with another --out" in message
@@ -141,6 +150,10 @@ def test_detectors_without_any_result_end_the_command_with_2_after_its_tables(be
     assert set(table.loc["mine:patchwork", "status"]) == {"not-applicable"}
     for name in ("joint", "mine:Blunt", "mine:Shy"):
         assert (table.loc[name, "status"] == "ok").all()
+    (tmp_path / "mine.py").write_text(MODULE.replace("never", "hardly ever"))
+    again = benchmark(config, *DETECTORS, options=["--resume"])
+    assert again.returncode == 2
+    assert "was made with other settings or inputs" in told(again)
 
 
 def test_failures_are_told_in_one_line():

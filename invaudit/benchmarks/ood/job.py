@@ -16,6 +16,7 @@ from invaudit.data import STATISTICS, ImageSet, seeded_rng
 from invaudit.models import Activations, Target, collect, limit_threads
 from invaudit.ood import BASELINES, TUNABLE, Detector, FitInputs, TrainingResult, make_detector
 from invaudit.ood.detector import InParts, our_detectors
+from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.ood.scores import confidence, fools_network, predictions
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
 from invaudit.records.names import (
@@ -38,9 +39,6 @@ from invaudit.runtime.errors import InputError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.stats import conformal_threshold, expected_calibration_error, false_alarm_band
-
-ALPHA = 0.05
-"""False-alarm rate that the thresholds of a benchmark are set for."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,9 @@ class _NetworkJob:
                 self.outcomes.with_parts(name, detector.part_weights)
         pictures: dict[str, dict[str, np.ndarray]] = {}
         if attacks.images:
-            pictures[ATTACKS_ENDING] = attack_pictures(attacks.images, arrays, target.classes, OURS[1], ALPHA)
+            pictures[ATTACKS_ENDING] = attack_pictures(
+                attacks.images, arrays, target.classes, OURS[1], FALSE_ALARM_RATE
+            )
         arrays |= self._answers(logits[ID_TEST])
         calibration = calibration_record(arrays, seeded_rng(self.seed, "calibration/halves"))
         for name in attacks.images:
@@ -256,8 +256,8 @@ def calibration_record(arrays: dict[str, np.ndarray], rng: torch.Generator) -> C
     calibration = arrays.get(scores_key(OURS[1], CALIBRATE))
     test = arrays.get(scores_key(OURS[1], ID_TEST))
     if calibration is None or test is None:
-        return CalibrationRecord(ece=ece, alpha=ALPHA)
-    return CalibrationRecord(ece=ece, alpha=ALPHA, **false_alarms(calibration, test, rng))
+        return CalibrationRecord(ece=ece, alpha=FALSE_ALARM_RATE)
+    return CalibrationRecord(ece=ece, alpha=FALSE_ALARM_RATE, **false_alarms(calibration, test, rng))
 
 
 def false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator) -> dict[str, float]:
@@ -274,11 +274,11 @@ def false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator
     Returns:
         ``false_alarms``, and where there are enough images ``false_alarms_held_out``, ``band_low`` and ``band_high``.
     """
-    shares = {"false_alarms": float((test > conformal_threshold(calibration, ALPHA)).mean())}
+    shares = {"false_alarms": float((test > conformal_threshold(calibration, FALSE_ALARM_RATE)).mean())}
     n = len(calibration) // 2
-    if n + 1 < 1 / ALPHA:
+    if n + 1 < 1 / FALSE_ALARM_RATE:
         return shares
     shuffled = calibration[torch.randperm(len(calibration), generator=rng).numpy()]
-    held_out = shuffled[n:] > conformal_threshold(shuffled[:n], ALPHA)
-    low, high = false_alarm_band(n, len(held_out), ALPHA)
+    held_out = shuffled[n:] > conformal_threshold(shuffled[:n], FALSE_ALARM_RATE)
+    low, high = false_alarm_band(n, len(held_out), FALSE_ALARM_RATE)
     return shares | {"false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}

@@ -29,13 +29,13 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.benchmarks.ood.attacks import fresh_inversions
-from invaudit.benchmarks.ood.job import ALPHA
 from invaudit.benchmarks.ood.networks import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.data import ImageSet, Splits, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.models import Target, TrainingSettings, accuracy, collect, limit_threads
 from invaudit.ood import Recipe, train_network, untrained_target
+from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.ood.scores import confidence, garbage_logit, predictions
 from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, OURS, job_name, scores_file, scores_key
 from invaudit.report.drawing import mosaic, write_figure
@@ -129,7 +129,7 @@ def of_attack(run: Path, settings: OODBenchmark, attack: str) -> Examined:
         lowest_of_class = [int(scores[k :: target.classes].argmin()) for k in range(target.classes)]
         drawn.append([row * len(scores) + target.classes * n + k for k, n in enumerate(lowest_of_class)])
         images.append(attack_images)
-        accepted.append(torch.from_numpy(scores <= conformal_threshold(calibration, ALPHA)))
+        accepted.append(torch.from_numpy(scores <= conformal_threshold(calibration, FALSE_ALARM_RATE)))
         asked.append(torch.arange(len(scores)) % target.classes)
     return Examined(
         torch.cat(images),

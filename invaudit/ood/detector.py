@@ -1,12 +1,15 @@
-"""Detectors: what each of them promises, and the one registry of ours, pytorch-ood's and users' own.
+"""Detectors: what each of them promises, the registry of ours and pytorch-ood's, and users' own by path.
 
 To add a detector of ours, write it in a file of its own and give it a line in ``DETECTORS``; it then has a row in every
 table, and ``tests/contract/test_detectors.py`` checks what `Detector` promises. One of your own needs no change here:
 name it by path, see `UserDetector`.
 """
 
+import inspect
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -86,26 +89,34 @@ class UserDetector:
     The class is made without arguments. It has ``fit(activations, labels)``, which returns itself, and
     ``score(activations) -> (N,)``, higher = more OOD. It sees the ID classes alone: its logits are (N, classes).
 
-    It may say what it reads in a class attribute ``consumes``: ``"logits"``, ``"features"``, ``"moments"``, ``"maps"``
+    It may say what it reads in an attribute ``consumes``: ``"logits"``, ``"features"``, ``"moments"``, ``"maps"``
     or ``"images"``, several joined by ``+``. Without it, it is fitted to logits, features and moments of all training
     images. One that consumes maps or images is fitted to as many training images as a benchmark keeps maps of
     (``map_images``), with their maps and images. Scoring always has all of these. Further attributes that it may have:
     ``cost = "high"``, if it takes milliseconds for each image, and ``paper``; or all of them as one ``info``, a
-    `DetectorInfo`. In tables it goes by its path, so that no two detectors share a name.
+    `DetectorInfo`; each may be a property. In tables it goes by its path, so that no two detectors share a name.
 
     Args:
         path: ``package.module:Class``.
 
     Raises:
-        SettingError: There is no such class, or it consumes what no pass gives.
+        SettingError: There is no such class, it cannot be made without arguments, or it consumes what no pass gives.
     """
 
     def __init__(self, path: str) -> None:
-        self._class = _class_at(path)
-        self.info = _declared_info(path, self._class)
+        kind = _class_at(path)
+        try:
+            self._detector = kind()
+            declared = _declared(self._detector)
+        except Exception as error:
+            raise SettingError(
+                f"--detector {path!r}: {type(error).__name__}: {error}; it is made without arguments, as Class(), and "
+                "then says what it is"
+            ) from error
+        self.info = _info(path, declared)
 
     def fit(self, inputs: FitInputs) -> Self:
-        """Make the user's detector and fit it to what it consumes."""
+        """Fit the user's detector to what it consumes."""
         inputs = inputs.classes_only()
         reads = set(self.info.consumes.split("+"))
         if "maps" in reads and not inputs.maps.maps:
@@ -113,7 +124,7 @@ class UserDetector:
         activations, labels = inputs.train, inputs.train_labels
         if reads & {"maps", "images"}:
             activations, labels = inputs.maps, inputs.maps_labels
-        self._fitted = self._class().fit(activations, labels)
+        self._fitted = self._detector.fit(activations, labels)
         if not hasattr(self._fitted, "score"):
             raise SettingError(
                 f"fit of {self.info.name} returned {type(self._fitted).__name__}, expected the detector itself; "
@@ -165,12 +176,34 @@ def make_detector(name: str) -> Detector:
     return UserDetector(name)
 
 
-def _declared_info(path: str, kind: Any) -> DetectorInfo:
-    declared = getattr(kind, "info", kind)
-    described = {"name": path, "role": "user", "consumes": "logits+features+moments"}
+def source_of(path: str) -> bytes:
+    """Return the content of the file that holds a user's class, by which a run knows whether its code has changed.
+
+    Returns:
+        The bytes; none where the class was written in no file, as in a notebook.
+
+    Raises:
+        SettingError: There is no such class.
+    """
+    module = sys.modules[getattr(_class_at(path), "__module__", path.partition(":")[0])]
+    file = getattr(module, "__file__", None)
+    return Path(file).read_bytes() if file else b""
+
+
+def _declared(detector: Any) -> dict[str, Any]:
+    """Return what a user's detector says of itself, in its ``info`` or in attributes of its own."""
+    # Not getattr with a default: a property that fails would read as one that is not there.
+    has_info = inspect.getattr_static(detector, "info", None) is not None
+    described = detector.info if has_info else detector
+    declared = {}
     for field in ("consumes", "cost", "paper"):
-        if hasattr(declared, field):
-            described[field] = getattr(declared, field)
+        if hasattr(described, field):
+            declared[field] = getattr(described, field)
+    return declared
+
+
+def _info(path: str, declared: dict[str, Any]) -> DetectorInfo:
+    described = {"name": path, "role": "user", "consumes": "logits+features+moments"} | declared
     try:
         info = DetectorInfo.model_validate(described)
     except ValidationError as error:

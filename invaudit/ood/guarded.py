@@ -26,8 +26,8 @@ from invaudit.stats import conformal_p_values, conformal_threshold
 
 SHARES = {"train": 0.7, "fit": 0.1, "calibrate": 0.1, "test": 0.1}
 """How `fit` splits its images: to train on, to scale and weigh the detector by, for the threshold, to try it out."""
-ALPHA = 0.05
-"""False-alarm rate at which `fit` tries the classifier out on its test images."""
+FALSE_ALARM_RATE = 0.05
+"""Alpha where none is named: of decisions on images, of what `fit` tries out on its test images, of benchmarks."""
 FEWEST_PER_CLASS = 10
 """Training images that each class needs."""
 SCHEMA = 4
@@ -87,7 +87,9 @@ class GuardedClassifier:
         """Return what the target gives for images (N, C, H, W) float32 in [0, 1]."""
         return collect(self.target, images, keep_maps=False)
 
-    def judge(self, images: Tensor | ImageSet, alpha: float = 0.05, delta: float | None = None) -> Judgement:
+    def judge(
+        self, images: Tensor | ImageSet, alpha: float = FALSE_ALARM_RATE, delta: float | None = None
+    ) -> Judgement:
         """Score, accept and classify images (N, C, H, W) in [0, 1], all from one pass; alpha, delta as in `threshold`.
 
         Raises:
@@ -120,7 +122,7 @@ class GuardedClassifier:
         """
         return conformal_threshold(self.calibration.numpy(), alpha, delta)
 
-    def accept(self, images: Tensor | ImageSet, alpha: float = 0.05, delta: float | None = None) -> Tensor:
+    def accept(self, images: Tensor | ImageSet, alpha: float = FALSE_ALARM_RATE, delta: float | None = None) -> Tensor:
         """Return which images are accepted as ID, (N,) bool; alpha and delta as in `threshold`."""
         return self.judge(images, alpha, delta).accepted
 
@@ -219,8 +221,8 @@ def _try_out(guarded: GuardedClassifier, test: ImageSet) -> dict[str, Any]:
     activations = guarded.activations(test)
     # A garbage prediction on an ID image is an error, so all outputs count here.
     held_out = {"n": len(test), "id_accuracy": accuracy(predictions(activations.logits), test.labels)}
-    if len(guarded.calibration) >= 1 / ALPHA - 1:
-        accepted = guarded._judge(activations, guarded.threshold(ALPHA)).accepted
+    if len(guarded.calibration) >= 1 / FALSE_ALARM_RATE - 1:
+        accepted = guarded._judge(activations, guarded.threshold(FALSE_ALARM_RATE)).accepted
         held_out["false_alarms_at_5_percent"] = 1 - float(accepted.double().mean())
     return held_out
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.models import Target, resolve_device
-from invaudit.ood.guarded import GuardedClassifier, check_training_images, fit
+from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier, check_training_images, fit
 from invaudit.ood.recipes import FitSettings
 from invaudit.records.columns import Row
 from invaudit.runtime.errors import ShapeError
@@ -124,7 +124,7 @@ def score_images(
     guarded: GuardedClassifier,
     data: str | ImageSet,
     *,
-    alpha: float = 0.05,
+    alpha: float = FALSE_ALARM_RATE,
     delta: float | None = None,
     download: bool = False,
 ) -> ImageScores:

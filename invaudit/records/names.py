@@ -17,6 +17,8 @@ OURS = ("full", "joint")
 """Network and detector that every other row of an OOD table is compared with."""
 PIXELS = "none"
 """The network of the pixel statistics."""
+PIXEL_PREFIX = "pixel-"
+"""How these statistics are named among the detectors."""
 UNTRAINED = "random"
 """The network that is not trained, a control."""
 CONTROL_NETWORKS = (PIXELS, UNTRAINED)
@@ -46,6 +48,8 @@ FOOLED = "fooled"
 """In place of a detector in `scores_key`: which images of an attack the network takes for a class."""
 INVERSIONS_ENDING, ATTACKS_ENDING = "-inversions", "-attacks"
 """Endings of the files of a network's pictures."""
+IMAGES, ACCEPTED = "images", "accepted"
+"""In place of a set in `scores_key`: the pictures of an attack, and which of them our detector accepts."""
 
 ATTACK_CONTROL = "attack-control"
 """The target of a leakage run that is known to leak."""

@@ -9,13 +9,16 @@ import numpy as np
 
 from invaudit.records.columns import Row, read_rows
 from invaudit.records.names import (
+    ACCEPTED,
     ATTACK_PREFIX,
     ATTACKS_ENDING,
     CONFIG,
     CONTROLS_RECORD,
     DETECTORS,
     ENVIRONMENT,
+    IMAGES,
     INVERSIONS_ENDING,
+    PIXEL_PREFIX,
     SUMMARY,
     TABLE,
     Role,
@@ -119,8 +122,8 @@ class OodRun:
         attacks = {}
         for key in arrays:
             name, part = split_scores_key(key)
-            if part == "images":
-                attack = AttackImages(arrays[key], arrays.get(scores_key(name, "accepted")))
+            if part == IMAGES:
+                attack = AttackImages(arrays[key], arrays.get(scores_key(name, ACCEPTED)))
                 attacks[name.removeprefix(ATTACK_PREFIX)] = attack
         return attacks
 
@@ -193,7 +196,7 @@ def detector_of_schema_1(name: str) -> DetectorInfo:
         role = "user"
     elif name != name.lower():
         role = "library"
-    elif name.startswith("pixel-"):
+    elif name.startswith(PIXEL_PREFIX):
         role = "statistic"
     return DetectorInfo(name=name, role=role, consumes="not recorded")
 

@@ -1,14 +1,16 @@
 """How jobs are done: one after the other, or side by side in processes. A job returns its result, the parent writes it.
 
-A job that wrote its own files would need the same disk as its parent, and two of them could write one file. Jobs that
-return can run anywhere, and a run that is killed resumes from what its parent has written.
+Jobs may read what their parent has prepared in the run folder and keep a checkpoint of their own there, so all of them
+see its disk. Tables, scores and records are written by the parent alone: no two processes write one file, and a run
+that is killed resumes from what is there.
 """
 
 import multiprocessing
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ Results = Generator[tuple[str, Any], None, None]
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work: a function of its arguments alone, so that it may run in any process and be done again.
+    """One piece of work: a function of its arguments and of files that they name, to be done in any process, or again.
 
     Attributes:
         key: Its name, unique in the run; its record is called so.
@@ -109,11 +111,8 @@ class Processes:
             free_devices.put(device)
         workers = min(self.workers, len(jobs))
         with ProcessPoolExecutor(workers, context, _start_worker, (self.log, free_devices)) as pool:
-            futures: dict[Future[Any], str] = {}
-            for job in jobs:
-                futures[pool.submit(_do, job)] = job.key
             try:
-                yield from _as_they_end(futures)
+                yield from _as_they_end(pool, jobs, workers)
             except Exception:
                 raise
             except BaseException:
@@ -149,21 +148,26 @@ def run_jobs(jobs: Sequence[Job], executor: Executor, folder: RunFolder, store: 
             store(key, result)
 
 
-def _as_they_end(futures: dict[Future[Any], str]) -> Results:
+def _as_they_end(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -> Results:
+    # The pool is handed no more jobs than it has workers: it would begin those that wait in it even after a failure.
+    waiting = deque(jobs)
+    running: dict[Future[Any], str] = {}
     failure: BaseException | None = None
-    for future in as_completed(futures):
-        if future.cancelled():
-            continue
-        error = future.exception()
-        if error is None:
-            yield futures[future], future.result()
-        elif failure is None:
-            failure = error
-            for other in futures:
-                other.cancel()
-            notice("a job failed; those that run are finished first")
-        elif error is not failure:
-            notice(f"another job failed: {error}")
+    while True:
+        while waiting and failure is None and len(running) < workers:
+            job = waiting.popleft()
+            running[pool.submit(_do, job)] = job.key
+        if not running:
+            break
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            key, error = running.pop(future), future.exception()
+            if error is None:
+                yield key, future.result()
+            elif failure is None:
+                failure = error
+                notice("a job failed; those that run are finished first")
+            elif error is not failure:
+                notice(f"another job failed: {error}")
     if failure is not None:
         raise failure
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from safetensors.torch import save_file
 
 import invaudit
 from invaudit.cli import app
+from invaudit.cli.ood import score
 from invaudit.models import checkpoints
+from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.runtime.settings import find_config
 
 ROOT = Path(invaudit.__file__).parents[1]
@@ -214,6 +217,11 @@ def test_score_prints_json_and_writes_csv(called, guard, tmp_path):
     assert "with probability 0.9 over calibration sets" in again.stdout
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 21
     refused(called("ood", "score", guard, "digits@0:20", "--out", tmp_path / "scores.csv"), "exists already")
+
+
+def test_score_decides_by_default_as_the_library_does():
+    # Written twice, since commands give their help without torch.
+    assert signature(score).parameters["alpha"].default == FALSE_ALARM_RATE
 
 
 def test_score_refuses_what_does_not_fit(called, guard, images):

@@ -1,6 +1,7 @@
 """What every detector promises: ours, pytorch-ood's, and one of a user's own."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 from invaudit.data import seeded_rng
 from invaudit.models import Activations
 from invaudit.ood import BASELINES, DETECTORS, make_detector
-from invaudit.ood.detector import CONSUMABLE, our_detectors
+from invaudit.ood.detector import CONSUMABLE, our_detectors, source_of
+from invaudit.records import DetectorInfo
 from invaudit.runtime import SettingError
 from invaudit.runtime.errors import NotApplicableError
 from invaudit.stats import auroc
@@ -169,6 +171,25 @@ class Forgetful(Plain):
         super().fit(activations, labels)
 
 
+class Described(Plain):
+    """Says what it is as our own detectors do."""
+
+    @property
+    def info(self):
+        return DetectorInfo(name="its own", role="ours", consumes="features", cost="high", paper="own work")
+
+
+class Fussy(Plain):
+    def __init__(self, size):
+        self.size = size
+
+
+class Vague(Plain):
+    @property
+    def info(self):
+        return self.forgotten
+
+
 class Greedy(Plain):
     consumes = "logits+gradients"
 
@@ -182,12 +203,30 @@ def test_a_user_is_told_what_is_wrong_with_a_detector(toys):
         fit(toys("small-cnn"), f"{__name__}:Forgetful")
     with pytest.raises(SettingError, match="Greedy consumes 'gradients', expected logits, features"):
         make_detector(f"{__name__}:Greedy")
+    with pytest.raises(SettingError, match=r"Fussy': TypeError: .*'size'; it is made without arguments"):
+        make_detector(f"{__name__}:Fussy")
+    with pytest.raises(SettingError, match=r"Vague': AttributeError: .*'forgotten'"):
+        make_detector(f"{__name__}:Vague")
     with pytest.raises(SettingError, match="declares cost 'much'"):
         make_detector(f"{__name__}:Unclear")
     with pytest.raises(SettingError, match=r"expected package\.module:Class"):
         make_detector("patchwork")
     with pytest.raises(SettingError, match="Nothing"):
         make_detector(f"{__name__}:Nothing")
+
+
+def test_what_a_user_says_in_a_property_is_heard():
+    path = f"{__name__}:Described"
+    assert make_detector(path).info == DetectorInfo(
+        name=path, role="user", consumes="features", cost="high", paper="own work"
+    )
+
+
+def test_the_source_of_a_users_class_is_the_file_that_holds_it():
+    assert source_of(USERS[0]) == Path(__file__).read_bytes()
+    assert source_of("invaudit.ood:Joint") == source_of("invaudit.ood.joint:Joint")
+    with pytest.raises(SettingError, match="Nothing"):
+        source_of(f"{__name__}:Nothing")
 
 
 def test_every_row_of_the_library_is_registered():

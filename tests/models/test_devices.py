@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invaudit.models import limit_threads, resolve_device
-from invaudit.models.devices import autocast, resolve_precision, seed_torch
+from invaudit.models.devices import autocast, resolve_precision, seed_torch, worker_devices
 from invaudit.runtime.errors import SettingError
 
 CPU = torch.device("cpu")
@@ -26,6 +26,21 @@ def test_unknown_devices_are_refused(text):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(SettingError, match="use --device cpu"):
         resolve_device("cuda:99")
+
+
+def test_each_worker_has_a_core_or_an_accelerator_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert worker_devices("cpu") == ["cpu"] * 4
+    assert worker_devices("cpu", 6) == ["cpu"] * 6
+    for text in ("auto", "cuda"):
+        assert worker_devices(text) == ["cuda:0", "cuda:1", "cuda:2"]
+        assert worker_devices(text, 2) == ["cuda:0", "cuda:1"]
+        assert worker_devices(text, 8) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert worker_devices("cuda:1", 2) == ["cuda:1"]
+    with pytest.raises(SettingError, match="shows 3 CUDA devices"):
+        worker_devices("cuda:3")
 
 
 def test_precision_names():

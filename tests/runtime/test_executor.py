@@ -103,6 +103,7 @@ from invaudit.runtime import executor
 from invaudit.runtime.executor import Job
 
 def work(folder, number, *, device):
+    (folder / f"begun-{number}").touch()
     if number == 0:
         raise ValueError("no luck")
     with (folder / "gate").open() as gate:
@@ -123,20 +124,26 @@ if __name__ == "__main__":
             flock(gate, LOCK_UN)
 
     executor.notice = notice
-    two = executor.make_executor(["cpu", "cpu"], [], folder / "log.txt")
+    workers = executor.make_executor(["cpu"] * int(sys.argv[2]), [], folder / "log.txt")
     jobs = [Job(str(k), work, (folder, k)) for k in range(30)]
-    executor.run_jobs(jobs, two, run, lambda key, number: (folder / f"done-{number}").touch())
+    executor.run_jobs(jobs, workers, run, lambda key, number: (folder / f"done-{number}").touch())
 """
 
 
-def test_after_a_failure_the_jobs_that_run_are_finished_and_stored_and_no_other_is_begun(tmp_path):
+def names(folder, pattern):
+    return {path.name for path in folder.glob(pattern)}
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_after_a_failure_the_jobs_that_run_are_finished_and_stored_and_no_other_is_begun(tmp_path, workers):
     script = tmp_path / "run.py"
     script.write_text(FAILING)
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, script, tmp_path, str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "ValueError: no luck" in done.stderr
     assert "another job failed: no luck either" in done.stdout
-    # One that runs, and what the pool has already handed to its workers.
-    assert 1 <= len(list(tmp_path.glob("done-*"))) <= 4
+    assert names(tmp_path, "begun-*") == {f"begun-{number}" for number in range(workers)}
+    assert names(tmp_path, "done-*") == {f"done-{number}" for number in range(2, workers)}
 
 
 def test_a_result_that_cannot_be_stored_stops_the_workers(tmp_path):

@@ -11,7 +11,7 @@ from invaudit.data import seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.inversion import InversionSettings, Inverter
 from invaudit.models import Target
-from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, scores_key
+from invaudit.records.names import ACCEPTED, ATTACK_PREFIX, CALIBRATE, IMAGES, scores_key
 from invaudit.stats import conformal_threshold
 
 
@@ -52,20 +52,25 @@ def fresh_inversions(
 def attack_pictures(
     images: dict[str, Tensor], scores: dict[str, np.ndarray], classes: int, detector: str, alpha: float
 ) -> dict[str, np.ndarray]:
-    """Return an image of each class by ``NAME::images``, and by ``NAME::accepted`` which of them a detector accepts.
+    """Return an image of each class of every set, and which of them a detector accepts.
 
     Args:
         images: Name of the set -> images, of the classes in turn.
         scores: Stored scores by detector and set.
         classes: Number of classes.
-        detector: Name of the detector; where it failed, there is no ``NAME::accepted``.
+        detector: Name of the detector.
         alpha: Its false-alarm rate.
+
+    Returns:
+        Arrays by name of the set and `IMAGES` or `ACCEPTED`, joined by `scores_key`; where the detector failed, there
+        is no `ACCEPTED`.
     """
     pictures = {}
     calibration = scores.get(scores_key(detector, CALIBRATE))
     for name, of_attack in images.items():
-        pictures[f"{name}::images"] = eight_bits(of_attack[:classes]).numpy()
+        pictures[scores_key(name, IMAGES)] = eight_bits(of_attack[:classes]).numpy()
         attacked = scores.get(scores_key(detector, name))
         if calibration is not None and attacked is not None:
-            pictures[f"{name}::accepted"] = attacked[:classes] <= conformal_threshold(calibration, alpha)
+            accepted = attacked[:classes] <= conformal_threshold(calibration, alpha)
+            pictures[scores_key(name, ACCEPTED)] = accepted
     return pictures

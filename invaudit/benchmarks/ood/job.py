@@ -16,16 +16,29 @@ from invaudit.data import STATISTICS, ImageSet, seeded_rng
 from invaudit.models import Activations, Target, collect, limit_threads
 from invaudit.ood import BASELINES, TUNABLE, Detector, FitInputs, TrainingResult, make_detector
 from invaudit.ood.detector import InParts, our_detectors
+from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.ood.scores import confidence, fools_network, predictions
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
-from invaudit.records.names import CALIBRATE, CONTROL_SAME, HALF, ID_TEST, OURS, PIXELS, job_name, scores_file
+from invaudit.records.names import (
+    ATTACKS_ENDING,
+    CALIBRATE,
+    CONTROL_SAME,
+    FOOLED,
+    HALF,
+    ID_TEST,
+    INVERSIONS_ENDING,
+    LABELS,
+    OURS,
+    PIXEL_PREFIX,
+    PIXELS,
+    PREDICTIONS,
+    job_name,
+    scores_file,
+)
 from invaudit.runtime.errors import InputError
 from invaudit.runtime.files import npz_bytes, write_bytes
 from invaudit.runtime.runs import RunFolder
 from invaudit.stats import conformal_threshold, expected_calibration_error, false_alarm_band
-
-ALPHA = 0.05
-"""False-alarm rate that the thresholds of a benchmark are set for."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class JobScores:
         seed: Its seed.
         network: Name of its network.
         arrays: Scores by detector and set, and what else is known of each image.
-        pictures: Name of a gallery -> its arrays.
+        pictures: Ending of the name of a file of pictures -> its arrays.
         record: What the job was, and how each detector fared.
     """
 
@@ -79,8 +92,8 @@ def run_job(settings: OODBenchmark, seed: int, network: str, folder: Path, *, de
 
 def store_job(folder: RunFolder, scores: JobScores) -> None:
     """Write what a job returned, its record last."""
-    for name, arrays in scores.pictures.items():
-        write_bytes(folder.path / scores_file(scores.seed, f"{scores.network}-{name}"), npz_bytes(arrays))
+    for ending, arrays in scores.pictures.items():
+        write_bytes(folder.path / scores_file(scores.seed, scores.network + ending), npz_bytes(arrays))
     write_bytes(folder.path / scores_file(scores.seed, scores.network), npz_bytes(scores.arrays))
     record = scores.record.model_dump(mode="json", exclude_none=True)
     folder.finish(job_name(scores.seed, scores.network), record)
@@ -91,7 +104,7 @@ def _score_pixels(seed: int, sets: Sets) -> JobScores:
     outcomes = Outcomes()
     arrays: dict[str, np.ndarray] = {}
     for name, statistic in STATISTICS.items():
-        info = DetectorInfo(name=f"pixel-{name}", role="statistic", consumes="images")
+        info = DetectorInfo(name=PIXEL_PREFIX + name, role="statistic", consumes="images")
         with outcomes.of(info):
             scores = {}
             for set_name, images in _scored_sets(sets).items():
@@ -134,14 +147,16 @@ class _NetworkJob:
                 self.outcomes.with_parts(name, detector.part_weights)
         pictures: dict[str, dict[str, np.ndarray]] = {}
         if attacks.images:
-            pictures["attacks"] = attack_pictures(attacks.images, arrays, target.classes, OURS[1], ALPHA)
+            pictures[ATTACKS_ENDING] = attack_pictures(
+                attacks.images, arrays, target.classes, OURS[1], FALSE_ALARM_RATE
+            )
         arrays |= self._answers(logits[ID_TEST])
         calibration = calibration_record(arrays, seeded_rng(self.seed, "calibration/halves"))
         for name in attacks.images:
-            arrays[f"fooled::{name}"] = fools_network(of_attacks.logits[name], target.classes).numpy()
+            arrays[scores_key(FOOLED, name)] = fools_network(of_attacks.logits[name], target.classes).numpy()
         if training and training.snapshots.epochs:
             images = torch.stack(training.snapshots.images).numpy()
-            pictures["inversions"] = {"images": images, "epochs": np.array(training.snapshots.epochs)}
+            pictures[INVERSIONS_ENDING] = {"images": images, "epochs": np.array(training.snapshots.epochs)}
         job = OodJobRecord(
             sets=self.sets.record(),
             detectors=self.outcomes.by_name,
@@ -219,8 +234,8 @@ class _NetworkJob:
     def _answers(self, logits: Tensor) -> dict[str, np.ndarray]:
         """Return what the network says of the ID test images."""
         return {
-            "labels": self.sets.splits.test.labels.numpy(),
-            "predictions": predictions(logits).numpy(),
+            LABELS: self.sets.splits.test.labels.numpy(),
+            PREDICTIONS: predictions(logits).numpy(),
             "confidence": confidence(logits).numpy(),
         }
 
@@ -237,12 +252,12 @@ def calibration_record(arrays: dict[str, np.ndarray], rng: torch.Generator) -> C
         arrays: ``labels``, ``predictions`` and ``confidence`` of the ID test images, and the scores.
         rng: Source of the halves of the calibration images.
     """
-    ece = expected_calibration_error(arrays["confidence"], arrays["predictions"] == arrays["labels"])
+    ece = expected_calibration_error(arrays["confidence"], arrays[PREDICTIONS] == arrays[LABELS])
     calibration = arrays.get(scores_key(OURS[1], CALIBRATE))
     test = arrays.get(scores_key(OURS[1], ID_TEST))
     if calibration is None or test is None:
-        return CalibrationRecord(ece=ece, alpha=ALPHA)
-    return CalibrationRecord(ece=ece, alpha=ALPHA, **false_alarms(calibration, test, rng))
+        return CalibrationRecord(ece=ece, alpha=FALSE_ALARM_RATE)
+    return CalibrationRecord(ece=ece, alpha=FALSE_ALARM_RATE, **false_alarms(calibration, test, rng))
 
 
 def false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator) -> dict[str, float]:
@@ -259,11 +274,11 @@ def false_alarms(calibration: np.ndarray, test: np.ndarray, rng: torch.Generator
     Returns:
         ``false_alarms``, and where there are enough images ``false_alarms_held_out``, ``band_low`` and ``band_high``.
     """
-    shares = {"false_alarms": float((test > conformal_threshold(calibration, ALPHA)).mean())}
+    shares = {"false_alarms": float((test > conformal_threshold(calibration, FALSE_ALARM_RATE)).mean())}
     n = len(calibration) // 2
-    if n + 1 < 1 / ALPHA:
+    if n + 1 < 1 / FALSE_ALARM_RATE:
         return shares
     shuffled = calibration[torch.randperm(len(calibration), generator=rng).numpy()]
-    held_out = shuffled[n:] > conformal_threshold(shuffled[:n], ALPHA)
-    low, high = false_alarm_band(n, len(held_out), ALPHA)
+    held_out = shuffled[n:] > conformal_threshold(shuffled[:n], FALSE_ALARM_RATE)
+    low, high = false_alarm_band(n, len(held_out), FALSE_ALARM_RATE)
     return shares | {"false_alarms_held_out": float(held_out.mean()), "band_low": low, "band_high": high}

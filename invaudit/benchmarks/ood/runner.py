@@ -18,6 +18,7 @@ from invaudit.data.vision import import_torchvision
 from invaudit.inversion import Inverter
 from invaudit.models.devices import computed_with, resolve_device, worker_devices
 from invaudit.ood import make_detector
+from invaudit.ood.detector import source_of
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
 from invaudit.records.ood import SIDE_TABLES
@@ -25,14 +26,14 @@ from invaudit.report import ood_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.executor import Job, make_executor, run_jobs
-from invaudit.runtime.files import write_json
+from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
 
 
 class Failure(NamedTuple):
-    """A detector that failed on a network, and why."""
+    """A detector that failed on a network, or a user's that is not applicable there, and why."""
 
     detector: str
     network: str
@@ -45,7 +46,7 @@ class FinishedRun(NamedTuple):
 
     Attributes:
         folder: Where its tables and its report are.
-        failures: Detectors that failed, by network and seed.
+        failures: Detectors that failed, and the user's that are not applicable, by network and seed.
     """
 
     folder: Path
@@ -64,35 +65,47 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
 
     Raises:
         InputError: Bad settings, missing ID data, a folder that cannot be used; or a detector that the settings name by
-            path failed on every network: the tables are written, and say so.
+            path has no result on any network: the tables are written, and say so.
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
     first = check_benchmark(settings)
-    inputs = tuple(images.hash for images in first.all().values())
+    inputs = [images.hash for images in first.all().values()]
+    for path in settings.detectors:
+        # A detector whose code was changed meanwhile would share the tables with what it was before.
+        inputs.append(content_hash(source_of(path)))
     devices = worker_devices(settings.device, workers)
     environment = computed_with(settings.device)
     with RunFolder.open(
-        out, settings, kind=OOD_RUN.name, schema=OOD_RUN.schema, resume=resume, inputs=inputs, **environment
+        out,
+        settings,
+        kind=OOD_RUN.name,
+        schema=OOD_RUN.schema,
+        resume=resume,
+        inputs=tuple(inputs),
+        **environment,
     ) as folder:
         _prepare_sets(settings, first, folder)
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making tables")
-        write_tables(folder.path, settings)
+        table = write_tables(folder.path, settings)
         notice("making the report")
         ood_page(folder.path)
         finished = FinishedRun(folder.path, _failures(settings, folder))
-    _refuse_useless_detectors(settings, finished)
+    _refuse_useless_detectors(settings, table, finished)
     return finished
 
 
-def write_tables(folder: Path, settings: OODBenchmark) -> None:
+def write_tables(folder: Path, settings: OODBenchmark) -> list[OodRow]:
     """Write the tables of a run from its stored scores and records, then check its controls.
 
     Args:
         folder: The run folder, with all its jobs done.
         settings: Settings of the run.
+
+    Returns:
+        The rows of ``table.csv``.
 
     Raises:
         RunFolderError: Its jobs do not belong together.
@@ -108,6 +121,7 @@ def write_tables(folder: Path, settings: OODBenchmark) -> None:
     for name, rows in make_side_tables(jobs, settings.name).items():
         write_rows(folder / f"{name}.csv", SIDE_TABLES[name], rows)
     write_json(controls, {"passed": check_controls(jobs, table)})
+    return table
 
 
 def check_benchmark(settings: OODBenchmark) -> Sets:
@@ -185,15 +199,28 @@ def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
             is_part = whole != name and whole in record.detectors
             if outcome.status == "failed" and not is_part:
                 failures.append(Failure(name, network, seed, outcome.reason))
+            # Of the library's detectors this is known beforehand; a user may wait for a result.
+            if outcome.status == "not-applicable" and name in settings.detectors:
+                failures.append(Failure(name, network, seed, f"not applicable: {outcome.reason}"))
     return tuple(failures)
 
 
-def _refuse_useless_detectors(settings: OODBenchmark, finished: FinishedRun) -> None:
-    tried = len(settings.seeds) * len(_networks_with_baselines(settings))
-    for path in settings.detectors:
-        failures = [failure for failure in finished.failures if failure.detector == path]
-        if len(failures) == tried:
-            raise SettingError(
-                f"--detector {path} failed on every network: {failures[0].reason}; fix it and run again. The results "
-                f"of all others are in {finished.folder}, the traceback is in its log.txt"
-            )
+def _refuse_useless_detectors(settings: OODBenchmark, table: list[OodRow], finished: FinishedRun) -> None:
+    """Refuse detectors that a user named and that have no result in the table.
+
+    The table decides, not the outcome of a job: one that failed on images of attacks alone has all its rows.
+    """
+    useful = {row.detector for row in table if row.status == "ok"}
+    useless = [path for path in settings.detectors if path not in useful]
+    if not useless:
+        return
+    described = []
+    for path in useless:
+        reasons = dict.fromkeys(failure.reason for failure in finished.failures if failure.detector == path)
+        described.append(f"{path} ({'; '.join(reasons)})")
+    others = tuple(failure for failure in finished.failures if failure.detector not in useless)
+    message = (
+        f"no result on any network: --detector {', '.join(described)}; fix it and run again with another --out. The "
+        f"results of all others are in {finished.folder}, tracebacks in its log.txt. {describe_failures(others)}"
+    )
+    raise SettingError(message.rstrip())

@@ -11,18 +11,18 @@ from invaudit.ood.recipes import Loss, check_loss
 from invaudit.records.names import (
     AGGREGATES,
     ATTACK_PREFIX,
+    ATTACKS_ENDING,
     CALIBRATE,
     CONTROL_SAME,
     CONTROL_SPLIT,
     ID_TEST,
+    INVERSIONS_ENDING,
     OURS,
     PIXELS,
     UNTRAINED,
 )
 from invaudit.runtime.settings import Settings
 
-PICTURES = ("-inversions", "-attacks")
-"""Endings of the files of a network's pictures."""
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
 
@@ -121,7 +121,7 @@ class OODBenchmark(Settings):
         if OURS[0] not in self.networks:
             raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
         for name, network in self.networks.items():
-            if name == PIXELS or name.endswith(PICTURES):
+            if name == PIXELS or name.endswith((INVERSIONS_ENDING, ATTACKS_ENDING)):
                 raise ValueError(f"a network is called {name!r}, as other rows or files of the run are; rename it")
             if network.trained == (name == UNTRAINED):
                 raise ValueError(

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from invaudit.benchmarks.ood.job import ALPHA
 from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.stored import StoredJob
+from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.records.columns import Row
 from invaudit.records.names import ATTACK_PREFIX, CALIBRATE, FOOLED, GARBAGE_LOGIT, ID_TEST, OURS, scores_key
 from invaudit.records.ood import (
@@ -107,7 +107,7 @@ def _attack_row(job: StoredJob, place: Place, attack: str, detector: str, fooled
     calibration = job.scores(detector, CALIBRATE)
     if calibration is None or pair is None:
         return row
-    accepted = pair.ood_scores <= conformal_threshold(calibration, ALPHA)
+    accepted = pair.ood_scores <= conformal_threshold(calibration, FALSE_ALARM_RATE)
     # A detector with high cost has seen some of the images only.
     fooled_of_these = fooled[evenly(len(fooled), len(accepted))]
     measured = {

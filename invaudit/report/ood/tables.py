@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.records.ood_run import OodRun
 from invaudit.report.printing import DASH, MINUS, level, plain_table
@@ -22,7 +22,7 @@ Part = Literal["ours", "ablation", "best near", "best far"]
 LEVELS = ("mean-near", "worst-near", "mean-far", "worst")
 NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
 # The networks that every run has; ablations come after ours.
-NETWORK_ORDER = {OURS[0]: 0, "inversion": 2, "noise": 3, "plain": 4, "random": 5}
+NETWORK_ORDER = {OURS[0]: 0, "inversion": 2, "noise": 3, "plain": 4, UNTRAINED: 5}
 SHORT_PARTS: dict[Part, str] = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
 NAME_COLUMNS = ("network", "detector")
 FIGURE_COLUMNS = (*LEVELS, "FPR95 near", "difference")

@@ -45,9 +45,24 @@ class Moody(patchwork):
         return super().fit(activations, labels)
 
 
-class Broken(patchwork):
+class Blunt:
+    def fit(self, activations, labels):
+        return self
+
+    def score(self, activations):
+        return -activations.logits.max(1).values
+
+
+class Broken(Blunt):
     def fit(self, activations, labels):
         raise ValueError("never")
+
+
+class Shy(Blunt):
+    def score(self, activations):
+        if len(activations) == 7:
+            raise ValueError("these are of an attack")
+        return super().score(activations)
 """
 GARBAGE = {"noise": 0.5, "derived": 0.5}
 CONFIG = SMALL | {
@@ -62,19 +77,27 @@ CONFIG = SMALL | {
 }
 
 
+DETECTORS = ("patchwork", "Broken", "Blunt", "Shy")
+
+
+def told(done):
+    """Return what a command wrote to stderr as one line, without the box around it."""
+    return " ".join(" ".join(line.strip(" │╭╮╰╯─") for line in done.stderr.splitlines()).split())
+
+
 @pytest.fixture
 def benchmark(tmp_path):
     """Run the command in a folder that holds the detectors' module."""
     (tmp_path / "mine.py").write_text(MODULE)
 
-    def run(config, *detectors):
+    def run(config, *detectors, options=()):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "invaudit.benchmarks.ood", "--config", "config.yaml", "--out", "run"]
         for name in detectors:
             command += ["--detector", f"mine:{name}"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [*command, "--workers", "1"],
+            [*command, "--workers", "1", *options],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -109,17 +132,28 @@ def test_a_detector_of_ones_own_is_scored_and_a_failure_is_the_last_line(benchma
     }  # fmt: skip
 
 
-def test_a_detector_that_fails_everywhere_ends_the_command_with_2_after_its_tables(benchmark, tmp_path):
-    full = {"full": {**CONFIG["networks"]["full"]}, "plain": {}}
-    done = benchmark(CONFIG | {"networks": full}, "Broken")
+def test_detectors_without_any_result_end_the_command_with_2_after_its_tables(benchmark, tmp_path):
+    # No network of blocks: what reads maps is not applicable; the one that fails there besides is named as well.
+    networks = {"full": {**CONFIG["networks"]["full"]}, "plain": {}}
+    config = CONFIG | {"arch": "mlp", "networks": networks}
+    done = benchmark(config, *DETECTORS)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    message = " ".join(line.strip(" │╭╮╰╯─") for line in done.stderr.splitlines())
-    assert "mine:Broken failed on every network: ValueError: never" in message
-    table = pd.read_csv(tmp_path / "run" / "table.csv")
-    rows = table[table["detector"] == "mine:Broken"]
-    assert set(rows["reason"]) == {"ValueError: never"}
-    assert (table.loc[table["detector"] == "joint", "status"] == "ok").all()
+    message = told(done)
+    assert "no result on any network: --detector mine:patchwork (not applicable: needs maps of blocks" in message
+    assert "mine:Broken (ValueError: never)" in message
+    assert "run again with another --out" in message
+    assert "Failed: mine:Shy on full (ValueError: these are of an attack)" in message
+    assert "mine:Blunt" not in message
+    table = pd.read_csv(tmp_path / "run" / "table.csv").set_index("detector")
+    assert set(table.loc["mine:Broken", "reason"]) == {"ValueError: never"}
+    assert set(table.loc["mine:patchwork", "status"]) == {"not-applicable"}
+    for name in ("joint", "mine:Blunt", "mine:Shy"):
+        assert (table.loc[name, "status"] == "ok").all()
+    (tmp_path / "mine.py").write_text(MODULE.replace("never", "hardly ever"))
+    again = benchmark(config, *DETECTORS, options=["--resume"])
+    assert again.returncode == 2
+    assert "was made with other settings or inputs" in told(again)
 
 
 def test_failures_are_told_in_one_line():

@@ -130,12 +130,13 @@ class GuardedClassifier:
         """Return the most likely ID class of each image, (N,) int64."""
         return self._judge(self.activations(images), math.inf).predicted
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``network.safetensors``, ``detector.safetensors`` and ``guard.json`` into a folder.
 
         Raises:
             ModelError: The network has no architecture name.
         """
+        folder = Path(folder)
         save_target(self.target, folder / "network.safetensors")
         state = self.joint.state_dict() | {"calibration": self.calibration}
         detector = save({name: value.contiguous() for name, value in state.items()})
@@ -148,7 +149,7 @@ class GuardedClassifier:
         write_json(folder / "guard.json", description | self.about)
 
     @staticmethod
-    def load(folder: Path, *, arch: str | None = None) -> "GuardedClassifier":
+    def load(folder: str | Path, *, arch: str | None = None) -> "GuardedClassifier":
         """Read what ``save`` wrote; its scores are identical.
 
         Args:

@@ -34,7 +34,7 @@ class Common:
     precision: str | None = None
     "Precision of training, where there is some: auto, float32 or bfloat16."
     workers: int | None = None
-    "Jobs at a time, for benchmarks; by default one for each core."
+    "Jobs at a time, for benchmarks; by default one for each core, or for each accelerator."
     resume: Annotated[bool, Parameter(negative="")] = False
     "Continue the run that --out holds."
     json: Annotated[bool, Parameter(negative="")] = False

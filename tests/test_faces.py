@@ -74,3 +74,8 @@ def test_what_is_imported_from_a_face_is_on_it() -> None:
                     if alias.name not in known and not is_module:
                         missing.append(f"{path.name}: {line.module}.{alias.name}")
     assert not missing
+
+
+def test_importing_stats_loads_nothing_heavy() -> None:
+    code = "import sys, invaudit.stats; print(*{'torch', 'scipy.stats', 'sklearn', 'pandas'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

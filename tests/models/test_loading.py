@@ -1,6 +1,7 @@
 """Model files: what is read, what is refused, and that nothing in them is executed."""
 
 import json
+import os
 import pickle
 import sys
 import types
@@ -12,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from invaudit.models import ARCHITECTURES, InputSpec, Target, load_model, save_target
+from invaudit.data import load
+from invaudit.models import ARCHITECTURES, InputSpec, Target, accuracy, collect, load_model, save_target
 from invaudit.runtime.errors import InputError, MissingExtraError, ModelError
 
 SPEC = InputSpec(1, 8, 8, (0.1,), (0.3,))
@@ -300,3 +302,30 @@ def test_missing_file_and_nameless_target(make, tmp_path):
         load_model(tmp_path / "none")
     with pytest.raises(ModelError, match="cannot be saved"):
         save_target(Target(make("cnn").module, SPEC, 5), tmp_path / "model")
+
+
+PUBLISHED = {
+    "resnet20-12fca82f.th": (
+        "invaudit:resnet20", "cifar10:test@0:500",
+        InputSpec(3, 32, 32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 0.917,
+    ),
+    "fashion_cnn_chyun.pth": (
+        "invaudit:plain-cnn", "fashion-mnist:test", InputSpec(1, 28, 28, (0.2860,), (0.3530,)), 0.9084,
+    ),
+    "mnist_fc_chyun.pth": ("invaudit:mlp-32-16", "mnist:test", InputSpec(1, 28, 28), 0.9565),
+}  # fmt: skip
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_checkpoint_reaches_its_measured_accuracy(name):
+    if not os.environ.get("INVAUDIT_WEIGHTS") or not os.environ.get("INVAUDIT_DATA"):
+        pytest.skip("INVAUDIT_WEIGHTS and INVAUDIT_DATA are not set")
+    arch, data, spec, expected = PUBLISHED[name]
+    images = load(data)
+    target = load_model(Path(os.environ["INVAUDIT_WEIGHTS"]) / name, arch=arch, spec=spec)
+    assert target.classes == 10
+    measured = accuracy(collect(target, images, keep_maps=False).logits.argmax(1), images.labels)
+    # The measured values are of 10,000 test images; 500 of CIFAR-10 may lie three standard deviations off.
+    abs_error = 1e-4 if len(images) == 10_000 else 3 * (expected * (1 - expected) / len(images)) ** 0.5
+    assert measured == pytest.approx(expected, abs=abs_error)

@@ -21,7 +21,7 @@ def table_differences(before: Path, after: Path) -> list[str]:
     """Return how the text of a table differs, times left out; a column that is new is none."""
     if not after.is_file():
         return [f"{before.name} is missing"]
-    old, new = (list(csv.DictReader(path.open(newline="", encoding="utf-8"))) for path in (before, after))
+    old, new = read_cells(before), read_cells(after)
     if len(old) != len(new):
         return [f"{before.name} has {len(new)} rows, had {len(old)}"]
     differences = []
@@ -30,6 +30,12 @@ def table_differences(before: Path, after: Path) -> list[str]:
             if column not in TIMES and new_row.get(column) != text:
                 differences.append(f"{before.name}, line {number}, {column}: {new_row.get(column)!r}, was {text!r}")
     return differences
+
+
+def read_cells(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table as text by column."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def array_differences(before: Path, after: Path, name: str) -> list[str]:

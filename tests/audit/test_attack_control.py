@@ -15,6 +15,8 @@ from invaudit.leakage import degraded_copies, reconstruct, unrelated
 from invaudit.models import checkpoints, collect, load_model
 from invaudit.runtime import ConfigError, InputError, load_config
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "device": "cpu"}
 ATTACK = {"method": "kkt", "settings": {"images": 10, "restarts": 2, "steps": 6, "record_every": 2}}
 

@@ -13,6 +13,8 @@ from invaudit.leakage import degraded_copies, unrelated
 from invaudit.runtime import InputError
 from invaudit.similarity import make_metric, pairwise
 
+pytestmark = pytest.mark.slow
+
 SSIM = {"ssim": None}
 
 

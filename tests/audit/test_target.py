@@ -17,6 +17,8 @@ from invaudit.models import InputSpec, Target
 from invaudit.similarity import make_metric
 from invaudit.stats import Pairs
 
+pytestmark = pytest.mark.slow
+
 STAGE = {"seed": 0, "stage": "tests"}
 RULE = AuditSettings.model_validate({"metrics": {"ssim": None}})
 

@@ -143,6 +143,7 @@ def test_an_architecture_may_be_a_module_of_the_current_folder(called, tmp_path)
     assert str(tmp_path) not in sys.path
 
 
+@pytest.mark.slow
 def test_a_bad_option_from_outside(tmp_path):
     refused(invoke("--seeds", "0", "0", module="invaudit.benchmarks.ood", cwd=tmp_path), "twice", cwd=tmp_path)
 
@@ -207,6 +208,7 @@ def guard(tmp_path_factory):
 pytestmark = pytest.mark.xdist_group("cli")
 
 
+@pytest.mark.slow
 def test_score_prints_json_and_writes_csv(called, guard, tmp_path):
     result = invoke("ood", "score", guard, "digits@0:20", "--json")
     assert result.returncode == 0, result.stderr
@@ -224,6 +226,7 @@ def test_score_decides_by_default_as_the_library_does():
     assert signature(score).parameters["alpha"].default == FALSE_ALARM_RATE
 
 
+@pytest.mark.slow
 def test_score_refuses_what_does_not_fit(called, guard, images):
     refused(called("ood", "score", guard, f"{images / 'rgb'}/"), "(3, 8, 8)", "(1, 8, 8)")
     refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
@@ -231,6 +234,7 @@ def test_score_refuses_what_does_not_fit(called, guard, images):
     refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_taken_as_it_is_or_tuned(called, guard, tmp_path):
     model = ("--model", guard / "network.safetensors")
     result = called("ood", "fit", "digits", *model, "--as-it-is", "--out", tmp_path / "same", "--json")
@@ -243,6 +247,7 @@ def test_a_trained_network_is_taken_as_it_is_or_tuned(called, guard, tmp_path):
     refused(called("ood", "fit", "digits", "--as-it-is"), "--model")
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch, killed_after):
     values = ("training.epochs=2", "garbage.per_cycle=20", "inversion.steps=3")
     recipe = [word for value in values for word in ("--set", f"recipe.{value}")]
@@ -257,11 +262,13 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_pat
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_network_for_other_images_is_refused(called, guard, images):
     model = ("--model", guard / "network.safetensors")
     refused(called("ood", "fit", "rgb/", *model, "--out", "x", cwd=images), "classes")
 
 
+@pytest.mark.slow
 def test_invert_writes_a_gallery(called, guard, tmp_path):
     model = ("--model", guard / "network.safetensors")
     result = called("invert", *model, "--out", tmp_path / "out", "--set", "steps=5", "--images", "3", "--json")
@@ -280,6 +287,7 @@ def test_invert_writes_a_gallery(called, guard, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, tmp_path, monkeypatch, killed_after):
     words = ("invert", "--model", guard / "network.safetensors", "--set", "steps=6", "--set", "eval_every=2")
     assert called(*words, "--out", "whole").returncode == 0
@@ -291,6 +299,7 @@ def test_an_inversion_that_was_stopped_goes_on_to_the_same_bytes(called, guard, 
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_torchvision_that_does_not_fit_torch_is_one_clear_message(tmp_path):
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text(
@@ -302,6 +311,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_one_clear_message(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(tmp_path):
     small = [f"--set=networks.{name}.baselines=false" for name in ("plain", "noise", "full")]
     small += [

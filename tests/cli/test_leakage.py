@@ -16,7 +16,7 @@ from invaudit.data.digits import digits
 from invaudit.leakage import TargetRecipe, degraded_copies, train_target
 from invaudit.models import checkpoints, save_target
 
-pytestmark = pytest.mark.xdist_group("leakage-cli")
+pytestmark = [pytest.mark.xdist_group("leakage-cli"), pytest.mark.slow]
 ROOT = Path(invaudit.__file__).parents[1]
 
 

@@ -11,6 +11,8 @@ from invaudit.ood.losses import LOSSES, QUEUE
 from invaudit.ood.recipes import WITH_OUTLIERS, Loss
 from tests.ood.small_trainings import recipe, trained
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_loss_has_a_name_in_the_settings():
     assert set(LOSSES) == set(get_args(Loss))

@@ -10,6 +10,8 @@ from invaudit.models import checkpoints
 from invaudit.runtime.errors import RunFolderError, ShapeError
 from tests.leakage.short_runs import new_target, run, same, short_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("method", METHODS)
 def test_images_are_in_range_balanced_and_numbered_by_restart(method, target, reference):

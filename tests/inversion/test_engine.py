@@ -21,6 +21,8 @@ from invaudit.inversion import (
 from invaudit.models import Target, checkpoints
 from invaudit.runtime.errors import RunFolderError, SettingError
 
+pytestmark = pytest.mark.slow
+
 SHORT = InversionSettings(steps=6, batch_size=20, eval_every=2, eval_images=4, noise=8)
 LABELS = torch.arange(20) % 10
 

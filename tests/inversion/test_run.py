@@ -9,6 +9,8 @@ from invaudit.inversion import engine as engine_module
 from invaudit.runtime import SettingError, load_config
 from invaudit.runtime.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SHORT = InversionSettings(steps=4, batch_size=20, eval_images=4, noise=8)
 LABELS = torch.arange(10)
 

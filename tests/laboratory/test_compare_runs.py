@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.publish import compare_runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def compared(finished, tmp_path, monkeypatch, capsys):

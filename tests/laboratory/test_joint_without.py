@@ -6,6 +6,8 @@ from invaudit.benchmarks.ood.settings import ID_TEST
 from invaudit.benchmarks.ood.stored import read_jobs
 from invaudit.stats import auroc
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_part_ranks_as_it_does_alone_and_all_parts_nearly_as_joint(finished, settings):
     for job in read_jobs(finished, settings):

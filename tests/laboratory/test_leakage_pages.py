@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.publish.pages.leakage.page import headline, page, seeds_text
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("table", "membership", "summary", "targets", "controls", "papers_count")
 
 

@@ -9,6 +9,8 @@ from benchmarks.publish.pages.ood.networks import resistance_text
 from benchmarks.publish.pages.ood.page import page
 from invaudit.ood import PARTS
 
+pytestmark = pytest.mark.slow
+
 SIDES = ("calibration", "cost", "decisions", "resistance")
 
 

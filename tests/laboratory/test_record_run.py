@@ -9,6 +9,8 @@ from benchmarks.publish.reading import compress, read_recorded
 from invaudit.records import CalibrationRow
 from invaudit.runtime import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +32,7 @@ def test_an_ood_record_holds_the_tables_with_five_digits(finished, tmp_path):
     folder = tmp_path / "ood-small"
     record_run.main([str(finished), str(folder)])
     names = {path.name for path in finished.glob("*.csv")} - {"table.csv", "attacks.csv"}
-    beside = {"config.yaml", "environment.json", "controls.json", "attacks.csv.gz"}
+    beside = {"config.yaml", "environment.json", "run.json", "controls.json", "attacks.csv.gz"}
     assert {path.name for path in folder.iterdir()} == names | beside
     for name in names | {"attacks.csv"}:
         assert_alike(finished, folder, name)
@@ -57,6 +59,7 @@ def test_a_leakage_record_holds_all_tables(finished_leakage, tmp_path):
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "environment.json",
+        "run.json",
         *(names - compressed),
         *(f"{name}.gz" for name in compressed),
     }

@@ -8,6 +8,8 @@ import pytest
 from benchmarks.publish.worst_images import lowest, main, of_attack
 from invaudit.runtime import SettingError
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_worst_images_are_those_with_the_lowest_scores(finished, settings):
     positions = lowest(finished, settings.model_copy(update={"seeds": (1,)}), "letters")

@@ -16,6 +16,8 @@ from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import InputError
 from invaudit.stats.rank_metrics import auroc
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -11,6 +11,8 @@ from invaudit.leakage import METHODS, Reconstructions, generator_attack, reconst
 from invaudit.runtime.errors import SettingError, ShapeError
 from tests.leakage.short_runs import new_target, run, short_settings
 
+pytestmark = pytest.mark.slow
+
 OURS = ("generator", "tldr", "deepinversion")
 
 

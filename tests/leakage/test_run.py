@@ -10,6 +10,8 @@ from invaudit.models import limit_threads
 from invaudit.runtime import SettingError
 from invaudit.runtime.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"images": 20, "restarts": 1, "steps": 5}
 
 

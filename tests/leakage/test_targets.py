@@ -9,6 +9,8 @@ from invaudit.leakage.targets import RECIPES, TargetRecipe, draw_pairs, train_ta
 from invaudit.models import collect, limit_threads
 from invaudit.runtime.errors import ModelError, SettingError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -11,6 +11,8 @@ from invaudit.data.digits import digits
 from invaudit.models import Outliers, Target, TrainingSettings, accuracy, checkpoints, collect, train, training
 from invaudit.runtime.errors import RunFolderError, SettingError
 
+pytestmark = pytest.mark.slow
+
 QUICK = TrainingSettings(epochs=3, batch_size=32, precision="float32")
 
 

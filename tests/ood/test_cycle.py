@@ -14,6 +14,8 @@ from invaudit.ood import garbage as garbage_module
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.runtime import RunFolderError, SettingError
 
+pytestmark = pytest.mark.slow
+
 QUANTISE = partial(quantise, levels=17)
 SHORT = InversionSettings(steps=3, batch_size=16, eval_every=10)
 

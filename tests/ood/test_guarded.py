@@ -21,6 +21,8 @@ from invaudit.ood import (
 from invaudit.runtime import DataError, ModelError, SettingError, load_config
 from invaudit.stats import auroc
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(
     training=TrainingSettings(epochs=6, batch_size=64, precision="float32"),
     garbage=GarbageSettings(noise=0.5, derived=0.25, inversions=0.25, per_cycle=70),

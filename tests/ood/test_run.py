@@ -12,6 +12,8 @@ from invaudit.records import write_rows
 from invaudit.runtime import ShapeError
 from invaudit.runtime.files import read_json
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = FitSettings(arch="invaudit:small-cnn", recipe=Recipe(training=TrainingSettings(epochs=1)), device="cpu")
 
 

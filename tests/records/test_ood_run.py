@@ -93,7 +93,6 @@ def test_another_kind_or_an_unknown_schema_is_refused_by_name(folder, record, wo
 
 
 def test_what_is_recorded_of_an_unknown_schema_is_refused_by_name(folder):
-    (folder / "records/run.json").unlink()
     write_json(folder / "run.json", {"kind": "ood", "schema": 9})
     with pytest.raises(RunFolderError, match="schema 9"):
         read_ood_run(folder)
@@ -101,12 +100,13 @@ def test_what_is_recorded_of_an_unknown_schema_is_refused_by_name(folder):
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
 def test_a_damaged_record_of_the_run_is_bad_input(folder, text):
-    (folder / "records/run.json").write_text(text)
+    (folder / "run.json").write_text(text)
     with pytest.raises(RunFolderError, match=r"run\.json is damaged"):
         read_ood_run(folder)
 
 
 def test_a_detector_that_a_present_run_does_not_describe_is_refused(folder):
+    write_json(folder / "run.json", {"kind": "ood", "schema": 2})
     (folder / "detectors.csv").write_text("name,role,consumes,cost,paper\n")
     with pytest.raises(RunFolderError, match="does not say what the detector"):
         read_ood_run(folder)

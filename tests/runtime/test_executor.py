@@ -8,6 +8,8 @@ import pytest
 
 from invaudit.runtime.executor import Job, Processes, Serial, make_executor, run_jobs
 
+pytestmark = pytest.mark.slow
+
 
 def add(a, b, *, device):
     return a + b, device

@@ -32,7 +32,7 @@ from invaudit.records import (
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child_seed, load_config
 from invaudit.stats import Pairs, holm, verdict_test
 
-pytestmark = pytest.mark.xdist_group("leakage-benchmark")
+pytestmark = [pytest.mark.xdist_group("leakage-benchmark"), pytest.mark.slow]
 KKT = {"kind": "kkt", "settings": {"images": 20, "restarts": 2, "steps": 60}}
 SMALL = {
     "name": "small",

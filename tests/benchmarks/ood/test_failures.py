@@ -15,7 +15,7 @@ from invaudit.benchmarks.ood.runner import Failure, describe_failures
 from invaudit.records import OodJobRecord
 from tests.conftest import SMALL
 
-pytestmark = pytest.mark.xdist_group("benchmark")
+pytestmark = [pytest.mark.xdist_group("benchmark"), pytest.mark.slow]
 ROOT = Path(str(invaudit.__file__)).parents[1]
 MODULE = """
 import torch

@@ -33,7 +33,7 @@ from invaudit.records.ood import SIDE_TABLES
 from invaudit.runtime import ControlError, ModelError, RunFolderError, load_config
 from invaudit.stats import auroc_interval
 
-pytestmark = pytest.mark.xdist_group("benchmark")
+pytestmark = [pytest.mark.xdist_group("benchmark"), pytest.mark.slow]
 SETS = ["held-out-digits", "letters", "photos", "gaussian", "uniform", "control-same", "control-split"]
 
 

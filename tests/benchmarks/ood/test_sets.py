@@ -7,6 +7,8 @@ from invaudit.data import ImageSet, Transform, splits
 from invaudit.runtime.errors import DataError, MissingDataError
 from tests.conftest import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):

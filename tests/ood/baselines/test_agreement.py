@@ -17,7 +17,7 @@ from invaudit.ood.baselines import BASELINES
 from invaudit.ood.baselines.fast import OpenMax, gram_sums, shaped_maps, without_rank_one
 from invaudit.ood.baselines.image_detectors import SharedDropout, unaliased
 
-pytestmark = pytest.mark.xdist_group("baselines")
+pytestmark = [pytest.mark.xdist_group("baselines"), pytest.mark.slow]
 THROUGH_ENTRY_POINTS = [
     name
     for name, row in BASELINES.items()

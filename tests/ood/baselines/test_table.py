@@ -11,7 +11,7 @@ from invaudit.runtime import DataError, SettingError
 from invaudit.runtime.errors import NotApplicableError
 from invaudit.stats import auroc
 
-pytestmark = pytest.mark.xdist_group("baselines")
+pytestmark = [pytest.mark.xdist_group("baselines"), pytest.mark.slow]
 NEVER = {"MCM", "WeightedEBO"}
 WITHOUT = {"MCD"}
 """Rows that do not apply to the network without dropout."""

@@ -16,6 +16,8 @@ from invaudit.report.leakage.sections import Content
 from invaudit.report.sections import Section
 from invaudit.runtime import RunFolderError
 
+pytestmark = pytest.mark.slow
+
 IMAGES = [f"images-{number:02}" for number in range(3, 12)]
 BANNER = "This page shows training images."
 Show = Callable[[Path], Any]

@@ -15,6 +15,8 @@ from invaudit.report import ood_page
 from invaudit.report.sections import Section
 from invaudit.runtime import RunFolderError
 
+pytestmark = pytest.mark.slow
+
 REASON = "the network has no dropout"
 
 

@@ -1,6 +1,5 @@
 """A classifier with its OOD detector: fitted, calibrated, saved and loaded as one."""
 
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -99,12 +98,15 @@ class GuardedClassifier:
 
     def _judge(self, activations: Activations, threshold: float) -> Judgement:
         scores = self.joint.score(activations)
-        predicted = activations.logits[:, : self.target.classes].argmax(1)
-        return Judgement(scores, self.p_values(scores), scores <= threshold, predicted)
+        return Judgement(scores, self.p_values(scores), scores <= threshold, self._predicted(activations))
+
+    def _predicted(self, activations: Activations) -> Tensor:
+        """Return the most likely ID class; garbage is none."""
+        return activations.logits[:, : self.target.classes].argmax(1)
 
     def score(self, images: Tensor | ImageSet) -> Tensor:
         """Return OOD scores (N,) float64 of images (N, C, H, W) in [0, 1]; higher = more OOD."""
-        return self._judge(self.activations(images), math.inf).scores
+        return self.joint.score(self.activations(images))
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Return the conformal p-value of each score: small = stranger than the calibration images."""
@@ -128,7 +130,7 @@ class GuardedClassifier:
 
     def predict(self, images: Tensor | ImageSet) -> Tensor:
         """Return the most likely ID class of each image, (N,) int64."""
-        return self._judge(self.activations(images), math.inf).predicted
+        return self._predicted(self.activations(images))
 
     def save(self, folder: str | Path) -> None:
         """Write ``network.safetensors``, ``detector.safetensors`` and ``guard.json`` into a folder.

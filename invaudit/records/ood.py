@@ -118,8 +118,8 @@ class OodSummaryRow(Row):
     """Why there is no result."""
 
 
-class CostRow(Row):
-    """What the training of one network took: a row of ``cost.csv``."""
+class NetworkRow(Row):
+    """Base of what is known of one network: it begins with which network that is."""
 
     id_set: str
     """Name of the ID set."""
@@ -127,6 +127,11 @@ class CostRow(Row):
     """Seed of the run."""
     network: str
     """Name of the network."""
+
+
+class CostRow(NetworkRow):
+    """What the training of one network took: a row of ``cost.csv``."""
+
     steps: Count = None
     """Optimiser steps of classifier and generator."""
     seconds: Seconds = None
@@ -135,15 +140,9 @@ class CostRow(Row):
     """Images that exclusion put into the garbage class."""
 
 
-class CalibrationRow(Row):
+class CalibrationRow(NetworkRow):
     """How sure a network is, and how often its detector raises a false alarm: a row of ``calibration.csv``."""
 
-    id_set: str
-    """Name of the ID set."""
-    seed: int
-    """Seed of the run."""
-    network: str
-    """Name of the network."""
     n: Count = None
     """ID test images."""
     ece: BadFraction = None
@@ -162,30 +161,18 @@ class CalibrationRow(Row):
     """Upper end of it."""
 
 
-class WeightRow(Row):
+class WeightRow(NetworkRow):
     """How one part of ``joint`` weighs: a row of ``weights.csv``."""
 
-    id_set: str
-    """Name of the ID set."""
-    seed: int
-    """Seed of the run."""
-    network: str
-    """Name of the network."""
     part: str
     """Name of the part."""
     weight: float | None = None
     """Mean over families of synthetic outliers of log(0.5 / error)."""
 
 
-class DecisionRow(Row):
+class DecisionRow(NetworkRow):
     """The papers' hard decision by the garbage class: a row of ``decisions.csv``."""
 
-    id_set: str
-    """Name of the ID set."""
-    seed: int
-    """Seed of the run."""
-    network: str
-    """Name of the network."""
     ood_set: str
     """Name of the set; ``id-test`` for the ID test images."""
     n: Count = None
@@ -194,15 +181,9 @@ class DecisionRow(Row):
     """Share whose largest output is that of the garbage class."""
 
 
-class ResistanceRow(Row):
+class ResistanceRow(NetworkRow):
     """What a fresh generator could make against one network: a row of ``resistance.csv``."""
 
-    id_set: str
-    """Name of the ID set."""
-    seed: int
-    """Seed of the run."""
-    network: str
-    """Name of the network."""
     attack: str
     """Name of the attack."""
     n: Count = None
@@ -217,15 +198,9 @@ class ResistanceRow(Row):
     """How the attack's inversion ended."""
 
 
-class AttackRow(Row):
+class AttackRow(NetworkRow):
     """Which images of a fresh generator one detector accepts: a row of ``attacks.csv``."""
 
-    id_set: str
-    """Name of the ID set."""
-    seed: int
-    """Seed of the run."""
-    network: str
-    """Name of the network."""
     attack: str
     """Name of the attack."""
     detector: str

@@ -37,12 +37,13 @@ from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, CONFI
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, ModelError, ShapeError
 from invaudit.runtime.files import content_hash, npz_bytes, read_json, write_bytes, write_text
-from invaudit.runtime.runs import RunFolder
+from invaudit.runtime.runs import RunFolder, RunKind
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Settings, load_config
 
 RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
 REFERENCE, PAIRS, TARGET = "reference.npz", "pairs.csv", "target.safetensors"
+CONTROL_FOLDER = RunKind(ATTACK_CONTROL, schema=1, readable=(1,))
 
 
 class AttackControlSettings(Settings):
@@ -123,7 +124,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
     """
     data, seed = load_labelled(settings.data), settings.seeds[0]
     pool, _ = coin_pool(data, settings.members, seeded_rng(seed, ATTACK_CONTROL))
-    run = RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), kind=ATTACK_CONTROL)
+    run = RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), kind=CONTROL_FOLDER)
     with limit_threads(1), run as folder:
         notice("training a network that is known to leak")
         target = train_known_leak(settings, pool)
@@ -254,7 +255,7 @@ def read_attack_control(
 def _origin(folder: Path) -> AttackControlRecord:
     """Return how the control was made; where ``make_attack_control`` did not make the folder, nothing is known."""
     run, config = folder / RUN_RECORD, folder / CONFIG
-    if not (run.is_file() and config.is_file()) or read_json(run).get("kind") != ATTACK_CONTROL:
+    if not (run.is_file() and config.is_file()) or read_json(run).get("kind") != CONTROL_FOLDER.name:
         return AttackControlRecord()
     settings = load_config(AttackControlSettings, str(config))
     return AttackControlRecord(

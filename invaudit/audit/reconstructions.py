@@ -155,9 +155,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
     hashes = tuple(inputs.hashes.values())
     if inputs.control is not None:
         hashes += (inputs.control.pairs_hash,)
-    with RunFolder.open(
-        out, settings, kind=LEAKAGE_RUN.name, schema=LEAKAGE_RUN.schema, resume=resume, inputs=hashes
-    ) as folder:
+    with RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=hashes) as folder:
         called = None
         if inputs.control is not None:
             notice("scoring the attack control")

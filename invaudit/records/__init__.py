@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         WeightRow,
     )
     from invaudit.records.ood_run import OodRun, read_ood_run
-    from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, Kind, schema_of
+    from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, schema_of
 
 __all__ = [
     "AGGREGATES",
@@ -73,7 +73,6 @@ __all__ = [
     "DetectorOutcome",
     "Ended",
     "ImageSetRecord",
-    "Kind",
     "LeakageRun",
     "LeakageSummaryRow",
     "LimitResult",

@@ -1,33 +1,17 @@
 """Kinds of run folders with their schema versions: older ones are read or refused by name."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from invaudit.records.names import RUN_RECORD
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_object
+from invaudit.runtime.runs import RunKind
+
+OOD_RUN = RunKind("ood", schema=2, readable=(1, 2))
+LEAKAGE_RUN = RunKind("leakage", schema=2, readable=(1, 2))
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of run folder.
-
-    Attributes:
-        name: As ``records/run.json`` has it.
-        schema: Version that this version of invaudit writes.
-        readable: Versions that it reads.
-    """
-
-    name: str
-    schema: int
-    readable: tuple[int, ...]
-
-
-OOD_RUN = Kind("ood", schema=2, readable=(1, 2))
-LEAKAGE_RUN = Kind("leakage", schema=2, readable=(1, 2))
-
-
-def schema_of(folder: Path, kind: Kind) -> int:
+def schema_of(folder: Path, kind: RunKind) -> int:
     """Return the schema version of a run folder, or of what is recorded of one.
 
     What is recorded has ``run.json`` beside its tables, and none where the run was of version 1.

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,25 @@ BEGUN = {".lock", "config.yaml", "environment.json", "log.txt", "records", "reco
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class RunKind:
+    """A kind of run folder.
+
+    Attributes:
+        name: As ``records/run.json`` has it; None: it has none.
+        schema: Version that this version of invaudit writes.
+        readable: Versions that it reads.
+    """
+
+    name: str | None
+    schema: int
+    readable: tuple[int, ...]
+
+
+NAMELESS = RunKind(None, schema=1, readable=(1,))
+"""A run whose folder no other command reads."""
+
+
 class RunFolder:
     """The output of one run: ``config.yaml``, ``environment.json``, ``records/``, ``scores/``."""
 
@@ -34,8 +54,7 @@ class RunFolder:
         path: Path,
         settings: Settings,
         *,
-        kind: str | None = None,
-        schema: int = 1,
+        kind: RunKind = NAMELESS,
         resume: bool = False,
         inputs: tuple[str, ...] = (),
         **environment: Any,
@@ -45,8 +64,7 @@ class RunFolder:
         Args:
             path: The folder.
             settings: Resolved settings; resuming with others is refused.
-            kind: What kind of run it is; None for one whose folder is read by no other command.
-            schema: Version of what the folder will hold; resuming a folder of another kind or version is refused.
+            kind: What kind of run it is; resuming a folder of another kind, or of another version, is refused.
             resume: Continue a run that the folder holds.
             inputs: Content hashes of what the settings do not name; resuming with others is refused too.
             environment: Extra facts for ``environment.json``.
@@ -71,16 +89,16 @@ class RunFolder:
             run = cls(path)
             if resumed := config.exists():
                 known = read_object(path / "records" / "run.json")
-                _refuse_other_kind(path, known, kind, schema)
+                _refuse_other_kind(path, known, kind)
                 if known.get("config_hash") != identity:
                     raise RunFolderError(
                         f"{path} was made with other settings or inputs (see {config}); "
                         "use the same ones or choose another --out"
                     )
             else:
-                record = {"config_hash": identity, "schema": schema}
-                if kind is not None:
-                    record["kind"] = kind
+                record = {"config_hash": identity, "schema": kind.schema}
+                if kind.name is not None:
+                    record["kind"] = kind.name
                 write_json(path / "records" / "run.json", record)
                 write_json(path / "environment.json", describe_environment(**environment))
                 write_text(config, dump_config(settings))
@@ -99,15 +117,15 @@ class RunFolder:
         write_json(self.path / "records" / f"{name}.json", record)
 
 
-def _refuse_other_kind(path: Path, record: dict[str, Any], kind: str | None, schema: int) -> None:
+def _refuse_other_kind(path: Path, record: dict[str, Any], kind: RunKind) -> None:
     """Refuse to resume a folder of another kind of run, or of another version; version 1 did not name its kind."""
     known_kind, known_schema = record.get("kind"), record.get("schema")
-    same_kind = known_kind == kind or (known_kind is None and known_schema == 1)
+    same_kind = known_kind == kind.name or (known_kind is None and known_schema == 1)
     if not same_kind:
-        raise RunFolderError(f"{path} holds a run of kind {known_kind!r}, expected {kind!r}; choose another --out")
-    if known_schema != schema:
+        raise RunFolderError(f"{path} holds a run of kind {known_kind!r}, expected {kind.name!r}; choose another --out")
+    if known_schema != kind.schema:
         raise RunFolderError(
-            f"{path} holds a run in schema {known_schema!r}, and this version of invaudit writes {schema!r}; "
+            f"{path} holds a run in schema {known_schema!r}, and this version of invaudit writes {kind.schema!r}; "
             "continue it with the version that began it, or choose another --out"
         )
 

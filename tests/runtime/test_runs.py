@@ -16,6 +16,7 @@ from invaudit.runtime import (
     runs,
     write_bytes,
 )
+from invaudit.runtime.runs import RunKind
 
 
 class Plain(Settings):
@@ -155,16 +156,16 @@ def test_somebody_elses_config_is_no_run(tmp_path):
 
 
 def test_a_folder_says_what_kind_of_run_it_is_and_is_resumed_as_that_alone(tmp_path):
-    with RunFolder.open(tmp_path, Plain(), kind="ood", schema=2):
+    with RunFolder.open(tmp_path, Plain(), kind=RunKind("ood", 2, (1, 2))):
         pass
     record = json.loads((tmp_path / "records" / "run.json").read_text(encoding="utf-8"))
     assert (record["kind"], record["schema"]) == ("ood", 2)
-    with RunFolder.open(tmp_path, Plain(), kind="ood", schema=2, resume=True):
+    with RunFolder.open(tmp_path, Plain(), kind=RunKind("ood", 2, (1, 2)), resume=True):
         pass
     refused = {
-        "kind 'ood', expected 'leakage'": {"kind": "leakage", "schema": 2},
+        "kind 'ood', expected 'leakage'": {"kind": RunKind("leakage", 2, (1, 2))},
         "kind 'ood', expected None": {},
-        "in schema 2, and this version of invaudit writes 3": {"kind": "ood", "schema": 3},
+        "in schema 2, and this version of invaudit writes 3": {"kind": RunKind("ood", 3, (3,))},
     }
     for words, other in refused.items():
         with pytest.raises(RunFolderError, match=words), RunFolder.open(tmp_path, Plain(), resume=True, **other):
@@ -174,10 +175,10 @@ def test_a_folder_says_what_kind_of_run_it_is_and_is_resumed_as_that_alone(tmp_p
 def test_a_folder_of_an_older_version_is_not_resumed_by_a_newer_one(tmp_path):
     with RunFolder.open(tmp_path, Plain()):
         pass
-    with RunFolder.open(tmp_path, Plain(), kind="ood", resume=True):
+    with RunFolder.open(tmp_path, Plain(), kind=RunKind("ood", 1, (1,)), resume=True):
         pass
     with (
         pytest.raises(RunFolderError, match="in schema 1, and this version of invaudit writes 2"),
-        RunFolder.open(tmp_path, Plain(), kind="ood", schema=2, resume=True),
+        RunFolder.open(tmp_path, Plain(), kind=RunKind("ood", 2, (1, 2)), resume=True),
     ):
         pass

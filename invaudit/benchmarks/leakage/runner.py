@@ -62,8 +62,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     with RunFolder.open(
         out,
         settings,
-        kind=LEAKAGE_RUN.name,
-        schema=LEAKAGE_RUN.schema,
+        kind=LEAKAGE_RUN,
         resume=resume,
         inputs=hashes,
         **environment,

@@ -78,8 +78,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
     with RunFolder.open(
         out,
         settings,
-        kind=OOD_RUN.name,
-        schema=OOD_RUN.schema,
+        kind=OOD_RUN,
         resume=resume,
         inputs=tuple(inputs),
         **environment,

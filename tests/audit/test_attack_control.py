@@ -3,17 +3,16 @@
 import json
 import shutil
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from invaudit.audit import AttackControlSettings, ScoreSettings, attack_control, make_attack_control, score
 from invaudit.data import load, seeded_rng
-from invaudit.data.digits import digits
 from invaudit.leakage import degraded_copies, reconstruct, unrelated
 from invaudit.models import checkpoints, collect, load_model
 from invaudit.runtime import ConfigError, InputError, load_config
+from tests.audit.image_files import save, save_digits
 
 pytestmark = pytest.mark.slow
 
@@ -21,19 +20,13 @@ SMALL = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20, "device": "c
 ATTACK = {"method": "kkt", "settings": {"images": 10, "restarts": 2, "steps": 6, "record_every": 2}}
 
 
-def save(path, images, labels):
-    np.savez(path, images=(images * 255).round().byte().numpy(), labels=labels.numpy())
-
-
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory):
     """Members, controls and images that have nothing to do with either."""
     folder = tmp_path_factory.mktemp("pool")
-    data = digits()
-    order = torch.randperm(len(data), generator=seeded_rng(0, "attack-control"))
-    for name, part in (("members", order[:120]), ("controls", order[120:240]), ("reference", order[240:600])):
-        save(folder / f"{name}.npz", data.floats(part), data.labels[part])
-    others = unrelated(data.floats(order[240:600]), 40, seeded_rng(0, "others"))
+    parts = {"members": slice(120), "controls": slice(120, 240), "reference": slice(240, 600)}
+    data = save_digits(folder, "attack-control", parts)
+    others = unrelated(data.floats(parts["reference"]), 40, seeded_rng(0, "others"))
     save(folder / "others.npz", others, torch.arange(40) % 10)
     return folder
 

@@ -8,33 +8,25 @@ import torch
 
 from invaudit.audit import ScoreSettings, score
 from invaudit.data import load, seeded_rng
-from invaudit.data.digits import digits
 from invaudit.leakage import degraded_copies, unrelated
 from invaudit.runtime import InputError
 from invaudit.similarity import make_metric, pairwise
+from tests.audit.image_files import save, save_digits
 
 pytestmark = pytest.mark.slow
 
 SSIM = {"ssim": None}
 
 
-def save(path, images, labels=None):
-    arrays = {"images": (images * 255).round().byte().numpy()} | ({} if labels is None else {"labels": labels.numpy()})
-    np.savez(path, **arrays)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Members, controls and reference at random: in the data's own order the digits are sorted by writer."""
+    """Members, controls, reference, copies of members, and images that have nothing to do with any."""
     folder = tmp_path_factory.mktemp("made")
-    data = digits()
-    order = torch.randperm(len(data), generator=seeded_rng(0, "made"))
-    parts = {"members": order[:200], "controls": order[200:500], "reference": order[1200:1700]}
-    for name, index in parts.items():
-        save(folder / f"{name}.npz", data.floats(index), data.labels[index])
-    copies = degraded_copies(data.floats(order[:40]), seeded_rng(0, "copies"), blur=0.5, noise=0.05)
-    save(folder / "copies.npz", copies, data.labels[order[:40]])
-    save(folder / "others.npz", unrelated(data.floats(order[1200:1700]), 40, seeded_rng(0, "others")))
+    parts = {"members": slice(200), "controls": slice(200, 500), "reference": slice(1200, 1700)}
+    data = save_digits(folder, "made", parts)
+    copies = degraded_copies(data.floats(slice(40)), seeded_rng(0, "copies"), blur=0.5, noise=0.05)
+    save(folder / "copies.npz", copies, data.labels[:40])
+    save(folder / "others.npz", unrelated(data.floats(parts["reference"]), 40, seeded_rng(0, "others")))
     return folder
 
 

@@ -7,34 +7,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import invaudit
 from invaudit.cli import app
 from invaudit.data import seeded_rng
-from invaudit.data.digits import digits
 from invaudit.leakage import TargetRecipe, degraded_copies, train_target
 from invaudit.models import checkpoints, save_target
+from tests.audit.image_files import save, save_digits
 
 pytestmark = [pytest.mark.xdist_group("leakage-cli"), pytest.mark.slow]
 ROOT = Path(invaudit.__file__).parents[1]
 
 
-def save(path, images, labels):
-    np.savez(path, images=(images * 255).round().byte().numpy(), labels=labels.numpy())
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
-    data = digits()
-    order = torch.randperm(len(data), generator=seeded_rng(0, "cli"))
-    parts = {"members": order[:60], "controls": order[60:120], "reference": order[120:400]}
-    for name, index in parts.items():
-        save(folder / f"{name}.npz", data.floats(index), data.labels[index])
-    copies = degraded_copies(data.floats(order[:30]), seeded_rng(0, "copies"), blur=0.3, noise=0.02)
-    save(folder / "copies.npz", copies, data.labels[order[:30]])
-    members = data.floats(order[:60]), data.labels[order[:60]]
+    parts = {"members": slice(60), "controls": slice(60, 120), "reference": slice(120, 400)}
+    data = save_digits(folder, "cli", parts)
+    copies = degraded_copies(data.floats(slice(30)), seeded_rng(0, "copies"), blur=0.3, noise=0.02)
+    save(folder / "copies.npz", copies, data.labels[:30])
+    members = data.floats(parts["members"]), data.labels[parts["members"]]
     target = train_target(TargetRecipe(arch="mlp-40", steps=300), *members, 10, seeded_rng(0, "target"))
     save_target(target, folder / "target.safetensors")
     return folder

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from invaudit.audit.rows import TestKey, holm_by_test
+from invaudit.audit.rows import TestKey, declared_tests, holm_by_test, verdicts_by_test
 from invaudit.records import AuditRecord, ControlRow, TestRow
-from invaudit.stats import Verdict, decide, holm
+from invaudit.stats import Verdict, holm
 
 
 def attack_verdicts(
@@ -28,19 +28,15 @@ def attack_verdicts(
         alpha: Level of the family.
         blind_auroc: AUROC of the blind baseline on its pool, which ``observational`` needs.
     """
-    adjusted = holm_by_test(record, methods, metrics)
-    verdicts = {}
-    for key, p_adjusted in adjusted.items():
-        verdicts[key] = decide(
-            p_adjusted,
-            record.tests[key.method][key.metric].attainable_p,
-            design=design,
-            alpha=alpha,
-            family=len(methods) * len(metrics),
-            blind_auroc=blind_auroc,
-            attack_control_called=True,
-        )
-    return verdicts
+    return verdicts_by_test(
+        record,
+        holm_by_test(record, methods, metrics),
+        design=design,
+        family=len(declared_tests(methods, metrics)),
+        alpha=alpha,
+        blind_auroc=blind_auroc,
+        called=dict.fromkeys(methods, True),
+    )
 
 
 def called_methods(verdicts: Mapping[TestKey, Verdict], methods: Sequence[str]) -> dict[str, bool]:

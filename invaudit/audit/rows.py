@@ -70,6 +70,47 @@ def holm_by_test(record: AuditRecord, methods: Sequence[str], metrics: Sequence[
     return adjusted
 
 
+def verdicts_by_test(
+    record: AuditRecord,
+    adjusted: Mapping[TestKey, float],
+    *,
+    design: str,
+    family: int,
+    alpha: float = ALPHA,
+    blind_auroc: float | None = None,
+    negatives: Mapping[TestKey, float] | None = None,
+    called: Mapping[str, bool] | None = None,
+    exploratory: bool = False,
+) -> dict[TestKey, Verdict]:
+    """Return the verdict of every test that gave a p-value, by the one rule of `decide`.
+
+    Args:
+        record: What the audit found.
+        adjusted: From `holm_by_test`.
+        design: Design of the pool.
+        family: Number of declared tests.
+        alpha: Level of the family.
+        blind_auroc: AUROC of the blind baseline on the pool, which ``observational`` needs.
+        negatives: Smallest p-value of the negative controls by test, adjusted for their number.
+        called: Method -> whether its attack control was called ``leak``; a method without one is left out.
+        exploratory: Whether something used members of the target.
+    """
+    verdicts = {}
+    for key, p_adjusted in adjusted.items():
+        verdicts[key] = decide(
+            p_adjusted,
+            record.tests[key.method][key.metric].attainable_p,
+            design=design,
+            alpha=alpha,
+            family=family,
+            blind_auroc=blind_auroc,
+            negative_control_p=(negatives or {}).get(key),
+            attack_control_called=(called or {}).get(key.method),
+            exploratory=exploratory,
+        )
+    return verdicts
+
+
 def judge_rows(
     audited: Audited,
     record: AuditRecord,
@@ -97,25 +138,23 @@ def judge_rows(
     """
     adjusted = holm_by_test(record, methods, metrics)
     keys = declared_tests(methods, metrics)
+    verdicts = verdicts_by_test(
+        record,
+        adjusted,
+        design=audited.design,
+        family=len(keys),
+        alpha=alpha,
+        blind_auroc=pool.blind.auroc,
+        negatives=negatives,
+        called=called,
+        exploratory=exploratory,
+    )
     rows = []
     for key in keys:
-        test, p_adjusted = record.tests[key.method][key.metric], adjusted.get(key)
-        verdict = None
-        if p_adjusted is not None:
-            verdict = decide(
-                p_adjusted,
-                test.attainable_p,
-                design=audited.design,
-                alpha=alpha,
-                family=len(keys),
-                blind_auroc=pool.blind.auroc,
-                negative_control_p=(negatives or {}).get(key),
-                attack_control_called=(called or {}).get(key.method),
-                exploratory=exploratory,
-            )
+        test = record.tests[key.method][key.metric]
         n_reconstructions = record.methods[key.method].n
         limit = pool.limits.get(f"{key.metric}/{n_reconstructions}")
-        rows.append(_row(audited, key, test, p_adjusted, verdict, n_reconstructions, limit, pool))
+        rows.append(_row(audited, key, test, adjusted.get(key), verdicts.get(key), n_reconstructions, limit, pool))
     return rows
 
 

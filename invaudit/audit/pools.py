@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invaudit.audit.attempts import attempt
-from invaudit.audit.metrics import MetricSet
+from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
 from invaudit.leakage import (
@@ -86,63 +86,42 @@ def released_pool(choice: ReleasedTarget, seed: int) -> tuple[Pool, BlindBaselin
 
 
 def describe_pool(
-    pool: Pool,
-    metrics: MetricSet,
-    counts: Iterable[int],
-    settings: AuditSettings,
-    *,
-    seed: int,
-    stage: str,
-    blind: BlindBaseline | None = None,
+    setup: AuditSetup, counts: Iterable[int], settings: AuditSettings, *, blind: BlindBaseline | None = None
 ) -> PoolRecord:
     """Measure what needs no target: the blind baseline, and the scoring limit by metric and number of reconstructions.
 
     Args:
-        pool: The pool that is tested; without its reference images, which stand in for unrelated reconstructions,
-            there is no scoring limit.
-        metrics: From ``make_metrics``.
+        setup: The pool that is tested, and the metrics; without its reference images, which stand in for unrelated
+            reconstructions, there is no scoring limit.
         counts: Numbers of reconstructions.
         settings: The rule of the verdict, and what the simulated copies look like.
-        seed: Seed of the audit.
-        stage: Name of the pool; with the seed, the source of all draws.
         blind: The blind baseline where it is already known.
     """
-
-    def rng(measurement: str) -> np.random.Generator:
-        return np.random.default_rng(child_seed(seed, f"{stage}/{measurement}"))
-
-    measured = attempt("blind baseline", lambda: blind or blind_baseline(pool.floats, pool.design, rng("blind")))
+    pool = setup.pool
+    measured = attempt("blind baseline", lambda: blind or blind_baseline(pool.floats, pool.design, setup.rng("blind")))
     figures = {} if measured.value is None else {"auroc": measured.value.auroc, "p_value": measured.value.p_value}
     blind_result = measured.record(BlindResult, **figures)
     limits: dict[str, LimitResult] = {}
     if pool.reference is None:
         return PoolRecord(blind=blind_result)
-    copy_rng = seeded_rng(seed, f"{stage}/copies")
+    copy_rng = seeded_rng(setup.seed, f"{setup.stage}/copies")
     copies = degraded_copies(pool.floats, copy_rng, blur=settings.limit_blur, noise=settings.limit_noise)
-    for name, metric in metrics.ready.items():
+    for name, metric in setup.metrics.ready.items():
         copied = attempt(f"scoring limit of {name}", partial(_screened, copies, pool, metric))
         for count in sorted(counts):
             if copied.value is None:
                 limits[f"{name}/{count}"] = copied.record(LimitResult)
-                continue
-            others_rng = seeded_rng(seed, f"{stage}/unrelated/{count}")
-            limits[f"{name}/{count}"] = _scoring_limit(
-                name, metric, pool, copied.value, count, settings, others_rng, rng(f"limit/{name}/{count}")
-            )
+            else:
+                limits[f"{name}/{count}"] = _scoring_limit(setup, name, copied.value, count, settings)
     return PoolRecord(blind=blind_result, limits=limits)
 
 
 def _scoring_limit(
-    name: str,
-    metric: Metric,
-    pool: Pool,
-    copied: Similarities,
-    count: int,
-    settings: AuditSettings,
-    others_rng: torch.Generator,
-    rng: np.random.Generator,
+    setup: AuditSetup, name: str, copied: Similarities, count: int, settings: AuditSettings
 ) -> LimitResult:
     """Return the scoring limit by one metric among so many reconstructions, of which most are unrelated to the pool."""
+    pool, metric = setup.pool, setup.metrics.ready[name]
+    others_rng, rng = seeded_rng(setup.seed, f"{setup.stage}/unrelated/{count}"), setup.rng(f"limit/{name}/{count}")
 
     def measure() -> ScoringLimit:
         assert pool.reference is not None  # noqa: S101 - ``describe_pool`` asks for no limit then

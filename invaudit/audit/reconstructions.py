@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -246,7 +246,7 @@ def _score(
     setup = AuditSetup(tested, inputs.metrics, seed, "score", settings.draws)
     audit = audit_given(inputs.reconstructions, embeddings, setup, "reconstructions that were given")
     counts = [len(inputs.reconstructions)]
-    pool = describe_pool(tested, inputs.metrics, counts, settings, seed=seed, stage="pool", blind=inputs.blind)
+    pool = describe_pool(replace(setup, stage="pool"), counts, settings, blind=inputs.blind)
     audited = Audited.of(settings.name, seed, describe_sizes(tested))
     rows = judge_rows(
         audited,

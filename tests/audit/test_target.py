@@ -63,7 +63,8 @@ def test_an_audit_by_a_distance_is_the_one_by_the_similarity(pool):
     metrics = ready({"ssim": make_metric("ssim"), "distance": Distance()})
     copies = degraded_copies(pool.floats[:24:2], seeded_rng(0, "copies"), blur=0.5, noise=0.05)
     reconstructions = Reconstructions(copies, torch.full((12,), -1), torch.arange(12) // 6, "given")
-    audit = audit_method("given", lambda: reconstructions, AuditSetup(pool, metrics, **STAGE, draws=199))
+    setup = AuditSetup(pool, metrics, **STAGE, draws=199)
+    audit = audit_method("given", lambda: reconstructions, setup)
     ssim, distance = audit.tests["ssim"], audit.tests["distance"]
     assert distance.distinct_hits == ssim.distinct_hits == 12
     assert distance.similarity_member == pytest.approx(1 - ssim.similarity_member)
@@ -71,7 +72,7 @@ def test_an_audit_by_a_distance_is_the_one_by_the_similarity(pool):
     assert distance.p_value < 0.05
     members = [measured.result.auroc for measured in audit.memberships.values()]
     assert members[0] == members[1] > 0.7
-    limits = describe_pool(pool, metrics, [12], RULE, **STAGE).limits
+    limits = describe_pool(setup, [12], RULE).limits
     assert all(limit.status == "ok" for limit in limits.values())
     # Each has draws of its own: the limits need not be the same, but a sign turned round would give none.
     assert limits["distance/12"].members == pytest.approx(limits["ssim/12"].members, abs=2)
@@ -79,11 +80,12 @@ def test_an_audit_by_a_distance_is_the_one_by_the_similarity(pool):
 
 def test_a_metric_that_cannot_be_computed_is_rows_with_the_reason(pool):
     too_small = ready({"ssim": make_metric("ssim", resize=4)})
-    limits = describe_pool(pool, too_small, [3, 5], RULE, **STAGE).limits
+    setup = AuditSetup(pool, too_small, **STAGE, draws=99)
+    limits = describe_pool(setup, [3, 5], RULE).limits
     assert [limit.status for limit in limits.values()] == ["failed", "failed"]
     assert all("at least 5" in limit.reason for limit in limits.values())
     reconstructions = Reconstructions(pool.floats[:9], torch.full((9,), -1), torch.zeros(9, dtype=torch.int64), "given")
-    audit = audit_method("given", lambda: reconstructions, AuditSetup(pool, too_small, **STAGE, draws=99))
+    audit = audit_method("given", lambda: reconstructions, setup)
     ended = audit.tests["ssim"], audit.memberships["ssim"].result
     assert all(result.status == "failed" and "at least 5" in result.reason for result in ended)
 
@@ -121,8 +123,9 @@ def test_the_pool_and_the_reconstructions_are_embedded_once_for_each_metric(pool
     fresh = Pool(pool.images, pool.design, 10, reference=pool.reference)
     copies = degraded_copies(pool.floats[:24:2], seeded_rng(0, "copies"), blur=0.5, noise=0.05)
     reconstructions = Reconstructions(copies, torch.full((12,), -1), torch.arange(12) // 6, "given")
-    audit_method("given", lambda: reconstructions, AuditSetup(fresh, ready({"ssim": metric}), **STAGE, draws=99))
-    describe_pool(fresh, ready({"ssim": metric}), [], RULE, **STAGE)
+    setup = AuditSetup(fresh, ready({"ssim": metric}), **STAGE, draws=99)
+    audit_method("given", lambda: reconstructions, setup)
+    describe_pool(setup, [], RULE)
     # One image tells how much memory all of them would take; then the pool, the reconstructions, the copies.
     assert sorted(embedded) == [1, 1, 12, 40, 40]
 

@@ -1,16 +1,17 @@
 """One job: audit one target of one seed, or measure what one pool allows by itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from invaudit.audit import audit_target, load_released, released_pool
 from invaudit.audit.attempts import failure
+from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.store import array_files, write_array_files
-from invaudit.audit.target import describe_sizes, not_audited
+from invaudit.audit.target import TargetAudit, describe_sizes, not_audited
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import POOL, LeakageBenchmark, TargetChoice
 from invaudit.data import ImageSet, seeded_rng
@@ -139,7 +140,8 @@ def _audit_trained(settings: LeakageBenchmark, job: Job, pool: Pool, members: Im
         target = train_target(choice.recipe, members.floats(), members.labels, pool.classes, rng, device=device)
     except ModelError as error:
         return JobResult(job, not_audited(settings, describe_sizes(pool, description), _ended(error)))
-    return _audit(settings, job, pool, target, description, work)
+    audit = _audit(settings, job, pool, target, description, work)
+    return JobResult(job, audit.record, files=_files(settings, audit, pool))
 
 
 def _audit_released(settings: LeakageBenchmark, job: Job, work: Path) -> JobResult:
@@ -149,17 +151,22 @@ def _audit_released(settings: LeakageBenchmark, job: Job, work: Path) -> JobResu
     try:
         pool, blind = released_pool(choice, job.seed)
         target = load_released(choice, pool, settings.device)
-        result = _audit(settings, job, pool, target, description, work)
-        counts = n_reconstructions([result.record]) if isinstance(result.record, AuditRecord) else []
-        return replace(result, pool_record=_describe_pool(settings, job, pool, counts, blind))
+        audit = _audit(settings, job, pool, target, description, work)
+        pool_record = _describe_pool(settings, job, pool, n_reconstructions([audit.record]), blind)
+        return JobResult(job, audit.record, pool_record, _files(settings, audit, pool))
     except InputError as error:
         unknown = TargetDescription(design="observational", description=description)
         return JobResult(job, not_audited(settings, unknown, _ended(error)), PoolRecord())
 
 
-def _audit(settings: LeakageBenchmark, job: Job, pool: Pool, target: Target, description: str, work: Path) -> JobResult:
-    audit = audit_target(target, pool, settings, name=job.target, seed=job.seed, description=description, work=work)
-    return JobResult(job, audit.record, files=array_files(audit, pool, images=settings.images == "full"))
+def _audit(
+    settings: LeakageBenchmark, job: Job, pool: Pool, target: Target, description: str, work: Path
+) -> TargetAudit:
+    return audit_target(target, pool, settings, name=job.target, seed=job.seed, description=description, work=work)
+
+
+def _files(settings: LeakageBenchmark, audit: TargetAudit, pool: Pool) -> dict[str, bytes]:
+    return array_files(audit, pool, images=settings.images == "full")
 
 
 def _describe_pool(
@@ -167,7 +174,8 @@ def _describe_pool(
 ) -> PoolRecord:
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
-    return describe_pool(pool, metrics, counts, settings, seed=job.seed, stage=job.pool_name, blind=blind)
+    setup = AuditSetup(pool, metrics, job.seed, job.pool_name, settings.draws)
+    return describe_pool(setup, counts, settings, blind=blind)
 
 
 def _ended(error: InputError) -> Ended:

@@ -42,7 +42,6 @@ from invaudit.records import (
     TestResult,
 )
 from invaudit.runtime.errors import ModelError, SettingError
-from invaudit.stats import Pairs
 
 CHANCE_SPREADS = 5
 """A released target has to beat chance on its members by this many standard deviations."""
@@ -158,15 +157,16 @@ def gather(
 
 def membership_signals(target: Target, setup: AuditSetup, *, attribution: bool = True) -> dict[str, MembershipAudit]:
     """Measure what needs no reconstruction: attribution, and the usual membership scores."""
-    scores: dict[str, Callable[[Target, Tensor, Tensor], Tensor]] = {}
-    if attribution:
-        scores["attribution"] = attribute
-    scores |= SIGNALS
     audits = {}
-    for name, score in scores.items():
+    for name, score in _signals(attribution=attribution).items():
         score_pool = partial(score, target, setup.pool.floats, setup.pool.labels)
         audits[name] = audit_membership(name, score_pool, setup)
     return audits
+
+
+def _signals(*, attribution: bool) -> dict[str, Callable[[Target, Tensor, Tensor], Tensor]]:
+    """Return the membership scores that need no reconstruction, in the order of their rows."""
+    return ({"attribution": attribute} if attribution else {}) | SIGNALS
 
 
 def audit_given(reconstructions: ImageSet, embeddings: Embeddings, setup: AuditSetup, description: str) -> TargetAudit:
@@ -202,7 +202,7 @@ def describe_target(target: Target, pool: Pool, description: str) -> TargetDescr
 def describe_sizes(pool: Pool, description: str = "") -> TargetDescription:
     """Return how many images a target is audited on, without the target."""
     return TargetDescription(
-        design="pairs" if isinstance(pool.design, Pairs) else "observational",
+        design=pool.design.name,
         n_members=pool.n_members,
         n_control=pool.n_control,
         description=description,
@@ -211,8 +211,7 @@ def describe_sizes(pool: Pool, description: str = "") -> TargetDescription:
 
 def not_audited(settings: TargetAuditSettings, target: TargetDescription, ended: Ended) -> AuditRecord:
     """Return the record of an audit that could not be begun: throughout it says why."""
-    scores = ["attribution"] if settings.attribution else []
-    scores += SIGNALS
+    scores = [*_signals(attribution=settings.attribution)]
     tests = {}
     for method in settings.methods:
         tests[method] = dict.fromkeys(settings.metrics, restated(ended, TestResult))

@@ -7,7 +7,7 @@ target and the attack, if every relabelling was as likely as the observed labels
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ class Pairs:
 
     member: Labels
     pair: Positions
-    name: ClassVar[str] = "pairs"
+    name: ClassVar[Literal["pairs"]] = "pairs"
 
     def __post_init__(self) -> None:
         """Check the arrays and keep read-only copies."""
@@ -117,7 +117,7 @@ class Observational:
     member: Labels
     stratum: Positions
     group: Positions | None = None
-    name: ClassVar[str] = "observational"
+    name: ClassVar[Literal["observational"]] = "observational"
 
     def __post_init__(self) -> None:
         """Check the arrays and keep read-only copies."""

@@ -10,6 +10,7 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.records.audit_file import AuditFile, audit_schema
     from invaudit.records.columns import Column, Row, read_rows, write_rows
+    from invaudit.records.folder import LEAKAGE_RUN, OOD_RUN, schema_of
     from invaudit.records.leakage import (
         AttackControlRecord,
         AuditRecord,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
         WeightRow,
     )
     from invaudit.records.ood_run import OodRun, read_ood_run
-    from invaudit.records.schema import LEAKAGE_RUN, OOD_RUN, schema_of
 
 __all__ = [
     "AGGREGATES",

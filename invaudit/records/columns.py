@@ -141,3 +141,8 @@ def _known(cells: Mapping[str, str | None], kind: type[Row]) -> dict[str, str | 
         elif name in cells and field.is_required():
             known[name] = None
     return known
+
+
+def distinct(names: Iterable[str | None]) -> list[str]:
+    """Return the different names in their order, without those that are missing."""
+    return list(dict.fromkeys(name for name in names if name is not None))

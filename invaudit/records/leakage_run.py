@@ -1,6 +1,6 @@
 """The folder of a leakage run, read as typed rows; older recorded runs are read as well."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from invaudit.records.columns import Better, read_rows, table_file
+from invaudit.records.folder import LEAKAGE_RUN, read_config, read_environment, schema_of
 from invaudit.records.leakage import (
     AttackControlRecord,
     ControlRow,
@@ -20,10 +21,9 @@ from invaudit.records.leakage import (
     TargetRow,
     TestRow,
 )
-from invaudit.records.names import ATTACK_CONTROL, CONFIG, ENVIRONMENT, METRICS, SUMMARY, TABLE
-from invaudit.records.schema import LEAKAGE_RUN, schema_of
+from invaudit.records.names import ATTACK_CONTROL, METRICS, SUMMARY, TABLE
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_json
+from invaudit.runtime.files import read_arrays, read_object
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class LeakageRun:
     def attack_control(self) -> AttackControlRecord | None:
         """Where the attack control comes from; None where there is none, or where the run attacked it itself."""
         path = self.path / "records" / f"{ATTACK_CONTROL}.json"
-        return AttackControlRecord.model_validate(read_json(path)) if path.is_file() else None
+        return AttackControlRecord.model_validate(read_object(path)) if path.is_file() else None
 
     @cached_property
     def negative_targets(self) -> set[str]:
@@ -115,13 +115,12 @@ class LeakageRun:
                 return row.metric
         return None
 
-    def arrays(self, seed: int, target: str, name: str) -> dict[str, np.ndarray]:
-        """Return the arrays of ``scores/seed-SEED/TARGET/NAME.npz``, perhaps none."""
+    def arrays(self, seed: int, target: str, name: str, start: str = "") -> dict[str, np.ndarray]:
+        """Return the arrays of ``scores/seed-SEED/TARGET/NAME.npz`` whose names begin so, perhaps none."""
         # Names come from a file: they are compared with what lies there, never made into a path.
         for file in (self.path / "scores" / f"seed-{seed}").glob("*/*.npz"):
             if file.parent.name == target and file.stem == name:
-                with np.load(file, allow_pickle=False) as arrays:
-                    return dict(arrays)
+                return read_arrays(file, start)
         return {}
 
 
@@ -139,7 +138,6 @@ def read_leakage_run(path: Path) -> LeakageRun:
         raise RunFolderError(f"{path} holds no {TABLE}, expected the folder of a leakage run; finish it first")
     # The first summaries had no status: they list what was measured.
     measured = {"status": "ok"} if schema == 1 else {}
-    config, environment = path / CONFIG, path / ENVIRONMENT
     return LeakageRun(
         path=path,
         tests=read_rows(table, TestRow),
@@ -149,8 +147,8 @@ def read_leakage_run(path: Path) -> LeakageRun:
         papers_count=read_rows(path / "papers_count.csv", PapersCountRow),
         summary=read_rows(path / SUMMARY, LeakageSummaryRow, measured),
         metrics=_metrics(path, schema),
-        config=config.read_text(encoding="utf-8") if config.is_file() else None,
-        environment=read_json(environment) if environment.is_file() else None,
+        config=read_config(path),
+        environment=read_environment(path),
     )
 
 
@@ -169,8 +167,3 @@ def metrics_of_schema_1() -> list[MetricRow]:
         MetricRow(metric="lpips-alex", better="lower"),
         MetricRow(metric="lpips-squeeze", better="lower"),
     ]
-
-
-def distinct(names: Iterable[str | None]) -> list[str]:
-    """Return the different names in their order, without those that are missing."""
-    return list(dict.fromkeys(name for name in names if name is not None))

@@ -3,19 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from invaudit.records.columns import Row, read_rows
+from invaudit.records.columns import Row, distinct, read_rows
+from invaudit.records.folder import OOD_RUN, read_config, read_environment, record_file, schema_of
 from invaudit.records.names import (
     ACCEPTED,
     ATTACK_PREFIX,
     ATTACKS_ENDING,
-    CONFIG,
     CONTROLS_RECORD,
     DETECTORS,
-    ENVIRONMENT,
     IMAGES,
     INVERSIONS_ENDING,
     PIXEL_PREFIX,
@@ -27,9 +26,8 @@ from invaudit.records.names import (
     split_scores_key,
 )
 from invaudit.records.ood import SIDE_TABLES, CalibrationRow, DetectorInfo, OodRow, OodSummaryRow
-from invaudit.records.schema import OOD_RUN, schema_of
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_json
+from invaudit.runtime.files import read_arrays, read_object
 
 R = TypeVar("R", bound=Row)
 
@@ -60,7 +58,7 @@ class OodRun:
         path: The folder.
         summary: Rows of ``summary.csv``.
         table: Rows of ``table.csv``.
-        side_tables: Rows of the side files by name, see `SIDE_TABLES`.
+        side_tables: Rows of the side files by their kind, see `SIDE_TABLES`.
         detectors: What each detector is, by its name.
         controls_passed: What the run wrote of its controls, in words.
         config: Text of ``config.yaml``.
@@ -70,7 +68,7 @@ class OodRun:
     path: Path
     summary: list[OodSummaryRow]
     table: list[OodRow]
-    side_tables: dict[str, list[Row]]
+    side_tables: dict[type[Row], list[Any]]
     detectors: dict[str, DetectorInfo]
     controls_passed: list[str]
     config: str | None
@@ -84,7 +82,7 @@ class OodRun:
     @property
     def id_set(self) -> str:
         """Name of the ID set."""
-        return ", ".join(dict.fromkeys(row.id_set for row in self.summary))
+        return ", ".join(distinct(row.id_set for row in self.summary))
 
     @property
     def seeds(self) -> list[int]:
@@ -93,12 +91,11 @@ class OodRun:
 
     def rows(self, kind: type[R]) -> list[R]:
         """Return the rows of the side file of one kind."""
-        for name, row_kind in SIDE_TABLES.items():
-            if row_kind is kind:
-                return cast("list[R]", self.side_tables[name])
-        raise LookupError(
-            f"no side file holds {kind.__name__}; give it a line in SIDE_TABLES of invaudit/records/ood.py"
-        )
+        if kind not in self.side_tables:
+            raise LookupError(
+                f"no side file holds {kind.__name__}; give it a line in SIDE_TABLES of invaudit/records/ood.py"
+            )
+        return self.side_tables[kind]
 
     def scores(self, seed: int, network: str, detector: str) -> dict[str, np.ndarray]:
         """Return the scores of one detector by set (``id-test``, OOD sets, ``control-same``), perhaps none."""
@@ -108,13 +105,15 @@ class OodRun:
             scores[key.removeprefix(start)] = values
         return scores
 
-    def inversions(self, seed: int) -> dict[str, Inversions]:
-        """Return the inversions over the cycles of training by network."""
-        inversions = {}
-        for path in sorted((self.path / scores_file(seed, "")).parent.glob(f"*{INVERSIONS_ENDING}.npz")):
-            arrays = _arrays(path)
-            inversions[path.stem.removesuffix(INVERSIONS_ENDING)] = Inversions(arrays["images"], arrays["epochs"])
-        return inversions
+    def inverted_networks(self, seed: int) -> list[str]:
+        """Return the networks with inversions."""
+        files = (self.path / scores_file(seed, "")).parent.glob(f"*{INVERSIONS_ENDING}.npz")
+        return [path.stem.removesuffix(INVERSIONS_ENDING) for path in sorted(files)]
+
+    def inversions(self, seed: int, network: str) -> Inversions:
+        """Return the inversions of one network over the cycles of its training."""
+        arrays = read_arrays(self.path / scores_file(seed, network + INVERSIONS_ENDING))
+        return Inversions(arrays["images"], arrays["epochs"])
 
     def attack_images(self, seed: int, network: str) -> dict[str, AttackImages]:
         """Return images of each attack on a network, perhaps none."""
@@ -143,10 +142,9 @@ def read_ood_run(path: Path) -> OodRun:
     # Some records of schema 1 hold of the table only what tells how well sets are told apart.
     missing_columns = {"id_set": summary[0].id_set if summary else "", "trivial": False}
     table = read_rows(path / TABLE, OodRow, missing_columns)
-    side_tables: dict[str, list[Row]] = {}
+    side_tables: dict[type[Row], list[Any]] = {}
     for name, kind in SIDE_TABLES.items():
-        side_tables[name] = list(read_rows(path / f"{name}.csv", kind))
-    config, environment = path / CONFIG, path / ENVIRONMENT
+        side_tables[kind] = read_rows(path / f"{name}.csv", kind)
     return OodRun(
         path=path,
         summary=summary,
@@ -154,8 +152,8 @@ def read_ood_run(path: Path) -> OodRun:
         side_tables=side_tables,
         detectors=read_detectors(path, [row.detector for row in (*summary, *table)], schema),
         controls_passed=_controls_passed(path),
-        config=config.read_text(encoding="utf-8") if config.is_file() else None,
-        environment=read_json(environment) if environment.is_file() else None,
+        config=read_config(path),
+        environment=read_environment(path),
     )
 
 
@@ -202,16 +200,10 @@ def detector_of_schema_1(name: str) -> DetectorInfo:
 
 
 def _controls_passed(path: Path) -> list[str]:
-    # Beside the tables in what is recorded of a run, among the records in its own folder.
-    for record in (path / CONTROLS_RECORD, path / Path(CONTROLS_RECORD).name):
-        if record.is_file():
-            return list(read_json(record)["passed"])
-    return []
+    record = record_file(path, CONTROLS_RECORD)
+    return [] if record is None else list(read_object(record)["passed"])
 
 
 def _arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
     """Return the arrays of a file whose names begin so, none where there is no file."""
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files if key.startswith(start)}
+    return read_arrays(path, start) if path.is_file() else {}

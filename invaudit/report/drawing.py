@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from invaudit.report.sections import DPI
 from invaudit.runtime.errors import ShapeError
 from invaudit.runtime.files import write_bytes
 
@@ -20,7 +21,7 @@ Mark = tuple[str, str]
 # Okabe and Ito's palette: told apart by colour-blind readers, and in grey by their markers.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, INK = "#9AA3AD", "#222B36"
-DPI, WIDTH = 160, 10.8
+WIDTH = 10.8
 CELL_PIXELS, GAP_PIXELS, CAPTION_PIXELS = 96, 8, 30
 STYLE: Any = {
     "font.family": "DejaVu Sans",

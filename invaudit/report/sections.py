@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from invaudit.records.columns import Column, Row
-from invaudit.report.drawing import DPI
 
 C = TypeVar("C")
 R = TypeVar("R", bound=Row)
-PER_INCH = 96
-"""Pixels of a page per inch, as CSS counts them."""
+DPI, PER_INCH = 160, 96
+"""Pixels per inch of figures, and of a page as CSS counts them."""
 
 
 class Card(NamedTuple):

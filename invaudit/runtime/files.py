@@ -77,6 +77,12 @@ def content_hash(*parts: bytes | str) -> str:
     return digest.hexdigest()
 
 
+def read_arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file whose names begin so."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files if name.startswith(start)}
+
+
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     """Return arrays as the bytes of an npz file, the same for the same arrays."""
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from invaudit.records import Column, Row, read_rows, write_rows
-from invaudit.records.columns import BadFraction, Count, Fraction, Seconds, Text
+from invaudit.records.columns import BadFraction, Count, Fraction, Seconds, Text, distinct
 from invaudit.runtime import RunFolderError
 
 
@@ -90,3 +90,7 @@ def test_a_row_is_not_changed_and_takes_no_other_columns():
         ROWS[0].n = 4
     with pytest.raises(ValidationError):
         Sample(name="a", other=1)
+
+
+def test_distinct_names_keep_their_order():
+    assert distinct(["b", None, "a", "b"]) == ["b", "a"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from invaudit.records import MetricRow, TestRow, read_leakage_run, write_rows
-from invaudit.records.leakage_run import distinct, metrics_of_schema_1
+from invaudit.records.columns import distinct
+from invaudit.records.leakage_run import metrics_of_schema_1
 from invaudit.runtime import RunFolderError
 from invaudit.similarity import METRICS
 
@@ -64,6 +65,13 @@ def test_the_folder_of_an_ood_run_is_refused(folder: Path) -> None:
         read_leakage_run(folder)
 
 
+@pytest.mark.parametrize("name", ["environment.json", "records/run.json"])
+def test_a_damaged_file_of_the_run_is_bad_input(folder: Path, name: str) -> None:
+    (folder / name).write_text("{", encoding="utf-8")
+    with pytest.raises(RunFolderError, match=rf"{name} is damaged"):
+        read_leakage_run(folder)
+
+
 def test_a_folder_without_table_is_refused(folder: Path) -> None:
     (folder / "table.csv").write_text("", encoding="utf-8")
     with pytest.raises(RunFolderError, match=r"holds no table\.csv"):
@@ -102,7 +110,3 @@ def test_a_bare_table_is_a_run(folder: Path, tmp_path_factory: pytest.TempPathFa
     run = read_leakage_run(bare)
     assert [row.target for row in run.tests] == ["mlp"]
     assert (run.config, run.environment, run.alpha, run.settings, run.membership) == (None, None, None, {}, [])
-
-
-def test_distinct_names_keep_their_order() -> None:
-    assert distinct(["b", None, "a", "b"]) == ["b", "a"]

@@ -99,9 +99,10 @@ def test_what_is_recorded_of_an_unknown_schema_is_refused_by_name(folder):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
-def test_a_damaged_record_of_the_run_is_bad_input(folder, text):
-    (folder / "run.json").write_text(text)
-    with pytest.raises(RunFolderError, match=r"run\.json is damaged"):
+@pytest.mark.parametrize("name", ["run.json", "environment.json", "controls.json"])
+def test_a_damaged_record_of_the_run_is_bad_input(folder, name, text):
+    (folder / name).write_text(text)
+    with pytest.raises(RunFolderError, match=rf"{name} is damaged"):
         read_ood_run(folder)
 
 
@@ -138,7 +139,7 @@ def test_arrays_are_read_by_name(folder):
     assert list(attacks) == ["a", "b"]
     assert attacks["a"].accepted is not None
     assert attacks["b"].accepted is None
-    assert run.inversions(3) == {}
+    assert run.inverted_networks(3) == []
 
 
 @pytest.mark.parametrize("detector", ["joint", "package.module:Class", "KNN@k=5", "a::b"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from invaudit.records.columns import Better
+from invaudit.records.columns import Better, distinct
 from invaudit.records.leakage import MembershipRow
 from invaudit.report.drawing import (
     BLUE,
@@ -117,7 +117,7 @@ def membership(rows: Sequence[MembershipRow]) -> Figure:
     Args:
         rows: Rows of ``membership.csv`` that have an AUROC.
     """
-    targets = list(dict.fromkeys(row.target for row in rows))
+    targets = distinct(row.target for row in rows)
     scores = sorted(dict.fromkeys(row.score for row in rows), key=lambda name: list(KINDS).index(kind_of(name)))
     seeds = sorted({row.seed or 0 for row in rows})
     n_columns = min(len(targets), PANELS_PER_ROW)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
-from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.records.leakage_run import LeakageRun
 from invaudit.records.names import ATTACK_CONTROL_COMMAND
 from invaudit.report.printing import p_text, span
 from invaudit.stats import OverallVerdict, overall

@@ -20,7 +20,8 @@ def quantiles_picture(run: LeakageRun) -> PageFigure | None:
     panels: dict[str, dict[str, figures.Similarities]] = {}
     n_unlisted = 0
     for seed, target, method in _places(run):
-        arrays, member = run.arrays(seed, target, method), run.arrays(seed, target, "pool").get("member")
+        arrays = run.arrays(seed, target, method, f"{metric}-")
+        member = run.arrays(seed, target, "pool", "member").get("member")
         if member is None or f"{metric}-index" not in arrays:
             continue
         index, value = arrays[f"{metric}-index"], arrays[f"{metric}-value"]

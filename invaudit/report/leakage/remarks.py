@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, MembershipRow, TestRow
-from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.tables import why_without
 
 

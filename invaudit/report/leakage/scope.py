@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from invaudit.records.columns import distinct
 from invaudit.records.leakage import AttackControlRecord
-from invaudit.records.leakage_run import LeakageRun, distinct
+from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.tables import figure
 from invaudit.report.printing import span
 

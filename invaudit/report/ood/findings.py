@@ -1,9 +1,8 @@
 """What the figures of an OOD run say in plain words."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from invaudit.records.columns import Count, Fraction, Row
+from invaudit.records.columns import Count, Fraction, Row, distinct
 from invaudit.records.names import COMPARED_GROUPS, CONTROL_SAME, OURS
 from invaudit.records.ood import OodSummaryRow
 from invaudit.records.ood_run import OodRun
@@ -188,13 +187,9 @@ def controls(run: OodRun) -> list[ControlSetRow]:
 
 def trivial_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that a pixel statistic alone tells apart."""
-    return _distinct([row.ood_set for row in run.summary if row.trivial])
+    return distinct([row.ood_set for row in run.summary if row.trivial])
 
 
 def skipped_sets(run: OodRun) -> list[str]:
     """Return the OOD sets that were not there."""
-    return _distinct([row.ood_set for row in run.measurements if row.status == "skipped"])
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+    return distinct([row.ood_set for row in run.measurements if row.status == "skipped"])

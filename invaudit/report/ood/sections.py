@@ -111,12 +111,12 @@ def histograms(run: OodRun) -> Section:
 
 def _inversion_networks(run: OodRun, seed: int) -> list[str]:
     """Return the networks with inversions, ours first."""
-    return sorted(run.inversions(seed), key=lambda network: (network != OURS[0], network))
+    return sorted(run.inverted_networks(seed), key=lambda network: (network != OURS[0], network))
 
 
 def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
     caption = f"Inversions of network {network} (seed {seed}): images that it takes for each class, one row per epoch."
-    image = png(figures.inversions(*run.inversions(seed)[network]))
+    image = png(figures.inversions(*run.inversions(seed, network)))
     alt = "Inversions, one row per epoch and one column per class"
     return PageFigure(f"inversions-{network}", image, caption, alt)
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from invaudit.records import TestRow, read_leakage_run
-from invaudit.records.leakage_run import distinct
+from invaudit.records.columns import distinct
 from invaudit.report import leakage_table
 from invaudit.report.leakage.findings import FIRED, NO_LIMIT, REASONS, Finding, findings, headline_sentence
 from invaudit.report.leakage.scope import scope

@@ -1,0 +1,58 @@
+"""What every run folder holds: its kind and schema version, its settings, its environment, its records."""
+
+from pathlib import Path
+from typing import Any
+
+from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
+from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.files import read_object
+from invaudit.runtime.runs import RunKind
+
+OOD_RUN = RunKind("ood", schema=2, readable=(1, 2))
+LEAKAGE_RUN = RunKind("leakage", schema=2, readable=(1, 2))
+
+
+def schema_of(folder: Path, kind: RunKind) -> int:
+    """Return the schema version of a run folder, or of what is recorded of one.
+
+    What is recorded of a run of version 1 has no ``run.json``.
+
+    Raises:
+        RunFolderError: The folder is of another kind, or of a version that cannot be read, or does not say.
+    """
+    path = record_file(folder, RUN_RECORD)
+    record = {"schema": 1} if path is None else read_object(path)
+    name, schema = record.get("kind", kind.name), record.get("schema")
+    if name != kind.name:
+        raise RunFolderError(f"{folder} is the folder of a run of kind {name!r}, expected {kind.name!r}; give that one")
+    if schema not in kind.readable:
+        versions = " and ".join(map(str, kind.readable))
+        raise RunFolderError(
+            f"{folder} is a run of kind {kind.name!r} in schema {schema!r}; this version of invaudit reads {versions}; "
+            "read it with the version that made it, or make it again"
+        )
+    return int(schema)
+
+
+def record_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a record, ``records/NAME.json``; what is recorded of a run has it beside the tables."""
+    for path in (folder / name, folder / Path(name).name):
+        if path.is_file():
+            return path
+    return None
+
+
+def read_config(folder: Path) -> str | None:
+    """Return the text of ``config.yaml``; None where there is none."""
+    path = folder / CONFIG
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def read_environment(folder: Path) -> dict[str, Any] | None:
+    """Return the content of ``environment.json``; None where there is none.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    path = folder / ENVIRONMENT
+    return read_object(path) if path.is_file() else None

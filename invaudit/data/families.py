@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data.image_set import ImageSet
+from invaudit.data.pictures import Pictures
 from invaudit.data.random import seeded_rng
 from invaudit.data.shapes import between, paint, partners, plane, rand, sources
 
@@ -157,6 +157,9 @@ FAMILIES: dict[str, Family] = {
 """Name -> family: ``n`` outliers, (n, C, H, W) float in [0, 1], from ID images (N, C, H, W) float in [0, 1] with
 labels (N,) and a generator."""
 
+_SOURCES = 512
+"""Of pictures that are read from files, so many are made into outliers: memory must not grow with the set."""
+
 
 def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, ImageSet]:
     """Return n outliers of each family, without labels, made from held-out ID images, as if through their transform.
@@ -169,10 +172,13 @@ def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Image
     Returns:
         Name of a family -> its images, of the shape and the grey levels of the held-out ones.
     """
-    images, labels, quantise = held_out.floats(), held_out.labels, held_out.quantise
+    sources = held_out
+    if isinstance(held_out.pixels, Pictures) and len(held_out) > _SOURCES:
+        sources = held_out.subset(torch.linspace(0, len(held_out) - 1, _SOURCES).long())
+    images, quantise = sources.floats(), held_out.quantise
     nothing = torch.full((n,), -1)
     sets: dict[str, ImageSet] = {}
     for name, family in FAMILIES.items():
-        outliers = family(images, labels, n, seeded_rng(seed, f"synthetic/{name}"))
-        sets[name] = replace(held_out, name=name, images=quantise(outliers), labels=nothing)
+        outliers = family(images, sources.labels, n, seeded_rng(seed, f"synthetic/{name}"))
+        sets[name] = ImageSet(name, quantise(outliers), nothing, held_out.transform)
     return sets

@@ -1,116 +1,224 @@
-"""Folders of image files: one folder for each class, or all files in one."""
+"""Picture files of one set: a folder with a folder for each class, a folder of files, one file, or a list of them."""
 
-from collections.abc import Callable
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from invaudit.data.arrays import LIMIT_BYTES
 from invaudit.data.image_set import ImageSet
+from invaudit.data.pictures import SUFFIXES, PictureHeader, Pictures, read_headers
+from invaudit.data.preparation import Preparation, default_preparation
+from invaudit.runtime import console
 from invaudit.runtime.errors import DataError, MissingDataError
 
-T = TypeVar("T")
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""File endings that count as images."""
-
-_GREY = ("1", "L")
-_COLOUR = ("P", "LA", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+SPLIT_NAMES = {"train", "val", "valid", "validation", "test", "dev"}
+"""Names of folders that hold a split, not a class."""
 
 
-def read_folder(folder: Path, name: str) -> ImageSet:
-    """Read all images of a folder, in the order of their names.
+@dataclass(frozen=True)
+class PictureInput:
+    """What is known of the images that pictures should become.
 
     Args:
-        folder: Class folders with images (class = rank of the folder's name), or images (label -1).
-        name: Name of the set.
+        shape: Channels, height, width that a network takes; None where there is no network.
+        preparation: How they get there; None: it may be chosen.
+        workers: Threads that decode; None: one for each core.
+    """
 
-    Returns:
-        Grey images if every file is grey, else RGB.
+    shape: tuple[int, int, int] | None = None
+    preparation: Preparation | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Picture files with their classes.
+
+    Attributes:
+        paths: The files, in the order of the set.
+        labels: Class of each, -1 where it has none.
+        class_names: Name of each class.
+        left_out: Number of other files, by their ending.
+    """
+
+    paths: list[Path]
+    labels: list[int]
+    class_names: tuple[str, ...] = ()
+    left_out: Counter[str] | None = None
+
+
+def list_folder(folder: Path) -> Listing:
+    """List the pictures of a folder as torchvision's ImageFolder does, or those of a folder without class folders.
+
+    Each folder inside is a class, whatever the depth at which its pictures lie; classes are numbered in the order of
+    their names, empty ones too. Hidden files and folders do not count.
 
     Raises:
         MissingDataError: There is no such folder.
-        DataError: No images, images both beside and in class folders, a damaged file, or images of differing size.
+        DataError: It cannot be listed, holds no pictures, pictures both beside and in class folders, or splits.
     """
+    try:
+        return _listed(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed: {error.strerror or error}; check the path and its rights"
+        ) from error
+
+
+def _listed(folder: Path) -> Listing:
     if not folder.is_dir():
         raise MissingDataError(f"there is no folder {folder}; check the path")
-    files, labels = _files(folder)
-    size, grey = _survey(files)
-    channels = 1 if grey else 3
-    if len(files) * channels * size[0] * size[1] > LIMIT_BYTES:
-        limit = f"at most {LIMIT_BYTES / 2**30:g} GiB"
-        raise DataError(f"{folder} holds {len(files)} images of {size[0]} x {size[1]}, expected {limit}; resize them")
-    pixels = np.empty((len(files), size[1], size[0], channels), np.uint8)
-    for row, file in zip(pixels, files, strict=True):
-        row[:] = _pixels(file, "L" if grey else "RGB").reshape(row.shape)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(name, images, torch.tensor(labels))
-
-
-def _files(folder: Path) -> tuple[list[Path], list[int]]:
-    flat, classes = _images_in(folder), _class_folders(folder)
-    if flat and classes:
-        got = f"{folder} holds images ({flat[0].name}) and folders with images ({classes[0][0].parent.name}/)"
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    loose, class_folders = [path for path in inside if path.is_file()], [path for path in inside if path.is_dir()]
+    left_out: Counter[str] = Counter()
+    flat = _pictures(loose, left_out)
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, class_folder in enumerate(class_folders):
+        pictures = _pictures(list(_files_below(class_folder)), left_out)
+        paths += pictures
+        labels += [label] * len(pictures)
+    if flat and paths:
+        got = f"{folder} holds images ({flat[0].name}) and folders with images ({paths[0].relative_to(folder)})"
         raise DataError(f"{got}, expected one or the other; move the loose images into a class folder")
-    if not flat and not classes:
+    if not flat and not paths:
         raise DataError(f"{folder} holds no images, expected files ending in {', '.join(SUFFIXES)}, or class folders")
     if flat:
-        return flat, [-1] * len(flat)
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, images in enumerate(classes):
-        files += images
-        labels += [label] * len(images)
-    return files, labels
+        return Listing(flat, [-1] * len(flat), left_out=left_out)
+    names = tuple(path.name for path in class_folders)
+    if len(names) > 1 and SPLIT_NAMES.issuperset(map(str.lower, names)):
+        raise DataError(f"{folder} holds the splits {', '.join(names)}, expected classes; write {folder / names[0]}/")
+    return Listing(paths, labels, names, left_out)
 
 
-def _class_folders(folder: Path) -> list[list[Path]]:
-    """Return the images of each folder inside that holds some, in the order of the folders' names."""
-    classes = []
-    for inside in sorted(folder.iterdir()):
-        if inside.is_dir() and not inside.name.startswith("."):
-            classes.append(_images_in(inside))
-    return list(filter(None, classes))
+def list_file(file: Path) -> Listing:
+    """List one picture, or those that a text file names: one path a line, its class after a tab where it has one.
 
+    Paths are relative to the folder of the list. Classes are numbered in the order of their names.
 
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(filter(_is_image, folder.iterdir()))
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def _survey(files: list[Path]) -> tuple[tuple[int, int], bool]:
-    """Return the one size (width, height) of all files and whether all are grey; only their headers are read."""
-    first, _ = _header(files[0])
-    grey = True
-    for file in files:
-        size, mode = _header(file)
-        if mode not in _GREY + _COLOUR:
-            raise DataError(f"{file} has pixels of mode {mode}, expected 8-bit grey or RGB; convert it")
-        if size != first:
-            got = f"{file} is {size[0]} x {size[1]} and {files[0].name} is {first[0]} x {first[1]}"
-            raise DataError(f"{got}, expected one size for all images; resize them")
-        grey = grey and mode in _GREY
-    return first, grey
-
-
-def _header(file: Path) -> tuple[tuple[int, int], str]:
-    return _opened(file, lambda image: (image.size, image.mode))
-
-
-def _pixels(file: Path, mode: str) -> NDArray[np.uint8]:
-    return _opened(file, lambda image: np.asarray(image.convert(mode)))
-
-
-def _opened(file: Path, read: Callable[[Image.Image], T]) -> T:
+    Raises:
+        MissingDataError: There is no such file.
+        DataError: It is no text, is empty, or gives a class to some pictures only.
+    """
+    if not file.is_file():
+        raise MissingDataError(f"there is no file {file}; check the path")
+    if file.suffix.lower() in SUFFIXES:
+        return Listing([file], [-1])
     try:
-        with Image.open(file) as image:
-            return read(image)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file} cannot be read as an image ({error}); remove it or fetch it again") from error
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read as text ({error}); expected one path a line") from error
+    entries = [line.partition("\t") for line in lines if line.strip()]
+    if not entries:
+        raise DataError(f"{file} names no picture, expected one path a line")
+    named = [name.strip() for _, _, name in entries]
+    if any(named) and not all(named):
+        got = f"{file} gives a class to some pictures and none to line {named.index('') + 1}"
+        raise DataError(f"{got}, expected one after a tab for all, or for none")
+    class_names = tuple(sorted(set(named))) if any(named) else ()
+    paths = [file.parent / path.strip() for path, _, _ in entries]
+    labels = [class_names.index(name) if name else -1 for name in named]
+    return Listing(paths, labels, class_names)
+
+
+def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
+    """Return listed pictures as a set that is read from disk when it is used.
+
+    Where nobody says how pictures of another size than the network's become its input, and they are not all of it, the
+    default preparation is taken, and said.
+
+    Args:
+        name: Name of the set.
+        listing: The files.
+        wanted: What they should become. Without a shape: grey if every file is grey, else RGB, of the files' size.
+
+    Raises:
+        DataError: A damaged file, or pictures of many sizes and no shape that they should have.
+    """
+    _say_what_is_missing(name, listing)
+    headers = read_headers(listing.paths, wanted.workers)
+    more_frames = sum(header.frames > 1 for header in headers)
+    if more_frames:
+        console.notice(
+            f"{name}: {more_frames} of {len(headers)} files hold several pages or frames; the first is taken"
+        )
+    channels, height, width = wanted.shape or _own_shape(listing.paths, headers)
+    preparation = wanted.preparation
+    if preparation is None:
+        preparation = _chosen(name, headers, height, width)
+    pictures = Pictures(tuple(listing.paths), 1 if channels == 1 else 3, height, width, preparation, wanted.workers)
+    files = tuple(map(str, listing.paths))
+    return ImageSet(
+        name,
+        pictures,
+        torch.tensor(listing.labels),
+        class_names=listing.class_names,
+        files=files,
+        preparation=preparation,
+    )
+
+
+def _chosen(name: str, headers: list[PictureHeader], height: int, width: int) -> Preparation:
+    if all((header.height, header.width) == (height, width) for header in headers):
+        return Preparation()
+    preparation = default_preparation(height, width)
+    steps = preparation.describe(height, width)
+    console.notice(f"{name}: pictures are prepared by default: {steps}; --resize, --crop or --squash say it otherwise")
+    return preparation
+
+
+def _own_shape(paths: list[Path], headers: list[PictureHeader]) -> tuple[int, int, int]:
+    first = headers[0]
+    for path, header in zip(paths, headers, strict=True):
+        if (header.width, header.height) != (first.width, first.height):
+            got = f"{path} is {header.width} x {header.height} and {paths[0].name} is {first.width} x {first.height}"
+            raise DataError(
+                f"{got}, and nothing says what they should become; give the input of the network: --input CxHxW"
+            )
+    return 1 if all(header.grey for header in headers) else 3, first.height, first.width
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, through links too, in the order of torchvision's ImageFolder."""
+    walked: set[str] = set()
+    found: list[tuple[str, list[str]]] = []
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        real = os.path.realpath(root)
+        if real in walked:  # a link to a folder above would be followed for ever
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.append((root, sorted(files)))
+    for root, files in sorted(found):
+        for name in files:
+            if not name.startswith("."):
+                yield Path(root, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _pictures(files: list[Path], left_out: Counter[str]) -> list[Path]:
+    """Return the picture files, and count the others by their ending."""
+    pictures = []
+    for file in files:
+        if file.suffix.lower() in SUFFIXES:
+            pictures.append(file)
+        else:
+            left_out[file.suffix.lower() or "no ending"] += 1
+    return pictures
+
+
+def _say_what_is_missing(name: str, listing: Listing) -> None:
+    if listing.left_out:
+        kinds = ", ".join(f"{count} of {ending}" for ending, count in listing.left_out.most_common())
+        console.notice(f"{name}: {listing.left_out.total()} files are no pictures and are left out: {kinds}")
+    with_pictures = set(listing.labels)
+    empty = [class_name for label, class_name in enumerate(listing.class_names) if label not in with_pictures]
+    if empty:
+        console.notice(f"{name}: no pictures of class {', '.join(empty)}; it keeps its number")

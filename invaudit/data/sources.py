@@ -1,8 +1,11 @@
 """The DATA grammar: one line of text that names a set of images, for every command.
 
 NAME[:SPLIT][@a:b:c]        digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
-PATH.npz[:SPLIT][@a:b:c]    arrays SPLIT_images and SPLIT_labels, or images and labels
-PATH/[@a:b:c]               image files in class folders, or all in one folder
+PATH.npz[:SPLIT][@a:b:c]    arrays SPLIT_images and SPLIT_labels, or images and labels, or Keras' x_test and y_test
+PATH/[@a:b:c]               picture files in class folders, or all in one folder, of any size
+PHOTO.jpg                   one picture
+LIST.txt[@a:b:c]            one path a line, and its class after a tab
+DATA+DATA                   several of these as one set
 
 The slice takes every c-th image from a to b, as in Python; each of the three may be left out, :c with its colon.
 """
@@ -11,18 +14,24 @@ import difflib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from invaudit.data import vision
 from invaudit.data.arrays import choose_split, read_npz
 from invaudit.data.digits import digits
-from invaudit.data.folders import read_folder
+from invaudit.data.folders import Listing, PictureInput, list_file, list_folder, picture_set
 from invaudit.data.image_set import ImageSet
+from invaudit.data.joining import joined
+from invaudit.data.pictures import SUFFIXES
 from invaudit.runtime.errors import DataError, MissingDataError
 
 BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}
 """Name -> set that needs no file; each has one split, called ``all``."""
+
+
+ENDINGS: dict[str, tuple[str, ...]] = {"npz": (".npz",), "file": (".txt", *SUFFIXES)}
+"""Kind of data source -> endings of the files that are one."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +39,32 @@ class Request:
     """What a DATA text asks for, without its slice.
 
     Args:
-        base: Name, .npz file or folder.
+        base: Name, file or folder.
         split: Name of the split, if one is given.
         root: Folder in which names are looked for, if there is one.
         download: Whether torchvision may fetch what is not there.
+        wanted: What pictures should become.
     """
 
     base: str
     split: str | None
     root: Path | None
     download: bool
+    wanted: PictureInput = field(default_factory=PictureInput)
 
 
-def load(text: str, *, root: Path | None = None, download: bool = False) -> ImageSet:
+def load(
+    text: str, *, root: Path | None = None, download: bool = False, wanted: PictureInput | None = None
+) -> ImageSet:
     """Load the images that a DATA text names.
+
+    Picture files are decoded at once where all of them take no more than 256 MiB, else when they are used.
 
     Args:
         text: See the grammar above. Without SPLIT: ``test`` where there is one, else the only one.
         root: Folder in which names are looked for; None is the environment variable INVAUDIT_DATA.
         download: Whether torchvision may fetch a set that is not there.
+        wanted: What picture files should become; without it they must be of one size. Arrays stay as they are.
 
     Returns:
         The images, named after the set; label -1 where there are no labels.
@@ -62,10 +78,21 @@ def load(text: str, *, root: Path | None = None, download: bool = False) -> Imag
         >>> images.images.shape, images.labels[:5].tolist()
         (torch.Size([200, 1, 8, 8]), [0, 1, 2, 3, 4])
     """
-    base, split, cut = _parsed(text)
     variable = os.environ.get("INVAUDIT_DATA")
     root = root or (Path(variable) if variable else None)
-    images = SOURCES[_kind(base, root)](Request(base, split, root, download))
+    sets = [_loaded(part, root, download, wanted or PictureInput()) for part in _parts(text)]
+    return joined(sets).decoded_if_small()
+
+
+def _parts(text: str) -> list[str]:
+    """Return what + joins; a path of which + is a part stays whole."""
+    path = re.sub(r"(:[^/:@+]+)?(@[\d:]*)?$", "", text)
+    return [text] if Path(path).exists() else text.split("+")
+
+
+def _loaded(text: str, root: Path | None, download: bool, wanted: PictureInput) -> ImageSet:
+    base, split, cut = _parsed(text)
+    images = SOURCES[_kind(base, root)](Request(base, split, root, download, wanted))
     return _sliced(images, cut, text) if cut else images
 
 
@@ -77,20 +104,27 @@ def _parsed(text: str) -> tuple[str, str | None, str | None]:
     base, colon, split = head.rpartition(":")
     if not colon or "/" in split or "\\" in split or ".npz" in split:
         base, split = head, None
-    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*(:[1-9]\d*)?", cut)):
-        raise DataError(f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT] or PATH/, then [@a:b:c]")
+    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*(:[1-9]\d*)?", cut, re.ASCII)):
+        raise DataError(
+            f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT], PATH/, PHOTO.jpg or LIST.txt, "
+            "then [@a:b:c], and + between several"
+        )
     return base, split, cut
 
 
 def _kind(base: str, root: Path | None) -> str:
-    if base.endswith(".npz"):
-        return "npz"
+    for kind, endings in ENDINGS.items():
+        if base.lower().endswith(endings) and not Path(base).is_dir():
+            return kind
     if "/" in base or os.sep in base:
         return "folder"
     if base in BUILTIN:
         return "builtin"
-    there = root is not None and (root / f"{base}.npz").is_file()
-    return "npz" if there or not vision.known(base) else "torchvision"
+    if root is not None and (root / f"{base}.npz").is_file():
+        return "npz"
+    if vision.known(base):
+        return "torchvision"
+    return "folder" if Path(base).is_dir() else "npz"
 
 
 def _sliced(images: ImageSet, cut: str, text: str) -> ImageSet:
@@ -117,11 +151,20 @@ def _npz(request: Request) -> ImageSet:
     return read_npz(path, request.split, request.base)
 
 
-def _folder(request: Request) -> ImageSet:
+def _pictures(request: Request, list_pictures: Callable[[Path], Listing]) -> ImageSet:
+    path = Path(request.base)
     if request.split is not None:
-        got = f"{request.base} is a folder and has no split {request.split!r}"
-        raise DataError(f"{got}; write PATH/ alone, or the folder of that split")
-    return read_folder(Path(request.base), Path(request.base).resolve().name)
+        got = f"{request.base} has no split {request.split!r}"
+        raise DataError(f"{got}; leave it out, or name the folder of that split")
+    return picture_set(path.resolve().name, list_pictures(path), request.wanted)
+
+
+def _folder(request: Request) -> ImageSet:
+    return _pictures(request, list_folder)
+
+
+def _file(request: Request) -> ImageSet:
+    return _pictures(request, list_file)
 
 
 def _torchvision(request: Request) -> ImageSet:
@@ -136,8 +179,6 @@ def _unknown(request: Request) -> str:
     names = [*BUILTIN, *(file.stem for file in files), *vision.NAMES]
     close = difflib.get_close_matches(request.base.lower(), map(str.lower, names), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    if Path(request.base).is_dir():
-        hint = f"; for the folder write {request.base + '/'!r}"
     file = f"there is no {request.root / request.base}.npz" if request.root else "INVAUDIT_DATA is not set"
     return f"no data set is called {request.base!r}: {file}, and torchvision has none of that name{hint}"
 
@@ -146,6 +187,7 @@ SOURCES: dict[str, Callable[[Request], ImageSet]] = {
     "builtin": _builtin,
     "npz": _npz,
     "folder": _folder,
+    "file": _file,
     "torchvision": _torchvision,
 }
 """Kind of data source -> reader."""

@@ -1,6 +1,5 @@
 """Splits of the ID images: stratified by class, recorded, and without one image in two of them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -68,7 +67,7 @@ def split(
     if test is None:
         names.add("test")
     counts = _counts(sizes, len(images), names)
-    digests = image_hashes(images)
+    digests = images.image_hashes()
     groups = _groups(digests)
     order, starts = _stratified_order(images.labels, groups, rng)
     parts: dict[str, ImageSet] = {}
@@ -83,7 +82,7 @@ def split(
         digests_of[name] = [digests[place] for place in index.tolist()]
         edge += count
     if test is not None:
-        parts["test"], digests_of["test"] = test, image_hashes(test)
+        parts["test"], digests_of["test"] = test, test.image_hashes()
         _refuse_equal_digests(digests_of)
     return Splits(**parts)
 
@@ -94,7 +93,7 @@ def refuse_duplicates(sets: dict[str, ImageSet]) -> None:
     Raises:
         DataError: Two sets share an image; the first such pair is named.
     """
-    _refuse_equal_digests({name: image_hashes(images) for name, images in sets.items()})
+    _refuse_equal_digests({name: images.image_hashes() for name, images in sets.items()})
 
 
 def _refuse_equal_digests(digests_of: dict[str, list[bytes]]) -> None:
@@ -105,14 +104,6 @@ def _refuse_equal_digests(digests_of: dict[str, list[bytes]]) -> None:
             if other != name:
                 got = f"image {index} of {name} is the same as image {first} of {other}"
                 raise DataError(f"{got}, expected every image in one set only; remove it from one of them")
-
-
-def image_hashes(images: ImageSet) -> list[bytes]:
-    """Return the SHA-256 of each image's bytes."""
-    hashes = []
-    for image in images.images.cpu().contiguous().numpy():
-        hashes.append(hashlib.sha256(image.tobytes()).digest())
-    return hashes
 
 
 def _counts(sizes: Mapping[str, int | float], total: int, names: set[str]) -> dict[str, int]:

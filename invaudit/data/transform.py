@@ -75,12 +75,19 @@ def quantise(images: Tensor, levels: int) -> Tensor:
     return images.clamp(0, 1).mul(steps).round_().mul_(255 / steps).round_().to(torch.uint8)
 
 
-def levels_used(images: Tensor) -> int:
-    """Return the fewest evenly spaced grey levels, black and white among them, that uint8 images keep to.
+def values_used(images: Tensor) -> Tensor:
+    """Return which of the values 0 to 255 uint8 images take: (256,) bool."""
+    return torch.bincount(images.flatten(), minlength=256).bool()
+
+
+def fewest_levels(used: Tensor) -> int:
+    """Return the fewest evenly spaced grey levels, black and white among them, that hold all values used.
 
     256 for photographs.
+
+    Args:
+        used: (256,) bool, as of ``values_used``.
     """
-    used = torch.bincount(images.flatten(), minlength=256).bool()
     for levels in range(2, 256):
         grey = quantise(torch.linspace(0, 1, levels), levels).long()
         if int(used[grey].sum()) == int(used.sum()):

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invaudit.data import ImageSet
-from invaudit.data.splits import image_hashes
 from invaudit.leakage.blind import BlindBaseline, blind_baseline
 from invaudit.leakage.matches import Embeddings
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
@@ -109,7 +108,7 @@ class Side:
         """Return a side that keeps all of its images."""
         if source is None:
             source = np.arange(len(images))
-        return cls(images, image_hashes(images), source, kept=np.ones(len(images), bool))
+        return cls(images, images.image_hashes(), source, kept=np.ones(len(images), bool))
 
     @property
     def places(self) -> NDArray[np.int64]:

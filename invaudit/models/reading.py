@@ -31,9 +31,8 @@ def passes(target: Target, images: ImageSet | Tensor, *, batch_size: int = 128) 
     """
     if not len(images):
         raise ShapeError("got no images, expected at least one")
-    for start in range(0, len(images), batch_size):
-        index = slice(start, start + batch_size)
-        batch = images.floats(index) if isinstance(images, ImageSet) else images[index]
+    batches = images.batches(batch_size) if isinstance(images, ImageSet) else images.split(batch_size)
+    for batch in batches:
         with frozen_eval(target), torch.no_grad():
             part = replace(target.activations(batch.to(target.device)).map(Tensor.cpu), images=batch)
         if not part.logits.isfinite().all():

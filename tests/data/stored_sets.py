@@ -21,7 +21,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+def write_png(path: Path, image: NDArray[np.unsignedinteger]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
 
@@ -37,7 +37,9 @@ def every_kind(root: Path) -> dict[str, str]:
     np.savez(root / "set.npz", train_images=GREY[:2], train_labels=LABELS[:2], test_images=GREY, test_labels=LABELS)
     for image, label in zip(GREY, LABELS, strict=True):
         write_png(root / "folder" / f"class-{label}" / "a.png", image)
+    pictures = [f"folder/class-{label}/a.png\t{label}" for label in LABELS]
+    (root / "list.txt").write_text("\n".join(pictures))
     for name, part in (("t10k", slice(None)), ("train", slice(2))):
         write_idx(root / "MNIST" / "raw" / f"{name}-images-idx3-ubyte", np.pad(GREY, ((0, 0), (9, 10), (10, 10)))[part])
         write_idx(root / "MNIST" / "raw" / f"{name}-labels-idx1-ubyte", LABELS.astype(np.uint8)[part])
-    return {"builtin": "digits", "npz": "set", "folder": "folder/", "torchvision": "mnist"}
+    return {"builtin": "digits", "npz": "set", "folder": "folder/", "file": "list.txt", "torchvision": "mnist"}

@@ -163,7 +163,6 @@ def test_colons_and_ats_inside_a_path_stay_there(root: Path) -> None:
         ("sett", r"no data set is called 'sett': there is no .*sett\.npz, .*did you mean 'set'\?"),
         ("digit", r"did you mean 'digits'\?"),
         ("qwertz", "no data set is called 'qwertz'"),
-        ("folder", "for the folder write 'folder/'"),
         ("CIFAR-10", r"looked for .*CIFAR-10\.npz and torchvision's CIFAR10 under .*--download"),
         ("fashion-mnist", r"looked for .*fashion-mnist\.npz and torchvision's FashionMNIST"),
     ],

@@ -3,7 +3,7 @@ import pytest
 
 from invaudit.benchmarks.ood import OODBenchmark, run, sets
 from invaudit.benchmarks.ood.sets import load_sets, read_sets, write_sets
-from invaudit.data import ImageSet, Transform, splits
+from invaudit.data import ImageSet, Transform
 from invaudit.runtime.errors import DataError, MissingDataError
 from tests.conftest import SMALL
 
@@ -108,7 +108,7 @@ def test_each_set_is_read_transformed_and_hashed_once_for_each_seed(tmp_path, mo
 
     count(sets, "load", "read", lambda text: text)
     count(Transform, "apply", "transformed", lambda _, images: len(images))
-    count(splits, "image_hashes", "each", len)
+    count(ImageSet, "image_hashes", "each", len)
     count(ImageSet.__dict__["hash"], "func", "hashed", lambda images: images.name)
     settings = chosen(seeds=[0, 1], networks={"plain": {}, **REAL_NETWORKS}, training=TRAINING, attacks=ATTACKS)
     run(settings, tmp_path / "run", workers=1)

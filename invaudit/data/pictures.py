@@ -1,0 +1,211 @@
+"""Picture files: opened safely, made upright, prepared, and read batch by batch by several threads."""
+
+import hashlib
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from invaudit.data.preparation import Preparation
+from invaudit.runtime.errors import DataError, ShapeError
+
+T = TypeVar("T")
+
+SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""File endings that count as pictures."""
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for. Its other formats run other programs, or are nobody's photos."""
+MOST_PIXELS = 80_000_000
+"""Largest picture that is decoded; a small file may claim any size. Pillow itself warns from 89 million on."""
+
+_GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N")
+_COLOUR = ("P", "LA", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a picture file says of itself, without its pixels.
+
+    Attributes:
+        width: In pixels, after the rotation that its EXIF data ask for.
+        height: In pixels, likewise.
+        grey: Whether it has no colours.
+        frames: Number of pages or frames; only the first is ever read.
+    """
+
+    width: int
+    height: int
+    grey: bool
+    frames: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Picture files as images of one size, decoded when they are read.
+
+    The pixels do not depend on the number of threads, nor on which images are read together.
+
+    Args:
+        paths: The files.
+        channels: 1 (grey) or 3 (RGB).
+        height: Height of each image.
+        width: Width of each image.
+        preparation: How a file becomes an image of that size.
+        workers: Threads that decode; None: one for each core that this process may use.
+        digests: SHA-256 of the pixels of each file that was read so far, shared by all subsets.
+    """
+
+    paths: tuple[Path, ...]
+    channels: Literal[1, 3]
+    height: int
+    width: int
+    preparation: Preparation = field(default_factory=Preparation)
+    workers: int | None = None
+    digests: dict[Path, bytes] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number, channels, height, width."""
+        return len(self), self.channels, self.height, self.width
+
+    @property
+    def bytes_each(self) -> int:
+        """Size of one image in memory."""
+        return self.channels * self.height * self.width
+
+    def subset(self, positions: Sequence[int]) -> "Pictures":
+        """Return the pictures at these positions; nothing is read."""
+        return replace(self, paths=tuple(self.paths[position] for position in positions))
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in order, (at most size, C, H, W) uint8; the next batch is decoded meanwhile.
+
+        Raises:
+            DataError: A file is damaged.
+            ShapeError: A picture cannot be prepared.
+        """
+        # Two batches are under way at most, so memory does not grow with the number of files.
+        ahead = 2 * size
+        with ThreadPoolExecutor(self.workers or usable_cores(), "decode") as pool:
+            paths = iter(self.paths)
+            waiting: deque[Future[NDArray[np.uint8]]] = deque()
+            try:
+                for path in islice(paths, ahead):
+                    waiting.append(pool.submit(self._decoded, path))
+                while waiting:
+                    batch = torch.empty((min(size, len(waiting)), *self.shape[1:]), dtype=torch.uint8)
+                    for image in batch:
+                        image.copy_(torch.from_numpy(waiting.popleft().result()))
+                        for path in islice(paths, 1):
+                            waiting.append(pool.submit(self._decoded, path))
+                    yield batch
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def read(self) -> Tensor:
+        """Return all images, (N, C, H, W) uint8."""
+        whole = torch.empty(self.shape, dtype=torch.uint8)
+        start = 0
+        for batch in self.batches(64):
+            whole[start : start + len(batch)] = batch
+            start += len(batch)
+        return whole
+
+    def hashes(self) -> list[bytes]:
+        """Return the SHA-256 of each image's pixels; files that were read before are not read again."""
+        new = [position for position, path in enumerate(self.paths) if path not in self.digests]
+        for _ in self.subset(new).batches(64):
+            pass
+        return [self.digests[path] for path in self.paths]
+
+    def _decoded(self, path: Path) -> NDArray[np.uint8]:
+        """Return one image, (C, H, W) uint8."""
+        picture = opened(path, lambda image: _upright(image, grey=self.channels == 1))
+        try:
+            pixels = self.preparation.apply(picture, self.height, self.width)
+        except ShapeError as error:
+            raise ShapeError(f"{path} {error}") from error
+        image = np.array(pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1), order="C")
+        self.digests[path] = hashlib.sha256(image.tobytes()).digest()
+        return image
+
+
+def read_headers(paths: Sequence[Path], workers: int | None = None) -> list[PictureHeader]:
+    """Return what picture files say of themselves.
+
+    Raises:
+        DataError: A file is damaged, too large, or of a kind that is not read.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or usable_cores()) as pool:
+        # The error about the size of a picture says it once.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return list(pool.map(_read_header, paths))
+
+
+def _read_header(path: Path) -> PictureHeader:
+    return opened(path, lambda image: _header(image, path))
+
+
+def opened(path: Path, read: Callable[[Image.Image], T]) -> T:
+    """Open a picture file, give it to a function, and return what that gives.
+
+    Raises:
+        DataError: The file cannot be read as a picture.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_huge(image, path)
+            return read(image)
+    except DataError:
+        raise
+    except Exception as error:  # what Pillow's decoders raise on damaged bytes is listed nowhere
+        reason = "no picture of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise DataError(f"{path} cannot be read as an image ({reason}); remove it or fetch it again") from error
+
+
+def _refuse_huge(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        got = f"{path} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
+        raise DataError(f"{got}; make it smaller")
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _header(image: Image.Image, path: Path) -> PictureHeader:
+    if image.mode not in _GREY + _COLOUR:
+        raise DataError(f"{path} has pixels of mode {image.mode}, expected 8-bit or 16-bit grey, or RGB; convert it")
+    width, height = image.size
+    # Orientations 5 to 8 of EXIF lie on their side.
+    if image.getexif().get(0x0112, 1) >= 5:
+        width, height = height, width
+    return PictureHeader(width, height, image.mode in _GREY, getattr(image, "n_frames", 1))
+
+
+def _upright(image: Image.Image, *, grey: bool) -> Image.Image:
+    """Return a picture, turned as its EXIF data ask for, as 8-bit grey or RGB."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        # Pillow cuts values over 255 off; 65535 / 257 is 255.
+        image = Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
+    return image.convert("L" if grey else "RGB")

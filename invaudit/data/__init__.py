@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from invaudit.data.image_set import ImageSet
     from invaudit.data.outliers import DERIVED, NOISES, derived, noise
     from invaudit.data.pixels import STATISTICS
+    from invaudit.data.preparation import Preparation
     from invaudit.data.random import seeded_rng
     from invaudit.data.sources import SOURCES, load
     from invaudit.data.splits import Splits, refuse_duplicates, split
@@ -26,6 +27,7 @@ __all__ = [
     "STATISTICS",
     "Benchmark",
     "ImageSet",
+    "Preparation",
     "Splits",
     "Transform",
     "derived",

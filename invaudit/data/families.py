@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.data.image_set import ImageSet
-from invaudit.data.pictures import Pictures
 from invaudit.data.random import seeded_rng
 from invaudit.data.shapes import between, paint, partners, plane, rand, sources
 
@@ -172,9 +171,7 @@ def synthetic_outliers(held_out: ImageSet, seed: int, n: int) -> dict[str, Image
     Returns:
         Name of a family -> its images, of the shape and the grey levels of the held-out ones.
     """
-    sources = held_out
-    if isinstance(held_out.pixels, Pictures) and len(held_out) > _SOURCES:
-        sources = held_out.subset(torch.linspace(0, len(held_out) - 1, _SOURCES).long())
+    sources = held_out.in_memory(_SOURCES)
     images, quantise = sources.floats(), held_out.quantise
     nothing = torch.full((n,), -1)
     sets: dict[str, ImageSet] = {}

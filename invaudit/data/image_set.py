@@ -93,6 +93,13 @@ class ImageSet:
             return self
         return replace(self, pixels=self.pixels.read())
 
+    def in_memory(self, most: int) -> "ImageSet":
+        """Return the set itself where it is in memory, or at most so many of its files, evenly spread, decoded."""
+        if isinstance(self.pixels, Tensor):
+            return self
+        some = self.subset(torch.linspace(0, len(self) - 1, min(most, len(self))).long())
+        return replace(some, pixels=some.images)
+
     def subset(self, index: Tensor | slice) -> "ImageSet":
         """Return the images at ``index`` (positions, a mask or a slice) as a set of the same name."""
         positions = torch.arange(len(self))[index].tolist()
@@ -159,8 +166,8 @@ class ImageSet:
 
     @property
     def classes(self) -> int:
-        """Number of classes: the largest label plus one, 0 for a set without labels."""
-        return max(0, int(self.labels.max()) + 1)
+        """Number of classes: their names, or the largest label plus one; 0 for a set without labels."""
+        return max(len(self.class_names), int(self.labels.max()) + 1, 0)
 
 
 def eight_bits(images: Tensor) -> Tensor:

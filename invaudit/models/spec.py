@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from invaudit.data.folders import PictureInput
 from invaudit.data.preparation import Preparation
 
 
@@ -24,3 +25,8 @@ class InputSpec:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
         return self.channels, self.height, self.width
+
+    @property
+    def pictures(self) -> PictureInput:
+        """What picture files become for this target, as ``invaudit.data.load`` takes it."""
+        return PictureInput(self.shape, self.preparation)

@@ -158,9 +158,9 @@ def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generat
         rng: Source of the initial weights.
         garbage: Whether to add the garbage class.
     """
-    pixels = data.images.double().div(255).transpose(0, 1).flatten(1)
+    pixels = data.in_memory(1_000).images.double().div(255).transpose(0, 1).flatten(1)
     mean, std = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
-    spec = InputSpec(*data.images.shape[1:], mean=tuple(mean), std=tuple(std))
+    spec = InputSpec(*data.shape, mean=tuple(mean), std=tuple(std))
     with seed_torch(rng):
         module = build(arch, spec, classes + garbage)
     return Target(module, spec, classes, arch=full_name(arch))

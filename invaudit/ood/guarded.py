@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +298,8 @@ def fit(
         "data": {"name": train.name, "hash": train.hash, "classes": train.classes},
         "steps": steps,
     }
+    if train.preparation is not None:
+        target.spec = replace(target.spec, preparation=train.preparation)
     return guard(target.eval(), splits, about)
 
 

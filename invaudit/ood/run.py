@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invaudit.data import ImageSet, load, seeded_rng
+from invaudit.data import ImageSet, Preparation, load, seeded_rng
+from invaudit.data.folders import PictureInput
 from invaudit.models import Target, resolve_device
 from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier, check_training_images, fit
 from invaudit.ood.recipes import FitSettings
@@ -53,7 +54,7 @@ def run_fit(
         RunFolderError: The folder holds something else, or another run.
     """
     device = resolve_device(settings.device)
-    images, name = _named(data, download=download)
+    images, name = _named(data, start.spec.pictures if start else None, download=download)
     check_training_images(images, start, as_it_is=as_it_is)
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, data=name) as folder:
@@ -141,11 +142,13 @@ def score_images(
         ShapeError: The images have another shape.
         SettingError: An alpha or delta that so many calibration images cannot keep.
     """
-    images, name = _named(data, download=download)
-    shape = tuple(images.images.shape[1:])
-    if shape != guarded.target.spec.shape:
+    spec = guarded.target.spec
+    # Pictures are prepared as those of `fit` were; where these needed none, no other preparation is guessed.
+    wanted = PictureInput(spec.shape, spec.preparation or Preparation())
+    images, name = _named(data, wanted, download=download)
+    if images.shape != spec.shape:
         raise ShapeError(
-            f"{name} holds images of shape {shape}, the network takes {guarded.target.spec.shape} "
+            f"{name} holds images of shape {images.shape}, the network takes {spec.shape} "
             "(channels, height, width); resize them as the training images were"
         )
     threshold = guarded.threshold(alpha, delta)
@@ -166,8 +169,8 @@ def score_images(
     return ImageScores(rows, alpha, delta, threshold, rejected=float((~judgement.accepted).double().mean()))
 
 
-def _named(data: str | ImageSet, *, download: bool) -> tuple[ImageSet, str]:
+def _named(data: str | ImageSet, wanted: PictureInput | None, *, download: bool) -> tuple[ImageSet, str]:
     """Return images and what to call them: their DATA text where they are given by one."""
     if isinstance(data, str):
-        return load(data, download=download), data
+        return load(data, download=download, wanted=wanted), data
     return data, data.name

@@ -71,11 +71,7 @@ class Finding:
     @cached_property
     def overall(self) -> OverallVerdict | None:
         """The verdict over the tests; None if nothing was tested."""
-        verdicts = []
-        for row in self.tests:
-            if row.verdict is not None:
-                verdicts.append(TestVerdict(row.verdict, row.verdict_reason))
-        return overall(verdicts)
+        return overall_of(self.tests)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -128,6 +124,11 @@ class Finding:
             because = "no reason given" if reason is None else REASONS[reason]
             clauses.append(f"{count} of {len(self.tests)} tests inconclusive, because {because}")
         return clauses
+
+
+def overall_of(rows: Iterable[TestRow]) -> OverallVerdict | None:
+    """Return the verdict over all tests that have one; None if none has."""
+    return overall([TestVerdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None])
 
 
 def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:

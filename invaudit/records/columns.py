@@ -60,6 +60,12 @@ class Row(BaseModel):
         return None if isinstance(value, float) and math.isnan(value) else value
 
     @classmethod
+    def of(cls: type[R], row: "Row", **more: Any) -> R:
+        """Return what another row says, in the fields of this kind; those in ``more`` are taken from there."""
+        said = {name: getattr(row, name) for name in cls.model_fields if name not in more}
+        return cls.model_validate(said | more)
+
+    @classmethod
     def columns(cls) -> dict[str, Column]:
         """Return what each column holds, by name, in the order of the table."""
         described = {}

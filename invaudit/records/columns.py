@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import write_text
+from invaudit.runtime.settings import explain
 
 Better = Literal["higher", "lower"]
 
@@ -112,10 +113,8 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
         try:
             rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
         except ValidationError as error:
-            problem = error.errors()[0]
-            column = ".".join(map(str, problem["loc"]))
             raise RunFolderError(
-                f"{path}, line {number}, column {column}: {problem['msg']} (got {problem['input']!r}); "
+                f"{path}, line {number}, column {explain(kind, error)}; "
                 "the file is damaged or was made by another version"
             ) from error
     return rows

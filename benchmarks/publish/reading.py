@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from invaudit.records import LeakageSummaryRow, OodRow, Row, read_rows
+from invaudit.records import Row, read_rows
+from invaudit.records.folder import COLUMNS_OF_SCHEMA_1
 from invaudit.runtime import InputError
-
-OLDER_RECORDS = {OodRow: {"id_set": "", "trivial": False}, LeakageSummaryRow: {"status": "ok"}}
-"""Columns that some records do not have, with what is read in their place."""
 
 
 def read_recorded(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def read_recorded(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
 
 def read_if_recorded(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:
     """Read one table like `read_recorded`; one that is not recorded is empty."""
-    rows = read_rows(folder / name, kind, OLDER_RECORDS.get(kind))
+    rows = read_rows(folder / name, kind, COLUMNS_OF_SCHEMA_1.get(kind))
     table = pd.DataFrame([row.model_dump() for row in rows], columns=list(kind.model_fields))
     unknown = table.columns[table.isna().all()]
     return table.astype(dict.fromkeys(unknown, float))

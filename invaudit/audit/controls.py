@@ -88,4 +88,4 @@ def negative_p_values(records: Iterable[AuditRecord]) -> dict[TestKey, float]:
 
 def negative_row(row: TestRow) -> ControlRow:
     """Return the row of a negative control, from its row in the table of all tests."""
-    return ControlRow(kind="negative", **row.model_dump(include=ControlRow.model_fields.keys() - {"kind"}))
+    return ControlRow.of(row, kind="negative")

@@ -22,13 +22,13 @@ from invaudit.leakage import (
     make_pool,
     unrelated,
 )
-from invaudit.leakage.matches import sign_of
 from invaudit.leakage.pool import stratified
 from invaudit.records import BlindResult, LimitResult, PoolRecord
 from invaudit.runtime.errors import DataError
 from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import Metric
 from invaudit.similarity.embedded import embedding
+from invaudit.similarity.protocol import sign_of
 from invaudit.stats import Pairs, ScoringLimit, scoring_limit
 
 BLOCK = 512
@@ -132,7 +132,7 @@ def _scoring_limit(
     if measured.value is None:
         return measured.record(LimitResult)
     limit = measured.value
-    similarity = sign_of(metric) * limit.similarity
+    similarity = sign_of(metric.better) * limit.similarity
     return measured.record(LimitResult, members=limit.members, power=limit.power, similarity=similarity)
 
 
@@ -144,4 +144,4 @@ def _screened(queries: Tensor, pool: Pool, metric: Metric) -> Similarities:
     for part in pool.embeddings.by(metric).split(BLOCK):
         values, _ = compare(embedding(part, metric))
         blocks.append(values.double().cpu())
-    return sign_of(metric) * torch.cat(blocks, 1).numpy()
+    return sign_of(metric.better) * torch.cat(blocks, 1).numpy()

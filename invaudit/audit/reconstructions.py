@@ -32,13 +32,14 @@ from invaudit.records import (
 )
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.report import audit_record, leakage_page
+from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import ShapeError
 from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import nearest
-from invaudit.stats import OverallVerdict, Verdict, overall
+from invaudit.stats import OverallVerdict
 
 POOL = "pool-given"
 """Name of the record of the pool."""
@@ -165,8 +166,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
         notice("making the report")
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs.hashes).model_dump(mode="json"))
-    verdicts = [Verdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None]
-    return ScoreResult(folder.path, overall(verdicts), rows)
+    return ScoreResult(folder.path, overall_of(rows), rows)
 
 
 def _load(settings: ScoreSettings) -> _Inputs:

@@ -1,5 +1,6 @@
 """The audit of one target on one pool: every method, metric and membership score, each with how it ended."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -96,16 +97,17 @@ def audit_target(
     metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
     setup = AuditSetup(pool, metrics, seed, stage, settings.draws)
     memberships = membership_signals(target, setup, attribution=settings.attribution)
+    searches = None if work is None else work / stage
     methods = {}
     for method, choice in settings.methods.items():
-        checkpoint = None if work is None else work / f"{stage}-{method}.pt"
+        checkpoint = None if searches is None else searches / method / "search.pt"
         rng = seeded_rng(seed, f"method/{name}/{method}")
         make = partial(
             reconstruct, target, choice.kind, choice.settings, rng, reference=pool.reference, checkpoint=checkpoint
         )
         methods[method] = audit_method(method, make, setup)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
+    if searches is not None:
+        shutil.rmtree(searches, ignore_errors=True)
     return gather(describe_target(target, pool, description), setup, methods, memberships)
 
 

@@ -65,7 +65,7 @@ def run_inversion(
         raise SettingError(f"images is {images}, expected at least 1 for each class")
     with RunFolder.open(out, settings, resume=resume, inputs=(target.hash, str(seed))) as folder:
         checkpoint = folder.path / "work.pt"
-        inversion = invert(target, settings, seeded_rng(seed, "invert"), checkpoint=checkpoint)
+        inversion = invert(target, settings, seed=seed, checkpoint=checkpoint)
         diagnosis = diagnose(inversion, target, seeded_rng(seed, "invert/diagnosis"))
         run = InversionRun(folder.path, inversion, diagnosis)
         _draw_gallery(run, target, images, seeded_rng(seed, "invert/gallery"))

@@ -32,12 +32,10 @@ class Products:
     Attributes:
         gram: (N, N) float64, inner products of the gradients, weighted by layer.
         inner: (N,) float64, inner products of the gradients with the weights.
-        total: Squared norm of the weights.
     """
 
     gram: Tensor
     inner: Tensor
-    total: float
 
 
 def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
@@ -104,7 +102,7 @@ def products(
         block: Values of gradients that are held at once.
     """
     n = len(images)
-    gram, inner, total = torch.zeros((n, n), dtype=torch.float64), torch.zeros(n, dtype=torch.float64), 0.0
+    gram, inner = torch.zeros((n, n), dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for name, matrix in fitted.items():
         scale = fan_in(layers(targets[0])[name])
         outputs, inputs = matrix.shape
@@ -115,8 +113,7 @@ def products(
             part, product = _from_gradients(targets, name, matrix, images, labels, block)
         gram.add_(part, alpha=scale)
         inner.add_(product, alpha=scale)
-        total += scale * float(matrix.square().sum())
-    return Products(gram, inner, total)
+    return Products(gram, inner)
 
 
 def signals(

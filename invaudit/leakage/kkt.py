@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,6 @@ def kkt(
         the smoothing relative to the size of a unit and its schedule, the prior, the start of the multipliers, and
         Adam.
     """
-    start = time.perf_counter()
     _refuse(target, reference)
     file = None
     if checkpoint is not None:
@@ -120,7 +118,7 @@ def kkt(
     with frozen_eval(target):
         search = KKTSearch(target, settings, rng, reference)
         run_search(search, file, label="KKT reconstruction")
-    return search.reconstructions(time.perf_counter() - start)
+    return search.reconstructions()
 
 
 class KKTSearch:
@@ -172,7 +170,7 @@ class KKTSearch:
         if self.step == settings.steps:
             self.finished.append(self.images.detach().cpu())
 
-    def reconstructions(self, seconds: float) -> Reconstructions:
+    def reconstructions(self) -> Reconstructions:
         """Return the images of all restarts and how they ended."""
         history: dict[str, list[float]] = {}
         last_losses: list[float] = []
@@ -194,7 +192,7 @@ class KKTSearch:
         elif collapsed:
             outcome = "collapsed" if len(collapsed) == len(last_losses) else "budget"
             message += f"; the multipliers of restart {', '.join(collapsed)} fell to zero: its images say nothing"
-        return Reconstructions(images, labels, restart, outcome, history, message, seconds)
+        return Reconstructions(images, labels, restart, outcome, history, message)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the search depends on."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invaudit.similarity import Embedded, Metric, embed_once, nearest, paired_ssim
+from invaudit.similarity.protocol import sign_of
 from invaudit.stats import Design, VerdictTest, verdict_test
 
 LIST = 64
@@ -71,12 +72,7 @@ def score_reconstructions(
         For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
     neighbours = nearest(images, pool, metric, min(LIST * together, len(pool)))
-    return PoolMatches(neighbours.index.numpy(), neighbours.value.numpy(), sign_of(metric))
-
-
-def sign_of(metric: Metric) -> float:
-    """Return 1.0 for a metric whose higher values are more similar, else -1.0."""
-    return 1.0 if metric.better == "higher" else -1.0
+    return PoolMatches(neighbours.index.numpy(), neighbours.value.numpy(), sign_of(metric.better))
 
 
 def best_similarity(
@@ -110,7 +106,7 @@ def best_similarity(
         for turn in restarts:
             candidates = (restart == turn) & ((labels == label) | (labels < 0))
             neighbours = nearest(pool[of_class], images[candidates], metric, 1)
-            scores[of_class] += sign_of(metric) * neighbours.value[:, 0]
+            scores[of_class] += sign_of(metric.better) * neighbours.value[:, 0]
     return scores / len(restarts)
 
 

@@ -262,9 +262,7 @@ def _merged(
     )
 
 
-def stratified(
-    pool: Pool, rng: np.random.Generator, *, bins: int = 5, most: int | None = None
-) -> tuple[Pool, BlindBaseline]:
+def stratified(pool: Pool, rng: np.random.Generator, *, most: int | None = None) -> tuple[Pool, BlindBaseline]:
     """Return the part of a pool that is tested, and the blind baseline on it.
 
     Under ``observational``: as many members as controls of each class, at random, and strata of class and blind score.
@@ -273,7 +271,6 @@ def stratified(
     Args:
         pool: The pool.
         rng: Source of the draw and of the baseline's folds and relabellings.
-        bins: Bins of the blind score in each class.
         most: Largest number of members, and of controls, to draw; None: no limit.
     """
     if isinstance(pool.design, Pairs):
@@ -281,7 +278,7 @@ def stratified(
     positions = pool.design.balanced(pool.labels.numpy(), rng, most=most)
     tested, design = pool.subset(positions), pool.design.subset(positions)
     blind = blind_baseline(tested.floats, design, rng)
-    stratum = strata(tested.labels.numpy(), blind.score, bins, group=design.group)
+    stratum = strata(tested.labels.numpy(), blind.score, group=design.group)
     return replace(tested, design=Observational(design.member, stratum, design.group)), blind
 
 

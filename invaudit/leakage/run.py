@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from invaudit.data import ImageSet, seeded_rng
+from invaudit.data import ImageSet
 from invaudit.data.image_set import eight_bits
 from invaudit.leakage.methods import reconstruct
 from invaudit.leakage.reconstruction import Reconstructions
@@ -74,7 +74,7 @@ def run_reconstruction(
             target,
             method,
             settings,
-            seeded_rng(seed, f"reconstruct/{method}"),
+            seed=seed,
             reference=reference.floats() if reference else None,
             checkpoint=folder.path / "work" / "search.pt",
         )

@@ -94,7 +94,8 @@ class GuardedClassifier:
         Raises:
             SettingError: An alpha or delta that so many calibration images cannot keep.
         """
-        return self._judge(self.activations(images), self.threshold(alpha, delta))
+        threshold = self.threshold(alpha, delta)  # first: what it refuses is refused before the pass
+        return self._judge(self.activations(images), threshold)
 
     def _judge(self, activations: Activations, threshold: float) -> Judgement:
         scores = self.joint.score(activations)

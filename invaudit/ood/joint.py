@@ -211,7 +211,8 @@ class Joint:
         tensors = {}
         for name, state in self.state.items():
             for key, value in state.items():
-                tensors[f"{name}.{key}"] = value
+                # A bank holds float32 numbers, see `parts`: half the size loses nothing.
+                tensors[f"{name}.{key}"] = value.float() if key == "bank" else value
         return tensors
 
     def load_state_dict(self, state: State) -> "Joint":
@@ -223,7 +224,7 @@ class Joint:
         states: dict[str, State] = {}
         for key, value in state.items():
             name, _, field = key.partition(".")
-            states.setdefault(name, {})[field] = value
+            states.setdefault(name, {})[field] = value.double() if field == "bank" else value
         unknown = states.keys() - PARTS.keys()
         if unknown:
             raise ModelError(

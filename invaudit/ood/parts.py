@@ -72,7 +72,7 @@ def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[tuple[Tensor, Te
 
 def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
     """Keep a ``bank`` of L2-normalised training vectors (N, D), evenly spaced over the set."""
-    return {"bank": _normalised(_thinned(vectors)).float()}
+    return {"bank": _as_saved(_normalised(_thinned(vectors)))}
 
 
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def whitened_state(vectors: Tensor, labels: Tensor) -> State:
         centred[labels == label] -= standard[labels == label].mean(0)
     values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
     whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).clamp_min(1e-12).sqrt()
-    return state | {"map": whitening, "bank": _thinned(standard @ whitening).float()}
+    return state | {"map": whitening, "bank": _as_saved(_thinned(standard @ whitening))}
 
 
 def whitened_score(state: State, vectors: Tensor) -> Tensor:
@@ -171,6 +171,11 @@ def _thinned(vectors: Tensor) -> Tensor:
     if len(vectors) <= BANK:
         return vectors
     return vectors[torch.linspace(0, len(vectors) - 1, BANK).round().long()]
+
+
+def _as_saved(bank: Tensor) -> Tensor:
+    """Return the float32 numbers that are saved of a bank, as the float64 that distances are computed in."""
+    return bank.float().double()
 
 
 def read_logits(activations: Activations) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invaudit.data import ImageSet, Preparation, load, seeded_rng
+from invaudit.data import ImageSet, Preparation, load
 from invaudit.data.folders import PictureInput
 from invaudit.models import Target, resolve_device
 from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier, check_training_images, fit
@@ -62,7 +62,7 @@ def run_fit(
         guarded = fit(
             images,
             settings.recipe,
-            seeded_rng(settings.seed, "ood/fit"),
+            seed=settings.seed,
             start=start,
             arch=settings.arch,
             as_it_is=as_it_is,

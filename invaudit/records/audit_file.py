@@ -3,7 +3,7 @@
 The fields are a promise to readers outside: they stay as they are until ``schema_version`` changes.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -15,19 +15,8 @@ Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 
-P = TypeVar("P", bound="Part")
 
-
-class Part(Row):
-    """Base of the parts of ``audit.json`` that say again what a row of a table says."""
-
-    @classmethod
-    def of(cls: type[P], row: Row) -> P:
-        """Return the part that says what a row says; fields that it does not have are left out."""
-        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
-
-
-class AuditNetwork(Part):
+class AuditNetwork(Row):
     """The network of a target for one seed."""
 
     seed: int | None
@@ -44,7 +33,7 @@ class AuditNetwork(Part):
     """Accuracy on the controls."""
 
 
-class AuditTest(Part):
+class AuditTest(Row):
     """One test: a row of ``table.csv``."""
 
     method: str | None
@@ -106,7 +95,7 @@ class AuditTarget(Row):
     """Its tests."""
 
 
-class AuditMembership(Part):
+class AuditMembership(Row):
     """A membership score: a row of ``membership.csv``."""
 
     target: str
@@ -139,7 +128,7 @@ class AuditMembership(Part):
     """Why there is no result, or what is missing."""
 
 
-class AuditControl(Part):
+class AuditControl(Row):
     """A control: the same tests on a target that is known to leak (attack), or where nothing can leak (negative)."""
 
     kind: Literal["attack", "negative"]
@@ -158,7 +147,7 @@ class AuditControl(Part):
     """What the test says; null: it has no result."""
 
 
-class AuditOodSet(Part):
+class AuditOodSet(Row):
     """How well the detector tells one OOD set from ID images."""
 
     ood_set: str

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import write_text
+from invaudit.runtime.settings import explain
 
 Better = Literal["higher", "lower"]
 
@@ -58,6 +59,12 @@ class Row(BaseModel):
         if hasattr(value, "item") and not getattr(value, "shape", None):
             value = value.item()
         return None if isinstance(value, float) and math.isnan(value) else value
+
+    @classmethod
+    def of(cls: type[R], row: "Row", **more: Any) -> R:
+        """Return what another row says, in the fields of this kind; those in ``more`` are taken from there."""
+        said = {name: getattr(row, name) for name in cls.model_fields if name not in more}
+        return cls.model_validate(said | more)
 
     @classmethod
     def columns(cls) -> dict[str, Column]:
@@ -106,10 +113,8 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
         try:
             rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
         except ValidationError as error:
-            problem = error.errors()[0]
-            column = ".".join(map(str, problem["loc"]))
             raise RunFolderError(
-                f"{path}, line {number}, column {column}: {problem['msg']} (got {problem['input']!r}); "
+                f"{path}, line {number}, column {explain(kind, error)}; "
                 "the file is damaged or was made by another version"
             ) from error
     return rows

@@ -3,13 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+from invaudit.records.columns import Row
+from invaudit.records.leakage import LeakageSummaryRow
 from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
+from invaudit.records.ood import OodRow
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_object
 from invaudit.runtime.runs import RunKind
 
 OOD_RUN = RunKind("ood", schema=2, readable=(1, 2))
 LEAKAGE_RUN = RunKind("leakage", schema=2, readable=(1, 2))
+COLUMNS_OF_SCHEMA_1: dict[type[Row], dict[str, Any]] = {
+    # Some records hold of the table only what tells how well sets are told apart.
+    OodRow: {"id_set": "", "trivial": False},
+    # The first summaries had no status: they list what was measured.
+    LeakageSummaryRow: {"status": "ok"},
+}
+"""Columns that some tables of version 1 do not have, with what is read in their place."""
 
 
 def schema_of(folder: Path, kind: RunKind) -> int:

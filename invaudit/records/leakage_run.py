@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from invaudit.records.columns import Better, read_rows, table_file
-from invaudit.records.folder import LEAKAGE_RUN, read_config, read_environment, schema_of
+from invaudit.records.folder import COLUMNS_OF_SCHEMA_1, LEAKAGE_RUN, read_config, read_environment, schema_of
 from invaudit.records.leakage import (
     AttackControlRecord,
     ControlRow,
@@ -136,8 +136,7 @@ def read_leakage_run(path: Path) -> LeakageRun:
     file = table_file(table)
     if file is None or not file.stat().st_size:
         raise RunFolderError(f"{path} holds no {TABLE}, expected the folder of a leakage run; finish it first")
-    # The first summaries had no status: they list what was measured.
-    measured = {"status": "ok"} if schema == 1 else {}
+    missing_columns = COLUMNS_OF_SCHEMA_1[LeakageSummaryRow] if schema == 1 else None
     return LeakageRun(
         path=path,
         tests=read_rows(table, TestRow),
@@ -145,7 +144,7 @@ def read_leakage_run(path: Path) -> LeakageRun:
         targets=read_rows(path / "targets.csv", TargetRow),
         controls=read_rows(path / "controls.csv", ControlRow),
         papers_count=read_rows(path / "papers_count.csv", PapersCountRow),
-        summary=read_rows(path / SUMMARY, LeakageSummaryRow, measured),
+        summary=read_rows(path / SUMMARY, LeakageSummaryRow, missing_columns),
         metrics=_metrics(path, schema),
         config=read_config(path),
         environment=read_environment(path),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from invaudit.records.columns import Row, distinct, read_rows
-from invaudit.records.folder import OOD_RUN, read_config, read_environment, record_file, schema_of
+from invaudit.records.folder import COLUMNS_OF_SCHEMA_1, OOD_RUN, read_config, read_environment, record_file, schema_of
 from invaudit.records.names import (
     ACCEPTED,
     ATTACK_PREFIX,
@@ -139,9 +139,8 @@ def read_ood_run(path: Path) -> OodRun:
     if not summary_path.is_file():
         raise RunFolderError(f"{path} holds no summary.csv, expected the folder of a finished OOD run; finish it first")
     summary = read_rows(summary_path, OodSummaryRow)
-    # Some records of schema 1 hold of the table only what tells how well sets are told apart.
-    missing_columns = {"id_set": summary[0].id_set if summary else "", "trivial": False}
-    table = read_rows(path / TABLE, OodRow, missing_columns)
+    id_set = {"id_set": summary[0].id_set} if summary else {}
+    table = read_rows(path / TABLE, OodRow, COLUMNS_OF_SCHEMA_1[OodRow] | id_set)
     side_tables: dict[type[Row], list[Any]] = {}
     for name, kind in SIDE_TABLES.items():
         side_tables[kind] = read_rows(path / f"{name}.csv", kind)

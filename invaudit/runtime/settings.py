@@ -101,7 +101,7 @@ def _override(values: dict[str, Any], text: str) -> None:
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
-    """Return in one line what is wrong with the values of settings: key, problem, what was got, the nearest name."""
+    """Return in one line what is wrong with some values: key, problem, what was got, the nearest name."""
     messages = []
     for problem in error.errors():
         keys = list(map(str, problem["loc"]))

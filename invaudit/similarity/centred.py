@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from invaudit.records.columns import Better
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import checked_images, same_shape
-from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.protocol import MetricOptions, Screen, described, rounding
 
 
 class Cosine:

@@ -9,10 +9,11 @@ from lpips import pretrained_networks
 from torch import Tensor, nn
 
 from invaudit.data import seeded_rng
+from invaudit.records.columns import Better
 from invaudit.runtime.errors import ModelError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import checked_images
-from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.protocol import MetricOptions, Screen, described, rounding
 from invaudit.similarity.weights import trunk_weights
 
 NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Better = Literal["higher", "lower"]
+from invaudit.records.columns import Better
+
 Screen = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From embedded gallery images (B, ...) to rough values (Q, B) and how far each query's may be off, (Q, 1)."""
 
@@ -18,6 +19,11 @@ PAIR_NUMBERS = 2**16
 """Numbers on each side of a batch of pairs: it stays in the cache of one core."""
 UNIT = 2.0**-24
 """Unit roundoff of float32: one operation is off by at most this share of its result."""
+
+
+def sign_of(better: Better) -> float:
+    """Return what turns values of a metric into similarities: 1.0 if a higher value is more alike, else -1.0."""
+    return 1.0 if better == "higher" else -1.0
 
 
 def rounding(n: int) -> float:

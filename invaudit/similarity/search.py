@@ -13,7 +13,7 @@ from invaudit.runtime.errors import DataError, RunFolderError, SettingError
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import same_shape
 from invaudit.similarity.embedded import Embedded, embedding
-from invaudit.similarity.protocol import Metric, all_values, exact_values, full_precision
+from invaudit.similarity.protocol import Metric, all_values, exact_values, full_precision, sign_of
 from invaudit.similarity.registry import make_metric
 from invaudit.similarity.search_state import Record, State
 
@@ -157,7 +157,7 @@ class _NearestSearch:
         self.metric, self.k = metric, k
         self.queries = embedding(queries, metric)
         self.screen = metric.screen(self.queries)
-        self.sign = 1 if metric.better == "higher" else -1
+        self.sign = sign_of(metric.better)
         self.record = Record(records, _identity(queries, metric, k) if records else "")
         self.known = self.record.read()
         self.seen = 0

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from invaudit.models.devices import resolve_precision
+from invaudit.records.columns import Better
 from invaudit.runtime.files import content_hash
 from invaudit.similarity.checks import checked_images
-from invaudit.similarity.protocol import Better, MetricOptions, Screen, described, rounding
+from invaudit.similarity.protocol import MetricOptions, Screen, described, rounding
 
 C1, C2 = 0.01**2, 0.03**2
 SIGMA = 1.5

@@ -8,14 +8,15 @@ from torch import nn
 from invaudit.audit.method import AuditSetup, audit_method
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import describe_pool
-from invaudit.audit.settings import AuditSettings, MetricChoice
-from invaudit.audit.target import membership_signals
+from invaudit.audit.settings import AuditSettings, MetricChoice, TargetAuditSettings
+from invaudit.audit.target import audit_target, membership_signals
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
 from invaudit.leakage import Pool, Reconstructions, degraded_copies
 from invaudit.models import InputSpec, Target
 from invaudit.similarity import make_metric
 from invaudit.stats import Pairs
+from tests.leakage.short_runs import new_target, short_settings
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +129,17 @@ def test_the_pool_and_the_reconstructions_are_embedded_once_for_each_metric(pool
     describe_pool(setup, [], RULE)
     # One image tells how much memory all of them would take; then the pool, the reconstructions, the copies.
     assert sorted(embedded) == [1, 1, 12, 40, 40]
+
+
+@pytest.mark.parametrize("kind", ["kkt", "generator", "deepinversion"])
+def test_an_audit_that_is_done_leaves_no_state_of_its_searches(pool, kind, tmp_path):
+    (tmp_path / "other").mkdir()
+    methods = {name: {"kind": kind, "settings": short_settings(kind)} for name in ("one", "two")}
+    rule = {"methods": methods, "metrics": {"ssim": {}}, "attribution": False, "draws": 199, "device": "cpu"}
+    settings = TargetAuditSettings.model_validate(rule)
+    audit = audit_target(new_target("mlp-9"), pool, settings, name="mlp", work=tmp_path)
+    assert [outcome.status for outcome in audit.record.methods.values()] == ["ok", "ok"]
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_layer_that_is_not_called_costs_the_gradients_alone(pool):

@@ -2,9 +2,10 @@
 
 from tests.data.stored_sets import root
 from tests.inversion.conftest import rng
-from tests.leakage.conftest import one_thread, reference, target
+from tests.leakage.conftest import reference, target
 from tests.ood.small_trainings import splits
 from tests.ood.toys import toys
 from tests.similarity.conftest import make, trunks
+from tests.threads import one_thread
 
 __all__ = ["make", "one_thread", "reference", "rng", "root", "splits", "target", "toys", "trunks"]

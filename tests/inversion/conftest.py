@@ -1,6 +1,6 @@
 """A small classifier of the digits, trained once per test process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,13 +9,9 @@ from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.digits import digits
 from invaudit.models import InputSpec, Target, TrainingSettings, build, limit_threads, train
 from invaudit.models.devices import seed_torch
+from tests.threads import one_thread
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: several test processes share the cores."""
-    with limit_threads(1):
-        yield
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")

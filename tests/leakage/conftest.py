@@ -7,13 +7,9 @@ from torch.nn import functional
 from invaudit.data.digits import digits
 from invaudit.models import Target, limit_threads
 from tests.leakage.short_runs import new_target
+from tests.threads import one_thread
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Compute with one thread: several test processes share the cores."""
-    with limit_threads(1):
-        yield
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,6 @@ from invaudit.stats.rank_metrics import auroc
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    with limit_threads(1):
-        yield
-
-
 @pytest.fixture(scope="module")
 def trained():
     """A ten-class target with 40 members, the pool, its labels and who is a member."""

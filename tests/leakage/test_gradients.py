@@ -62,7 +62,6 @@ def test_products_agree_with_autograd(arch, block):
     inner = sum(scales[name] * rows @ fitted[name].flatten() for name, rows in loop.items())
     torch.testing.assert_close(found.gram, gram)
     torch.testing.assert_close(found.inner, inner)
-    assert found.total == pytest.approx(sum(scales[name] * float(one.square().sum()) for name, one in fitted.items()))
     lengths = squared_lengths(target, images, labels)
     for name, rows in loop.items():
         torch.testing.assert_close(lengths[name], rows.square().sum(1))

@@ -19,12 +19,6 @@ from invaudit.stats.rank_metrics import auroc
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    with limit_threads(1):
-        yield
-
-
 def make(arch: str, classes: int = 3) -> Target:
     spec = InputSpec(1, 8, 8, (0.3,), (0.5,))
     with seed_torch(seeded_rng(0, "tests/kkt")):

@@ -6,16 +6,10 @@ import torch
 from invaudit.data import seeded_rng
 from invaudit.data.digits import digits
 from invaudit.leakage.targets import RECIPES, TargetRecipe, draw_pairs, train_target
-from invaudit.models import collect, limit_threads
+from invaudit.models import collect
 from invaudit.runtime.errors import ModelError, SettingError
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    with limit_threads(1):
-        yield
 
 
 def members(n: int = 20, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:

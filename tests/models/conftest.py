@@ -1,20 +1,16 @@
-"""One thread for every test: several test processes share the cores."""
+"""Targets that are not trained."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from invaudit.data import seeded_rng
-from invaudit.models import InputSpec, Target, build, limit_threads
+from invaudit.models import InputSpec, Target, build
 from invaudit.models.devices import seed_torch
+from tests.threads import one_thread
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread."""
-    with limit_threads(1):
-        yield
+__all__ = ["one_thread"]
 
 
 @pytest.fixture

@@ -116,9 +116,11 @@ def test_with_delta_fewer_are_rejected(guard, images):
     assert torch.equal(guard.accept(images, 0.2, 0.1), guard.score(images) <= guard.threshold(0.2, 0.1))
 
 
-def test_an_alpha_below_what_calibration_can_tell_is_refused(guard):
-    with pytest.raises(SettingError, match="alpha"):
-        guard.threshold(1e-4)
+def test_an_alpha_below_what_calibration_can_tell_is_refused_before_the_pass(guard, images, passes):
+    for refuse in (guard.threshold, lambda alpha: guard.judge(images, alpha)):
+        with pytest.raises(SettingError, match="alpha"):
+            refuse(1e-4)
+    assert not passes
 
 
 def test_saved_and_loaded_it_gives_identical_scores(guard, images, noise, tmp_path):

@@ -275,12 +275,21 @@ def test_a_state_of_another_version_is_refused(fitted, change, message):
 
 
 def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted):
-    assert fitted.state["nearest-head"]["bank"].dtype == torch.float32
+    assert fitted.state_dict()["nearest-head.bank"].dtype == torch.float32
     train, labels = sample(600, 0)
     queries = sample(50, 4)[0].features
     state = whitened_state(train.features.double(), labels)
     exact = state | {"bank": ((train.features.double() - state["mean"]) / state["scale"]) @ state["map"]}
     torch.testing.assert_close(whitened_score(state, queries), whitened_score(exact, queries), rtol=1e-6, atol=1e-6)
+
+
+def test_a_bank_is_converted_once_and_scores_as_the_stored_one(fitted):
+    found, stored = sample(50, 4)[0], fitted.state_dict()
+    for name in ("nearest-first", "nearest-first-whitened", "nearest-last", "density-last", "nearest-head"):
+        state, part = fitted.state[name], PARTS[name]
+        assert state["bank"].dtype == torch.float64
+        as_stored = state | {"bank": stored[f"{name}.bank"]}
+        assert torch.equal(part.score(state, part.read(found)), part.score(as_stored, part.read(found)))
 
 
 def test_too_few_held_out_images_are_refused():

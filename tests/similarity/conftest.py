@@ -1,7 +1,7 @@
 """Metrics that need no published weights: LPIPS with random trunks, its linear weights as shipped."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +11,13 @@ from torch import Tensor
 from torchvision.models import alexnet, squeezenet1_1
 
 from invaudit.data import seeded_rng
-from invaudit.models import limit_threads
 from invaudit.similarity import Metric, make_metric
 from invaudit.similarity.perceptual import NETS
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
 
 TRUNKS = {"alex": alexnet, "squeeze": squeezenet1_1}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread: several test processes share the cores."""
-    with limit_threads(1):
-        yield
 
 
 def random_trunk(build: Callable) -> dict[str, Tensor]:

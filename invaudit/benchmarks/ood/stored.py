@@ -105,9 +105,8 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
 
 def detectors_of(jobs: list[StoredJob]) -> list[DetectorInfo]:
     """Return what each detector of a run is, once, in the order of the table."""
-    fields = set(DetectorInfo.model_fields)
     infos: dict[str, DetectorInfo] = {}
     for job in jobs:
         for outcome in job.record.detectors.values():
-            infos[outcome.name] = DetectorInfo.model_validate(outcome.model_dump(include=fields))
+            infos[outcome.name] = DetectorInfo.of(outcome)
     return list(infos.values())

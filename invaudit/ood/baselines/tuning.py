@@ -36,7 +36,7 @@ class TunedDetector:
         """
         if inputs.tuning is None:
             raise SettingError(f"{self.info.name} got no outliers to choose its settings by; set tuning")
-        self.fitted, self.hyperparameters = tuned(self.row.name, inputs, inputs.tuning)
+        self.fitted, _chosen = tuned(self.row.name, inputs, inputs.tuning)
         return self
 
     def score(self, activations: Activations) -> Tensor:

@@ -17,6 +17,7 @@ from invaudit.records.leakage_run import LeakageRun, read_leakage_run
 from invaudit.report.leakage.findings import LIMITS, Finding, findings, not_tested
 from invaudit.report.leakage.scope import scope
 from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.settings import explain
 
 
 def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
@@ -48,10 +49,8 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
             versions=environment.get("versions", {}),
         )
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
         raise RunFolderError(
-            f"{folder} holds a value that audit.json cannot: {field}: {problem['msg']} (got {problem['input']!r}); "
+            f"{folder} holds a value that audit.json cannot: {explain(AuditFile, error)}; "
             "its files are damaged or were made by another version"
         ) from error
 

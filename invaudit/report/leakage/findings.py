@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
@@ -12,6 +13,8 @@ from invaudit.records.names import ATTACK_CONTROL_COMMAND
 from invaudit.report.printing import p_text, span
 from invaudit.stats import OverallVerdict, overall
 from invaudit.stats import Verdict as TestVerdict
+
+R = TypeVar("R", TestRow, ControlRow)
 
 WORDS: dict[Verdict, str] = {"leak": "leak", "no-evidence": "no evidence of a leak", "inconclusive": "inconclusive"}
 NOT_TESTED = "not tested"
@@ -71,11 +74,7 @@ class Finding:
     @cached_property
     def overall(self) -> OverallVerdict | None:
         """The verdict over the tests; None if nothing was tested."""
-        verdicts = []
-        for row in self.tests:
-            if row.verdict is not None:
-                verdicts.append(TestVerdict(row.verdict, row.verdict_reason))
-        return overall(verdicts)
+        return overall_of(self.tests)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -130,6 +129,11 @@ class Finding:
         return clauses
 
 
+def overall_of(rows: Iterable[TestRow]) -> OverallVerdict | None:
+    """Return the verdict over all tests that have one; None if none has."""
+    return overall([TestVerdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None])
+
+
 def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:
     """Return the smallest adjusted p and its test; None if no test has any."""
     smallest: tuple[float, TestRow] | None = None
@@ -142,6 +146,11 @@ def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:
 def tested(rows: Iterable[TestRow]) -> list[TestRow]:
     """Return the rows that hold a verdict."""
     return [row for row in rows if row.status == "ok" and row.verdict is not None]
+
+
+def gaps_of(rows: Iterable[R]) -> list[R]:
+    """Return the rows without a result."""
+    return [row for row in rows if row.status != "ok"]
 
 
 def findings(run: LeakageRun) -> list[Finding]:
@@ -219,8 +228,7 @@ def attack_sentence(run: LeakageRun) -> str:
 def not_tested(run: LeakageRun) -> list[str]:
     """Return what the run did not test: what did not run, and what no run of this kind covers."""
     gaps: dict[str, None] = {}
-    for row in run.tests:
-        if row.status != "ok":
-            name = " ".join(distinct((row.method, row.metric)))
-            gaps[f"{name} on {row.target}: {row.status}, {row.reason or 'no reason given'}."] = None
+    for row in gaps_of(run.tests):
+        name = " ".join(distinct((row.method, row.metric)))
+        gaps[f"{name} on {row.target}: {row.status}, {row.reason or 'no reason given'}."] = None
     return [*gaps, *UNTRIED]

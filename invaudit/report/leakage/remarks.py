@@ -9,11 +9,6 @@ from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.tables import why_without
 
 
-def gaps_of(run: LeakageRun) -> list[TestRow]:
-    """Return the tests without a result."""
-    return [row for row in run.tests if row.status != "ok"]
-
-
 def directions(run: LeakageRun) -> list[str]:
     """Return a remark on the metrics whose lower value means more similar; the others are similarities already."""
     lower = []

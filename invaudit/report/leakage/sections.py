@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from invaudit.records.leakage import ControlRow, TestRow
 from invaudit.records.leakage_run import LeakageRun
-from invaudit.report.leakage.findings import LIMITS, MEANINGS, REASONS, WORDS, Finding, not_tested
+from invaudit.report.leakage.findings import LIMITS, MEANINGS, REASONS, WORDS, Finding, gaps_of, not_tested
 from invaudit.report.leakage.pictures import image_pictures, membership_picture, quantiles_picture
-from invaudit.report.leakage.remarks import directions, gaps_of, remarks_on_gaps, remarks_on_scores, remarks_on_tests
+from invaudit.report.leakage.remarks import directions, remarks_on_gaps, remarks_on_scores, remarks_on_tests
 from invaudit.report.leakage.scope import scope
 from invaudit.report.leakage.tables import (
     BLIND,
@@ -63,7 +63,7 @@ def results(content: Content) -> Section:
     grid_parts = []
     for title, rows in parts.items():
         grid_parts.append(GridPart(rows, title))
-    remarks = [*remarks_on_tests(run.tests), *directions(run), *remarks_on_gaps(gaps_of(run))]
+    remarks = [*remarks_on_tests(run.tests), *directions(run), *remarks_on_gaps(gaps_of(run.tests))]
     return Section("Results", grid=Grid(columns, grid_parts, is_long=False), remarks=remarks)
 
 
@@ -154,7 +154,7 @@ def _attack_controls(content: Content) -> Section:
         grid=with_verdicts(_of_kind(content.run, "attack"), KEYS, CONTROLS),
         missing="No attack control was run.",
         # Of both kinds of controls: the tables above say where.
-        remarks=remarks_on_gaps([row for row in content.run.controls if row.status != "ok"]),
+        remarks=remarks_on_gaps(gaps_of(content.run.controls)),
     )
 
 
@@ -249,7 +249,7 @@ def all_tests(content: Content) -> Section:
 
 def gaps(content: Content) -> Section:
     """Return every test without a result, and why."""
-    grid = row_grid(TestRow, gaps_of(content.run), only=GAPS)
+    grid = row_grid(TestRow, gaps_of(content.run.tests), only=GAPS)
     return Section("What did not run, and why", grid=grid, missing="Every row has a result.", is_detail=True)
 
 

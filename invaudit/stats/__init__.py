@@ -32,6 +32,7 @@ from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.relabelling import nearest_lists
+from invaudit.stats.shares import counted_share
 from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
+    "counted_share",
     "decide",
     "epsilon_lower_bound",
     "expected_calibration_error",

@@ -63,27 +63,30 @@ def conformal_threshold(calibration: ArrayLike, alpha: float, delta: float | Non
     """
     sorted_calibration = np.sort(finite_array(calibration, "calibration"))
     n = len(sorted_calibration)
-    rank = _average_rank(n, alpha) if delta is None else _sure_rank(n, alpha, delta)
-    return float(sorted_calibration[rank - 1])
+    return float(sorted_calibration[_rank(n, alpha, delta) - 1])
 
 
-def false_alarm_band(n_calibration: int, n_held_out: int, alpha: float, *, level: float = 0.999) -> tuple[float, float]:
+def false_alarm_band(
+    n_calibration: int, n_held_out: int, alpha: float, delta: float | None = None, *, level: float = 0.999
+) -> tuple[float, float]:
     """Return the band in which the share of false alarms among held-out ID images should lie.
 
-    With the threshold of ``conformal_threshold`` (without delta), scores that do not tie and both sets drawn from one
-    source, the number of false alarms among m images is beta-binomial: m, n - k + 1, k.
+    With the threshold of ``conformal_threshold``, scores that do not tie and both sets drawn from one source, the
+    number of false alarms among m images is beta-binomial: m, n - k + 1, k.
 
     Args:
         n_calibration: Number n of calibration images.
         n_held_out: Number m of held-out ID images.
         alpha: Asked-for false-alarm rate.
+        delta: As the threshold's.
         level: Probability that the share lies inside, equal tails outside.
 
     Returns:
         Lowest and highest share.
 
     Raises:
-        SettingError: A number below 1, an alpha that so many calibration images cannot keep, or level outside (0, 1).
+        SettingError: A number below 1, an alpha or delta that so many calibration images cannot keep, or level outside
+            (0, 1).
 
     References:
         Vovk 2012, proposition 2a; Angelopoulos and Bates 2021, section 3.2.
@@ -92,7 +95,7 @@ def false_alarm_band(n_calibration: int, n_held_out: int, alpha: float, *, level
     at_least_one(n_held_out, "n_held_out")
     if not 0 < level < 1:
         raise SettingError(f"level is {level}, expected (0, 1); pass the probability of the band")
-    k = _average_rank(n_calibration, alpha)
+    k = _rank(n_calibration, alpha, delta)
     a, b, m = n_calibration - k + 1, k, n_held_out
     count = np.arange(m + 1)
     choose = gammaln(m + 1) - gammaln(count + 1) - gammaln(m - count + 1)
@@ -100,6 +103,10 @@ def false_alarm_band(n_calibration: int, n_held_out: int, alpha: float, *, level
     tail = (1 - level) / 2
     low, high = np.searchsorted(below, tail, side="right"), np.searchsorted(below, 1 - tail, side="left")
     return float(low / m), float(min(high, m) / m)
+
+
+def _rank(n: int, alpha: float, delta: float | None) -> int:
+    return _average_rank(n, alpha) if delta is None else _sure_rank(n, alpha, delta)
 
 
 def _average_rank(n: int, alpha: float) -> int:

@@ -78,6 +78,15 @@ def test_the_band_of_false_alarms_is_beta_binomial(n, m, alpha):
     assert expected.sf(round(high * m)) <= 0.0005 < expected.sf(round(high * m) - 1)
 
 
+def test_with_delta_the_band_is_that_of_the_higher_threshold():
+    rejected = 200 - int(conformal_threshold(np.arange(1, 201), 0.1, 0.05)) + 1
+    low, high = false_alarm_band(200, 300, 0.1, 0.05)
+    expected = betabinom(300, rejected, 201 - rejected)
+    assert expected.cdf(round(low * 300) - 1) <= 0.0005 < expected.cdf(round(low * 300))
+    assert expected.sf(round(high * 300)) <= 0.0005 < expected.sf(round(high * 300) - 1)
+    assert high < false_alarm_band(200, 300, 0.1)[1]
+
+
 def test_false_alarms_lie_in_their_band():
     rng, outside = np.random.default_rng(0), 0
     low, high = false_alarm_band(100, 200, 0.1, level=0.9)

@@ -32,7 +32,7 @@ from invaudit.leakage import (
 )
 from invaudit.leakage.matches import Embeddings
 from invaudit.models import InputSpec, Target, accuracy, collect, load_model, resolve_device
-from invaudit.models.training import chance_limit
+from invaudit.models.suitability import require_suitable
 from invaudit.records import (
     AuditRecord,
     Ended,
@@ -42,10 +42,7 @@ from invaudit.records import (
     TargetDescription,
     TestResult,
 )
-from invaudit.runtime.errors import ModelError, SettingError
-
-CHANCE_SPREADS = 5
-"""A released target has to beat chance on its members by this many standard deviations."""
+from invaudit.runtime.errors import SettingError
 
 GIVEN = "given"
 """The method that tables name for reconstructions that somebody made."""
@@ -245,12 +242,5 @@ def load_released(choice: ReleasedTarget, pool: Pool, device: str) -> Target:
     target = load_model(choice.model, arch=choice.arch, spec=spec).to(resolve_device(device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
-    member = pool.member
-    predicted = collect(target, pool.floats[member], keep_maps=False).logits.argmax(1)
-    fit = accuracy(predicted, pool.labels[member])
-    if fit < chance_limit(target.classes, int(member.sum()), spreads=CHANCE_SPREADS):
-        raise ModelError(
-            f"{choice.model} gives {fit:.0%} of its members their class, hardly more than chance; "
-            "check arch, mean, std and members"
-        )
+    require_suitable(target, pool.images.subset(pool.member), f"the members {choice.members}")
     return target

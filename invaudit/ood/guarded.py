@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invaudit.data import ImageSet, Splits, seeded_rng, split
 from invaudit.models import Activations, Target, accuracy, collect, load_model, resolve_device, save_target
-from invaudit.models.training import chance_limit
+from invaudit.models.suitability import require_suitable
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
 from invaudit.ood.recipes import FitSettings, Recipe
@@ -332,11 +332,4 @@ def check_training_images(
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
-    some = train.subset(torch.linspace(0, len(train) - 1, min(1_000, len(train))).long())
-    predicted = collect(start, some, keep_maps=False).logits[:, : start.classes].argmax(1)
-    share = accuracy(predicted, some.labels)
-    if share < chance_limit(start.classes, len(predicted), spreads=3):
-        raise ModelError(
-            f"the model gets {share:.1%} of {train.name} right, no better than chance: "
-            "wrong --input, --mean, --std or class order"
-        )
+    require_suitable(start, train, train.name)

@@ -1,0 +1,248 @@
+"""Does a network fit the images that it is given? Accuracy, and what other preprocessing would fit better.
+
+A network that gets its images normalised wrongly still works, a little worse: nobody notices, and every number that
+is built on it is a little wrong. Two things tell: how many images it gets right, and whether the inputs of its first
+batch norm layer have the mean and variance that the layer saw in training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
+from torch import Tensor, nn
+
+from invaudit.data import ImageSet
+from invaudit.models.spec import InputSpec
+from invaudit.models.target import Target, frozen_eval
+from invaudit.models.training import chance_limit
+from invaudit.runtime import console
+from invaudit.runtime.errors import ModelError
+from invaudit.stats import Estimate, counted_share
+
+NORMALISATIONS: dict[int, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    1: {
+        "images as they are": ((0.0,), (1.0,)),
+        "values from -1 to 1": ((0.5,), (0.5,)),
+        "MNIST's": ((0.1307,), (0.3081,)),
+        "Fashion-MNIST's": ((0.2860,), (0.3530,)),
+        "values from 0 to 255": ((0.0,), (1 / 255,)),
+    },
+    3: {
+        "images as they are": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        "values from -1 to 1": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        "EfficientNet-Lite's": ((0.498, 0.498, 0.498), (0.502, 0.502, 0.502)),
+        "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        "CIFAR-10's": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        "CIFAR-100's": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+        "values from 0 to 255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    },
+}
+"""Channels -> common normalisations: mean and std per channel."""
+MOST_IMAGES = 1_000
+"""Images that accuracy is measured on, evenly spread over the set."""
+FEW_IMAGES = 200
+"""Images that other preprocessings are tried on."""
+GOOD_ENOUGH = 0.9
+"""Accuracy that no other preprocessing is far above: none is tried."""
+ALPHA = 0.001
+"""Level of the paired test between two preprocessings: a warning is rare where all is well."""
+STRANGE = 0.2
+"""Divergence at the first batch norm layer that is worth a word. Photos that were rightly normalised give 0.08."""
+CHANCE_SPREADS = 3
+"""Standard deviations over the accuracy of guessing, up to which a network is taken to guess."""
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """How a network does on labelled images.
+
+    Attributes:
+        accuracy: Share of the images that it gets right, with its interval.
+        at_chance: Whether guessing would do as well.
+        advice: What would fit better, where something does.
+    """
+
+    accuracy: Estimate
+    at_chance: bool
+    advice: str | None
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to give images to a network."""
+
+    name: str
+    target: Target
+    reverse_channels: bool = False
+
+    def images(self, images: Tensor) -> Tensor:
+        """Return images in [0, 1] as this way takes them."""
+        return images.flip(1) if self.reverse_channels else images
+
+
+def suitability(target: Target, images: ImageSet) -> Suitability:
+    """Measure a network on labelled images, and look for what would fit better.
+
+    Args:
+        target: The network.
+        images: Images of its shape with their classes, ones that it was not trained on for an honest accuracy.
+    """
+    some = _spread(images, MOST_IMAGES)
+    predicted = _predicted(_Way("", target), some)
+    right = predicted == some.labels
+    share = counted_share(int(right.sum()), len(right))
+    at_chance = share.value < chance_limit(target.classes, len(right), spreads=CHANCE_SPREADS)
+    advice = _other_order(predicted, some, target.classes) or _better_preprocessing(target, images, share.value)
+    return Suitability(share, at_chance, advice)
+
+
+def require_suitable(target: Target, images: ImageSet, name: str) -> Suitability:
+    """Say how a network does on labelled images and what would fit better, before long work begins.
+
+    Args:
+        target: The network.
+        images: Images of its shape with their classes.
+        name: What to call the images.
+
+    Raises:
+        ModelError: It does no better than guessing.
+    """
+    found = suitability(target, images)
+    share = found.accuracy
+    interval = f"95 % interval {share.low:.1%} to {share.high:.1%}, {share.n} images"
+    if found.at_chance:
+        remedy = found.advice or "wrong --input, --mean, --std, preparation or class order"
+        raise ModelError(
+            f"the model gets {share.value:.1%} of {name} right, no better than chance ({interval}): {remedy}"
+        )
+    console.notice(f"the model gets {share.value:.1%} of {name} right ({interval})")
+    if found.advice:
+        console.notice(f"check the model's preprocessing: {found.advice}")
+    return found
+
+
+def _spread(images: ImageSet, most: int) -> ImageSet:
+    """Return at most so many of the images, evenly spread over the set."""
+    return images.subset(torch.linspace(0, len(images) - 1, min(most, len(images))).long())
+
+
+def _predicted(way: _Way, images: ImageSet) -> Tensor:
+    predicted = []
+    with frozen_eval(way.target), torch.no_grad():
+        for batch in images.batches(64):
+            logits = way.target(way.images(batch).to(way.target.device))[:, : way.target.classes]
+            predicted.append(logits.argmax(1).cpu())
+    return torch.cat(predicted)
+
+
+def _other_order(predicted: Tensor, images: ImageSet, classes: int) -> str | None:
+    """Return the order of classes that fits far better: found on one half of the images, tried on the other."""
+    found, tried = slice(0, None, 2), slice(1, None, 2)
+    counts = confusion_matrix(images.labels[found], predicted[found], labels=range(classes))
+    _, order = linear_sum_assignment(-counts)
+    right = torch.from_numpy(order)[images.labels[tried]] == predicted[tried]
+    if not _far_more(right, images.labels[tried] == predicted[tried]):
+        return None
+    moved = [label for label in range(classes) if order[label] != label]
+    names = images.class_names or tuple(map(str, range(classes)))
+    pairs = ", ".join(f"{names[label]} is its class {order[label]}" for label in moved[:10])
+    share = float(right.double().mean())
+    return f"the classes are in another order than the network's: {pairs}; so {share:.1%} of half of them are right"
+
+
+def _better_preprocessing(target: Target, images: ImageSet, share: float) -> str | None:
+    few = _spread(images, FEW_IMAGES)
+    stated = _Way("", target)
+    sample = few.floats(slice(0, None, max(1, len(few) // 40)))
+    strangeness = first_norm_divergence(target, sample)
+    ways = list(_ways(target))
+    if strangeness is not None and strangeness > STRANGE:
+        divergences = [first_norm_divergence(way.target, way.images(sample)) or 0.0 for way in ways]
+        fitting = min(range(len(ways)), key=divergences.__getitem__)
+        if divergences[fitting] < strangeness / 4:
+            return (
+                f"its first batch norm layer saw other inputs in training (divergence {strangeness:.2f}); "
+                f"{ways[fitting].name} fits ({divergences[fitting]:.2f}): {_options(ways[fitting].target.spec)}"
+            )
+    if share >= GOOD_ENOUGH:
+        return None
+    right = _predicted(stated, few) == few.labels
+    rights = [_predicted(way, few) == few.labels for way in ways]
+    best = max(range(len(ways)), key=lambda place: int(rights[place].sum()))
+    if not _far_more(rights[best], right):
+        return None
+    gained = f"{int(rights[best].sum())} of {len(few)} right in place of {int(right.sum())}"
+    return f"{ways[best].name} would fit better ({gained}): {_options(ways[best].target.spec)}"
+
+
+def _ways(target: Target) -> Iterator[_Way]:
+    """Yield common ways to give images to a network, but for the stated one."""
+    spec = target.spec
+    for name, (mean, std) in NORMALISATIONS[spec.channels].items():
+        other = replace(spec, mean=mean, std=std)
+        if other != spec:
+            yield _Way(name, Target(target.module, other, target.classes, layers=target.layers))
+    if spec.channels == 3:
+        yield _Way("the reverse order of channels (BGR)", target, reverse_channels=True)
+
+
+def _far_more(right: Tensor, stated: Tensor) -> bool:
+    """Return whether one way gets far more images right than another: McNemar's exact test, one-sided."""
+    gained, lost = int((right & ~stated).sum()), int((stated & ~right).sum())
+    if gained <= lost:
+        return False
+    return float(binomtest(gained, gained + lost, alternative="greater").pvalue) <= ALPHA
+
+
+def _options(spec: InputSpec) -> str:
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (spec.mean, spec.std))
+    return f"--mean {mean} --std {std}"
+
+
+class _SeenEnough(Exception):  # noqa: N818 - not an error: the rest of the pass is not needed
+    pass
+
+
+def first_norm_divergence(target: Target, images: Tensor) -> float | None:
+    """Return how far the inputs of the first batch norm layer are from those of training.
+
+    Args:
+        target: The network.
+        images: (N, C, H, W) in [0, 1].
+
+    Returns:
+        Kullback-Leibler divergence in nats from the normal distribution of the layer's running mean and variance to
+        that of the images, mean over channels; None for a network without batch norm.
+    """
+    seen: list[Tensor] = []
+    layers = (nn.BatchNorm1d, nn.BatchNorm2d)
+    norms = [part for part in target.module.modules() if isinstance(part, layers) and part.track_running_stats]
+
+    def look(norm: nn.Module, inputs: tuple[Any, ...]) -> NoReturn:
+        assert isinstance(norm, layers)  # noqa: S101 - for the type checker
+        seen.append(_divergence(inputs[0].double(), norm))
+        raise _SeenEnough
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    try:
+        with frozen_eval(target), torch.no_grad():
+            target(images.to(target.device))
+    except _SeenEnough:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return float(seen[0]) if seen else None
+
+
+def _divergence(inputs: Tensor, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Tensor:
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018 - it tracks them
+    per_channel = inputs.transpose(0, 1).flatten(1)
+    mean, variance = per_channel.mean(1), per_channel.var(1, correction=0) + norm.eps
+    of_training = norm.running_var.double() + norm.eps
+    distance = (variance + (mean - norm.running_mean.double()).square()) / of_training
+    return 0.5 * ((of_training / variance).log() + distance - 1).mean()

@@ -176,7 +176,7 @@ class Model:
             raise ConfigError(f"--model is missing: the network {purpose}")
         from invaudit.models import resolve_device
 
-        return target.to(resolve_device(device or "auto"))
+        return target.to(resolve_device("auto" if device is None else device))
 
     def load(self) -> "Target | None":
         """Return the model, or None where none is named."""

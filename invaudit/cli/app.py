@@ -87,8 +87,8 @@ def _refused_by_system(error: OSError) -> int:
     except (InputError, BrokenPipeError) as of_stdout:
         say(f"error: {of_stdout}")
     else:
-        place = f" {error.filename}" if error.filename else ""
-        say(f"error: the system refused to read or write{place}: {error.strerror or error}; {_log()} says where")
+        place = error.filename or "the results"
+        say(f"error: the system refused to read or write {place}: {error.strerror or error}; {_log()} says where")
     return 2
 
 

@@ -46,7 +46,7 @@ class Checkpoint:
             state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         if not isinstance(state, dict):
             raise RunFolderError(
-                f"{self.path} holds a {type(state).__name__}, expected the state of a {self.work}; {remedy}"
+                f"{self.path} holds a {type(state).__name__}, expected the state of the {self.work}; {remedy}"
             )
         if state.pop("identity", None) != self.identity:
             raise self.refusal()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from invaudit.runtime.errors import InputError, InvauditError
 from invaudit.runtime.text import printable
 
-MOST_OF_A_REASON = 300
+MOST_OF_A_REASON = 200
 """Characters of what a library says that go into a message of ours."""
 _SAID_BY_TORCH = ("not enough memory", "can't allocate memory", "out of memory")
 
@@ -45,7 +45,7 @@ def reason(error: BaseException) -> str:
     """Return the last line of a traceback, ``KeyError: 'weights'``, printable and not too long."""
     if isinstance(error, OSError) and error.strerror:
         return printable(error.strerror, MOST_OF_A_REASON)
-    return printable(traceback.format_exception_only(error)[-1].strip(), MOST_OF_A_REASON)
+    return printable(" ".join(traceback.format_exception_only(error)[-1].split()), MOST_OF_A_REASON)
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -1,17 +1,34 @@
 """Standard streams as they may be: closed, full, ASCII alone, a pipe that nobody reads any more."""
 
+import codecs
 import io
 import os
 import sys
 
 from invaudit.runtime.errors import InputError
 
+PLAIN = "invaudit-plain"
+"""Name of what is done with characters that an encoding lacks."""
+_LIKE = str.maketrans({"\u2013": "-", "\u2212": "-", "\u00b1": "+-", "\u00d7": "x", "\u2026": "."})
+"""Characters of our tables, and what stands for them in ASCII."""
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Put a plain character, or an escape, in place of each that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end].translate(_LIKE)
+    return lacking.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error(PLAIN, _plain)
+
 
 def prepare_streams() -> None:
     """Make stdout and stderr fit to be written to, whatever they are.
 
     A stream that was closed leads nowhere: else the next file that is opened would take its number, and its content
-    would be what is printed. What the encoding of a stream lacks is printed as an escape.
+    would be what is printed. What the encoding of a stream lacks is printed as plain characters or escapes.
     """
     for number in (0, 1, 2):
         try:
@@ -20,11 +37,11 @@ def prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
-            stream = os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+            stream = os.fdopen(number, "w", encoding="utf-8", errors=PLAIN, closefd=False)
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=PLAIN)
 
 
 def flush_results() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 MOST = 2_000
 """Characters of a message."""
+MOST_OF_A_VALUE = 400
+"""Characters of a value in a message."""
 
 
 def printable(text: str, most: int = MOST) -> str:
@@ -24,7 +26,8 @@ def printable(text: str, most: int = MOST) -> str:
 
 def shown(value: Any) -> str:
     """Return the repr of any value, shortened without ever making all of it."""
-    return _SHORT.repr(value)
+    text = _SHORT.repr(value)
+    return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]}..."
 
 
 class _Short(reprlib.Repr):
@@ -32,7 +35,7 @@ class _Short(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel, self.maxstring, self.maxother = 3, 200, 200
+        self.maxlevel, self.maxstring, self.maxother = 2, 200, 200
         self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 8
 
     def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002 - given by the standard library

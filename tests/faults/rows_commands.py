@@ -84,7 +84,7 @@ ROWS += [
     detector(
         "raises",
         "def make():\n    raise ValueError('boom\\n\\x1b[31m')\n",
-        "boom\\n\\x1b",
+        "ValueError: boom \\x1b",
     ),
     detector("exits_when_made", "def make():\n    raise SystemExit\n", "SystemExit"),
     detector("recurses", "def make():\n    return make()\n", "RecursionError"),

@@ -44,7 +44,8 @@ TOKENS = (
     b"\0", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x1b[31m", b"\r\n", b"\t", b"'", b'"', b"&a ", b"*a ", b"<<: ",
     b"!!int ", b"!!python/object:x ", b"!!timestamp ", b"- ", b": ", b", ", b"[", b"]", b"{", b"}", b"[" * 200, b"#",
     b".inf", b".nan", b"-1", b"0", b"1.5", b"1e400", b"1e30", b"-1e30", b"9" * 400, b"9" * 5000, b"\xc2\xb2",
-    b"2001-99-99", b"true", b"True", b"null", b"None", b"NaN", b"Infinity", b"../..", b"/", b"@", b":", b"@0:", b"x" * 300,
+    b"2001-99-99", b"true", b"True", b"null", b"None", b"NaN", b"Infinity", b"../..", b"/", b"@", b":", b"@0:",
+    b"x" * 300,
 )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from invaudit.runtime.boundary import foreign
-from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.paths import opened, read_bytes
+from invaudit.runtime.errors import InputError, RunFolderError
+from invaudit.runtime.paths import is_file, opened, read_bytes
 
+OTHER_FOLDER = "remove the folder, or choose another"
 PARTIAL = ".partial-"
 """How names of files begin that are not whole yet; one that is left belongs to a process that was killed."""
 
@@ -52,30 +53,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, remedy: str = "remove the folder, or choose another") -> Any:
-    """Read a JSON file of a run folder.
+def read_json(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = RunFolderError) -> Any:
+    """Read a JSON file of ours.
 
     Args:
         path: The file.
-        remedy: What to do where it is damaged.
-
-    Raises:
-        RunFolderError: It is missing or damaged.
+        remedy: What to do where it is missing or damaged.
+        kind: The error that is raised then.
     """
-    content = read_bytes(path, RunFolderError)
-    with foreign(f"{path} is damaged", RunFolderError, remedy=remedy):
+    if not is_file(path, kind):
+        raise kind(f"{path} is missing; {remedy}")
+    content = read_bytes(path, kind)
+    with foreign(f"{path} is damaged", kind, remedy=remedy):
         return json.loads(content)
 
 
-def read_object(path: Path, remedy: str = "remove the folder, or choose another") -> dict[str, Any]:
-    """Read a JSON file of a run folder that holds keys and values.
-
-    Raises:
-        RunFolderError: It is missing or damaged.
-    """
-    value = read_json(path, remedy)
+def read_object(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = RunFolderError) -> dict[str, Any]:
+    """Read a JSON file of ours that holds keys and values; arguments and errors as of `read_json`."""
+    value = read_json(path, remedy, kind)
     if not isinstance(value, dict):
-        raise RunFolderError(f"{path} is damaged: got a {type(value).__name__}, expected keys and values; {remedy}")
+        raise kind(f"{path} is damaged: got a {type(value).__name__}, expected keys and values; {remedy}")
     return value
 
 

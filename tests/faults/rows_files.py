@@ -114,7 +114,10 @@ OWN = [
     damaged("work.pt", b"PK\x03\x04" + bytes(90), "work.pt is damaged"),
     Row("resume: no run.json", resumed(), ("no run of ours",), without("run/records/run.json")),
     Row(
-        "resume: no environment.json", resumed(), ("environment.json", "No such file"), without("run/environment.json")
+        "resume: no environment.json",
+        resumed(),
+        ("environment.json is missing", "remove the folder"),
+        without("run/environment.json"),
     ),
     Row("resume: run.json a folder", resumed(), ("no run of ours",), folder("run/records/run.json")),
     Row("resume: log.txt a link", resumed(), ("log.txt is a link", "remove"), link("run/log.txt", "../pairs.csv")),

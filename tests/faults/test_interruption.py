@@ -23,15 +23,14 @@ OOD = SMALL | {
     "seeds": [0],
     "draws": 50,
     "networks": {
-        "random": {"trained": False},
         "plain": {},
-        "full": {"garbage": {"noise": 0.25, "derived": 0.5, "inversions": 0.25, "per_cycle": 35}, "baselines": ["KNN"]},
+        "full": {"garbage": {"noise": 0.25, "derived": 0.5, "inversions": 0.25, "per_cycle": 35}},
     },
 }
 TARGET = {"recipe": {"arch": "mlp-40", "steps": 100}, "members": 10}
 LEAKAGE = {
     "name": "small",
-    "targets": {"one": TARGET, "two": TARGET, "three": TARGET},
+    "targets": {"one": TARGET, "two": TARGET},
     "attack_control": TARGET,
     "methods": {"kkt": {"kind": "kkt", "settings": {"images": 10, "restarts": 1, "steps": 40}}},
     "metrics": {"cosine": {}},
@@ -39,8 +38,8 @@ LEAKAGE = {
     "alpha": 0.05,
     "seeds": [0],
 }
-FIT = "ood fit digits --set arch=mlp-8 --set recipe.training.epochs=40 --set recipe.inversion.steps=2"
-RECONSTRUCT = "leakage reconstruct mlp.safetensors --set steps=400 --set record_every=10 --set images=6"
+FIT = "ood fit digits --set arch=mlp-8 --set recipe.training.epochs=15 --set recipe.inversion.steps=2"
+RECONSTRUCT = "leakage reconstruct mlp.safetensors --set steps=200 --set record_every=5 --set images=6"
 BENCHMARK = "benchmark {} --config {}.yaml --workers {}"
 COMMANDS = {
     "fit": (FIT, "work.pt", "*.safetensors"),

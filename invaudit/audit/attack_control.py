@@ -35,8 +35,9 @@ from invaudit.models import Target, limit_threads, resolve_device, save_target
 from invaudit.records import AttackControlRecord
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, CONFIG, RUN_RECORD
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import MissingDataError, ModelError, ShapeError
-from invaudit.runtime.files import content_hash, npz_bytes, read_json, write_bytes, write_text
+from invaudit.runtime.errors import MissingDataError, ModelError, RunFolderError, ShapeError
+from invaudit.runtime.files import content_hash, npz_bytes, read_object, write_bytes, write_text
+from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.runs import RunFolder, RunKind
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Settings, load_config
@@ -59,7 +60,7 @@ class AttackControlSettings(Settings):
     """DATA with labels, from which members and controls are drawn."""
     recipe: TargetRecipe = RECIPES["mlp-decay"]
     """How the network is trained; the default memorises its members."""
-    members: int = Field(default=40, ge=7)
+    members: int = Field(default=40, ge=7, le=1_000_000)
     """Members, and as many controls. With under 7 pairs no test can reach 1 %."""
     seeds: tuple[int] = (0,)
     device: str = "auto"
@@ -236,13 +237,13 @@ def read_attack_control(
         )
     hashes = {"reconstructions": reconstructions.hash, "members": members.hash, "controls": controls.hash}
     reference, pairs, pairs_hash = None, None, ""
-    if (folder / REFERENCE).is_file():
+    if is_file(folder / REFERENCE, RunFolderError):
         reference_images = load(str(folder / REFERENCE))
         reference, hashes["reference"] = reference_images.floats(), reference_images.hash
-    if (folder / PAIRS).is_file():
+    if is_file(folder / PAIRS, RunFolderError):
         # No look at the age of the file: the network was trained to leak, and a copied folder loses its times.
         pairs = read_pairs(folder / PAIRS)
-        pairs_hash = content_hash((folder / PAIRS).read_bytes())
+        pairs_hash = content_hash(read_bytes(folder / PAIRS, RunFolderError))
     pool = make_pool(members, controls, pairs=pairs, reference=reference, drop_duplicates=True)
     tested, blind = stratified(pool, np.random.default_rng(child_seed(seed, f"{ATTACK_CONTROL}/strata")), most=most)
     device = resolve_device(settings.device)
@@ -255,7 +256,9 @@ def read_attack_control(
 def _origin(folder: Path) -> AttackControlRecord:
     """Return how the control was made; where ``make_attack_control`` did not make the folder, nothing is known."""
     run, config = folder / RUN_RECORD, folder / CONFIG
-    if not (run.is_file() and config.is_file()) or read_json(run).get("kind") != CONTROL_FOLDER.name:
+    if not (is_file(run, RunFolderError) and is_file(config, RunFolderError)):
+        return AttackControlRecord()
+    if read_object(run).get("kind") != CONTROL_FOLDER.name:
         return AttackControlRecord()
     settings = load_config(AttackControlSettings, str(config))
     return AttackControlRecord(
@@ -264,6 +267,6 @@ def _origin(folder: Path) -> AttackControlRecord:
 
 
 def _read(folder: Path, name: str) -> ImageSet:
-    if not (folder / name).is_file():
+    if not is_file(folder / name, RunFolderError):
         raise MissingDataError(f"the attack control {folder} holds no {name}; make one with `{ATTACK_CONTROL_COMMAND}`")
     return load(str(folder / name))

@@ -34,10 +34,12 @@ from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import ShapeError
+from invaudit.runtime.errors import DataError, ShapeError
 from invaudit.runtime.files import write_json
+from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
+from invaudit.runtime.settings import Name
 from invaudit.similarity import nearest
 from invaudit.stats import OverallVerdict
 
@@ -50,7 +52,7 @@ BATCH = 1024
 class ScoreSettings(AuditSettings):
     """What is scored, and how."""
 
-    name: str = "target"
+    name: Name = "target"
     """Name of the audited target in tables."""
     reconstructions: str
     """DATA: the reconstructions, all of them that the attack gave."""
@@ -71,7 +73,7 @@ class ScoreSettings(AuditSettings):
     """Whether any setting, choice or statistic of the attack used members: then nothing is concluded."""
     drop_duplicates: bool = False
     """Leave out images that are both member and control."""
-    most: int = Field(default=2_000, ge=7)
+    most: int = Field(default=2_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that are tested under ``observational``; all are searched."""
     seeds: tuple[int] = (0,)
 
@@ -211,7 +213,7 @@ def _file(data: str) -> Path | None:
     whole = data.rpartition("@")[0] or data
     without_split, _, _ = whole.rpartition(":")
     for text in (data, whole, without_split):
-        if text and Path(text).exists():
+        if text and what_is(Path(text), DataError):
             return Path(text)
     return None
 

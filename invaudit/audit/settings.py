@@ -1,11 +1,13 @@
 """Settings that audits share: what is measured, by what rule, and what is kept."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from invaudit.leakage import METHODS
-from invaudit.runtime.settings import Settings, explain
+from invaudit.models.architectures import full_name
+from invaudit.models.loading import KNOWN
+from invaudit.runtime.settings import Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
 
@@ -16,7 +18,7 @@ STORED = ("pool", "membership", "images")
 class MetricChoice(Settings):
     """Settings of one metric. The side alone, or nothing, may stand for them: ``lpips-alex: 32``, ``ssim: null``."""
 
-    resize: int | None = Field(default=None, ge=1)
+    resize: int | None = Field(default=None, ge=1, le=4_096)
     """Side that images are resized to first; part of the metric's label."""
 
     @model_validator(mode="before")
@@ -50,11 +52,11 @@ class AuditSettings(Settings):
         default={"ssim": MetricChoice(), "lpips-alex": MetricChoice()}, min_length=1
     )
     """Metrics, declared before looking; the first one is the primary metric."""
-    limit_blur: float = Field(default=0.8, ge=0)
+    limit_blur: float = Field(default=0.8, ge=0, le=100)
     """Blur of the simulated copies of the scoring limit, the standard deviation in pixels."""
-    limit_noise: float = Field(default=0.1, ge=0)
+    limit_noise: float = Field(default=0.1, ge=0, le=100)
     """Noise on them, the standard deviation."""
-    draws: int = Field(default=9_999, ge=99)
+    draws: int = Field(default=9_999, ge=99, le=10_000_000)
     """Relabellings of a test."""
     alpha: float = Field(default=ALPHA, gt=0, lt=1)
     """Level of the verdict over the family of one target."""
@@ -84,7 +86,7 @@ class TargetAuditSettings(AuditSettings):
     The family of tests of one target is all methods with all metrics; it is declared here, before the run.
     """
 
-    methods: dict[str, MethodChoice] = Field(min_length=1)
+    methods: dict[Name, MethodChoice] = Field(min_length=1)
     """Reconstruction methods by the name that tables give them."""
     attribution: bool = True
     """Whether to score membership by attribution too."""
@@ -114,13 +116,18 @@ class ReleasedTarget(Settings):
     """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
     arch: str
     """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = (0.0,)
+    std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = (1.0,)
     members: str
     """DATA that it was trained on."""
     controls: str
     """DATA of the same source that it was not trained on."""
     reference: str
     """DATA of the same source that is in neither."""
-    most: int = Field(default=1_000, ge=7)
+    most: int = Field(default=1_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that are drawn for the audit."""
+
+    def code(self) -> list[str]:
+        """An architecture that is no part of a library that we know is imported and run."""
+        family = full_name(self.arch).partition(":")[0]
+        return [] if family in KNOWN else [self.arch]

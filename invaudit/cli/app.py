@@ -1,30 +1,37 @@
 """The command tree, and what becomes of an error."""
 
+import logging
 import os
+import shlex
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from invaudit.cli import benchmark, invert, leakage, ood
-from invaudit.runtime.errors import ControlError, InputError
+from invaudit.runtime.boundary import lacks_memory, reason
+from invaudit.runtime.console import say
+from invaudit.runtime.errors import ControlError, InputError, Interrupted
+from invaudit.runtime.streams import flush_results, prepare_streams
 from invaudit.runtime.version import __version__
 
-REPEATABLE = ("--set", "--detector", "--metric")
+REPEATABLE = ("--set", "--detector", "--metric", "--allow-code")
 
 app = App(
     name="invaudit",
     help="Audit an image classifier: does it know what it does not know, and does it give away its training data?",
     version=__version__,
-    # `main` says how to go on after an interruption.
-    suppress_keyboard_interrupt=False,
 )
 app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)
 app.command(benchmark.app)
+for _tree in (app, ood.app, leakage.app, invert.app, benchmark.app):
+    _tree.suppress_keyboard_interrupt = False  # `main` says how to go on after an interruption
+    _tree.result_action = "return_value"  # it also ends the process
 
 
 def main(*command: str) -> None:
@@ -33,24 +40,56 @@ def main(*command: str) -> None:
     Args:
         command: Words in front of those of the command line, for runners that are one command.
     """
-    words = [*command, *sys.argv[1:]]
+    prepare_streams()
+    # What libraries warn of goes to the log of a run: on the terminal it would stand beside the one message.
+    logging.captureWarnings(True)
+    try:
+        code = _run([*command, *sys.argv[1:]])
+    finally:
+        logging.captureWarnings(False)
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run a command, say what went wrong, and return the exit code."""
     try:
         _refuse_repeats(words)
-        app(words)
+        code = app(words, exit_on_error=False, print_error=False)
+        flush_results()
+    except CycloptsError as error:
+        say(f"error: {error}")
     except InputError as error:
-        _say(f"error: {error}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        _say("interrupted; what is finished is kept: the same command with --resume and the same --out continues")
+        say(f"error: {error}")
+    except KeyboardInterrupt as error:
+        say(_how_to_go_on(words, error.folder if isinstance(error, Interrupted) else None))
         _exit_now(130)
     except ControlError as error:
-        _say(f"control failed: {error}. The numbers of this run cannot be trusted.")
-        sys.exit(1)
+        say(f"control failed: {error}. The numbers of this run cannot be trusted.")
+        return 1
     except BrokenPipeError:
         _exit_now(0)
+    except OSError as error:
+        return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001 - the last place: a bug becomes one line and a log
-        _say(f"internal fault: {type(error).__name__}: {error}; please report it with {_log()}")
-        sys.exit(1)
+        if not lacks_memory(error):
+            say(f"internal fault: {reason(error)}; please report it with {_log()}")
+            return 1
+        say(f"error: too little memory ({reason(error)}); give fewer images, a smaller network or smaller batches")
+    else:
+        return int(code or 0)
+    return 2
+
+
+def _refused_by_system(error: OSError) -> int:
+    """Say what the system refused where nobody expected it: of stdout if it is that, else of the file."""
+    try:
+        flush_results()
+    except (InputError, BrokenPipeError) as of_stdout:
+        say(f"error: {of_stdout}")
+    else:
+        place = error.filename or "the results"
+        say(f"error: the system refused to read or write {place}: {error.strerror or error}; {_log()} says where")
+    return 2
 
 
 def _refuse_repeats(words: list[str]) -> None:
@@ -63,18 +102,27 @@ def _refuse_repeats(words: list[str]) -> None:
             raise InputError(f"option {option} is given {options.count(option)} times, expected once")
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _how_to_go_on(words: list[str], folder: Path | None) -> str:
+    """Say what an interruption has left, and the command that goes on from there."""
+    if folder is None:
+        return "interrupted before anything was written; the same command begins again"
+    again = list(words)
+    if not any(word == "--out" or word.startswith("--out=") for word in words):
+        again += ["--out", str(folder)]
+    if "--resume" not in words:
+        again.append("--resume")
+    return f"interrupted; what is finished is kept. To go on: invaudit {shlex.join(again)}"
 
 
 def _log() -> Path:
     descriptor, name = tempfile.mkstemp(prefix="invaudit-", suffix=".log")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(traceback.format_exc())
     return Path(name)
 
 
 def _exit_now(code: int) -> None:
-    # Without waiting for worker processes: they may be in the middle of minutes of work.
-    sys.stderr.flush()
+    # Without waiting: threads, and libraries at their end, may be in the middle of something.
+    with suppress(OSError):
+        sys.stderr.flush()
     os._exit(code)

@@ -1,6 +1,5 @@
 """``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,9 @@ from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, print_json
 from invaudit.cli.printing import print_table
+from invaudit.runtime.console import say
+
+AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 
 app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
 
@@ -16,6 +18,7 @@ app = App(name="benchmark", help="Run a whole benchmark and make its tables and 
 def ood(
     *,
     detector: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None,
+    allow_code: AllowCode = (),
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Compare the garbage-class detector with every detector of pytorch-ood.
@@ -24,6 +27,7 @@ def ood(
 
     Args:
         detector: A detector of your own beside them: package.module:Class; may be repeated.
+        allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
     """
     common.start()
     from invaudit.benchmarks.ood import OODBenchmark, run
@@ -33,6 +37,7 @@ def ood(
         OODBenchmark,
         "ood/digits",
         precision_key="training.precision",
+        allow_code=(*allow_code, *(detector or ())),
         seeds=common.seeds,
         device=common.device,
         detectors=detector,
@@ -40,7 +45,7 @@ def ood(
     finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
     _print_ood(finished.folder, as_json=common.json)
     if finished.failures:
-        print(describe_failures(finished.failures), file=sys.stderr)
+        say(describe_failures(finished.failures))
     return 0
 
 
@@ -48,6 +53,7 @@ def ood(
 def leakage(
     *,
     download: bool | None = None,
+    allow_code: AllowCode = (),
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Reconstruct training images from networks that memorised them, and say which of them leak.
@@ -56,12 +62,18 @@ def leakage(
 
     Args:
         download: Fetch the trunk weights of LPIPS where they are not found; its rows are skipped without them.
+        allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
     """
     common.start("precision")
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
 
     settings = common.settings(
-        LeakageBenchmark, "leakage/digits", seeds=common.seeds, device=common.device, download=download
+        LeakageBenchmark,
+        "leakage/digits",
+        allow_code=allow_code,
+        seeds=common.seeds,
+        device=common.device,
+        download=download,
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     _print_leakage(folder, as_json=common.json)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from invaudit.cli.options import Common, Model, print_json
+from invaudit.cli.options import Common, Model, Whole, print_json
 from invaudit.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def invert(
     model: Path | None = None,
     /,
     *,
-    images: int = 8,
+    images: Whole = 8,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:

@@ -8,6 +8,8 @@ from cyclopts import App, Parameter
 from invaudit.cli.options import Common, Model, print_json
 from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.numbers import whole_number
+from invaudit.runtime.text import shown
 
 if TYPE_CHECKING:
     from invaudit.audit import ScoreResult
@@ -195,7 +197,8 @@ def attack_control(
 
 
 def _metric(text: str) -> tuple[str, int | None]:
-    name, found, side = text.partition(":")
-    if found and not (side.isdigit() and int(side)):
-        raise ConfigError(f"--metric {text!r}: expected NAME or NAME:SIDE, e.g. lpips-alex:32")
-    return name, int(side) if found else None
+    name, found, text_of_side = text.partition(":")
+    side = whole_number(text_of_side)
+    if found and not side:
+        raise ConfigError(f"--metric {shown(text)}: expected NAME or NAME:SIDE, e.g. lpips-alex:32")
+    return name, side

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, Model, print_json
+from invaudit.cli.options import Common, Finite, Model, print_json
 from invaudit.runtime.errors import ConfigError, RunFolderError
+from invaudit.runtime.paths import what_is
 
 if TYPE_CHECKING:
     from invaudit.ood import FitRun, ImageScores
@@ -70,8 +71,8 @@ def score(
     guard: Path,
     data: str,
     *,
-    alpha: float = 0.05,
-    delta: float | None = None,
+    alpha: Finite = 0.05,
+    delta: Finite | None = None,
     arch: str | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
@@ -89,7 +90,7 @@ def score(
         out: CSV file for one line per image; without it a summary is printed.
         json: Print one JSON object on stdout and nothing else.
     """
-    if out and out.exists():
+    if out and what_is(out, RunFolderError):
         raise RunFolderError(f"{out} exists already; choose another --out")
     from invaudit.ood import GuardedClassifier, ImageScore, score_images
     from invaudit.records import write_rows

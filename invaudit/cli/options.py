@@ -1,6 +1,9 @@
 """Options that several commands share, and what they mean."""
 
 import json
+import math
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,12 +13,46 @@ from cyclopts import Parameter
 
 from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.numbers import whole_number
+from invaudit.runtime.text import shown
 
 if TYPE_CHECKING:
+    from cyclopts import Token
+
     from invaudit.models import InputSpec, Target
     from invaudit.runtime.settings import Settings
 
 S = TypeVar("S", bound="Settings")
+
+
+def _whole_numbers(_: Any, tokens: "Sequence[Token]") -> tuple[int, ...]:
+    """Read whole numbers as they are written; cyclopts alone would round 1.5 to 2."""
+    numbers = []
+    for token in tokens:
+        number = whole_number(token.value)
+        if number is None:
+            raise ConfigError(f"{token.keyword} {shown(token.value)}: expected a whole number, e.g. 8")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def _finite_number(_: Any, tokens: "Sequence[Token]") -> float:
+    text = tokens[0].value
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{tokens[0].keyword} {shown(text)}: expected a finite number, e.g. 0.05")
+    return number
+
+
+Whole = Annotated[int, Parameter(converter=lambda hint, tokens: _whole_numbers(hint, tokens)[0])]
+"""Type of an option that takes a whole number."""
+Finite = Annotated[float, Parameter(converter=_finite_number)]
+"""Type of an option that takes a number."""
+Wholes = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", converter=_whole_numbers)]
+"""Type of an option that takes several whole numbers."""
 
 
 @Parameter(name="*")
@@ -27,13 +64,13 @@ class Common:
     "Config file, or the name of a shipped one."
     out: Path | None = None
     "Folder for the results; by default a new one under runs/."
-    seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    seeds: Wholes | None = None
     "Seeds, e.g. --seeds 0 1 2; one for a command that runs once."
     device: str | None = None
     "auto, cpu, cuda or cuda:K."
     precision: str | None = None
     "Precision of training, where there is some: auto, float32 or bfloat16."
-    workers: int | None = None
+    workers: Whole | None = None
     "Jobs at a time, for benchmarks; by default one for each core, or for each accelerator."
     resume: Annotated[bool, Parameter(negative="")] = False
     "Continue the run that --out holds."
@@ -58,7 +95,13 @@ class Common:
                 raise ConfigError(f"--{name} changes nothing {where}; leave it out")
 
     def settings(
-        self, kind: type[S], default: str | None = None, *, precision_key: str | None = None, **fields: Any
+        self,
+        kind: type[S],
+        default: str | None = None,
+        *,
+        precision_key: str | None = None,
+        allow_code: Sequence[str] = (),
+        **fields: Any,
     ) -> S:
         """Return the settings that --config, --set and the options of a command give, the later the stronger.
 
@@ -66,7 +109,11 @@ class Common:
             kind: Class of the settings.
             default: Shipped config where --config names none; without it, the defaults of the class.
             precision_key: What --precision sets, e.g. ``training.precision``; None: nothing.
+            allow_code: Names of code that the command allows to be run.
             fields: Fields that have an option of their own; None = not given.
+
+        Raises:
+            ConfigError: The settings are wrong, or name code that the command does not.
         """
         from invaudit.runtime.settings import load_config
 
@@ -74,7 +121,14 @@ class Common:
         if precision_key and self.precision is not None:
             overrides = (*overrides, f"{precision_key}={self.precision}")
         config = default if self.config is None else self.config
-        return load_config(kind, config, overrides, **fields)
+        settings = load_config(kind, config, overrides, **fields)
+        for name in dict.fromkeys(settings.code()):
+            if name not in allow_code:
+                raise ConfigError(
+                    f"{self.config or 'a --set'} names code, {shown(name)}, which would be imported and executed; "
+                    f"if you trust it, name it in the command too: --allow-code {shlex.quote(name)}"
+                )
+        return settings
 
     def folder(self, kind: str) -> Path:
         """Return the folder for the results; resuming needs its name."""
@@ -122,7 +176,7 @@ class Model:
             raise ConfigError(f"--model is missing: the network {purpose}")
         from invaudit.models import resolve_device
 
-        return target.to(resolve_device(device or "auto"))
+        return target.to(resolve_device("auto" if device is None else device))
 
     def load(self) -> "Target | None":
         """Return the model, or None where none is named."""

@@ -1,10 +1,7 @@
 """Arrays into image sets, and .npz files read without trusting what they say about themselves."""
 
-import lzma
 import re
-import tokenize
 import zipfile
-import zlib
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -16,15 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invaudit.data.image_set import ImageSet
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import DataError, MissingDataError
+from invaudit.runtime.paths import is_file, opened
+from invaudit.runtime.text import shown
 
 LIMIT_BYTES = 8 * 2**30
 """Largest uncompressed size that is read from one file or folder."""
+MOST_CLASSES = 1_000_000
+"""Labels are below this number: a network has an output for every class up to the largest label."""
+BLOCK = 1024
+"""Images that are brought to 8 bits at once: all of them would need several times their room."""
 
 _ONLY = "all"
-_DAMAGE = (
-    OSError, ValueError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError,
-)  # fmt: skip
 
 
 def image_tensor(values: NDArray[Any], source: str) -> Tensor:
@@ -73,6 +74,9 @@ def label_tensor(values: NDArray[Any], count: int, source: str) -> Tensor:
         raise DataError(f"{got}, expected (N,) or (N, 1) whole numbers: one class for each image")
     if len(flat) != count:
         raise DataError(f"{source} holds {len(flat)} labels for {count} images, expected one for each; fix the file")
+    if len(flat) and not -MOST_CLASSES < int(flat.min()) <= int(flat.max()) < MOST_CLASSES:
+        got = f"{source} has labels from {flat.min()} to {flat.max()}"
+        raise DataError(f"{got}, expected classes from 0, below {MOST_CLASSES}; number the classes")
     return torch.from_numpy(flat.astype(np.int64))
 
 
@@ -89,17 +93,17 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
         MissingDataError: There is no such file.
         DataError: The file is damaged, too large or malformed, or has no such split.
     """
-    if not path.is_file():
+    if not is_file(path, DataError):
         raise MissingDataError(f"there is no file {path}; check the path, or set INVAUDIT_DATA and give a name")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            wanted = _keys_of_split(archive, split, path)
-            _check_sizes(archive, wanted, path)
-            arrays = [_read(archive, key) for key in wanted]
-    except _DAMAGE as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); it is damaged or not an .npz file: fetch it again"
-        ) from error
+    remedy = "it is damaged or not an .npz file: fetch it again"
+    with (
+        opened(path, DataError) as file,
+        foreign(f"{path} cannot be read", DataError, remedy=remedy),
+        zipfile.ZipFile(file) as archive,
+    ):
+        wanted = _keys_of_split(archive, split, path)
+        _check_sizes(archive, wanted, path)
+        arrays = [_read(archive, key) for key in wanted]
     images = image_tensor(arrays[0], f"{wanted[0]} of {path}")
     if len(arrays) == 1:
         return ImageSet(name, images, torch.full((len(images),), -1))
@@ -158,6 +162,9 @@ def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:
     for key in keys:
         with archive.open(f"{key}.npy") as file:
             shape, dtype = _header(file)
+            # numpy takes True for 1, and sizes that no array can have beside one that is 0.
+            if not all(type(size) is int and 0 <= size <= LIMIT_BYTES for size in shape):
+                raise DataError(f"{key} of {path} has shape {shown(shape)}, expected plain sizes; it is damaged")
             promised = file.tell() + prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise DataError(f"{key} of {path} holds Python objects, expected numbers; save it as uint8 or int64")
@@ -186,4 +193,8 @@ def _eight_bits(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):
         raise DataError(f"{source} has values from {low:g} to {high:g}, expected floats in [0, 1]; rescale it")
-    return np.rint(values * 255).astype(np.uint8)
+    bits = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), BLOCK):
+        part = slice(start, start + BLOCK)
+        bits[part] = np.rint(values[part] * 255)
+    return bits

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from invaudit.inversion.conditions import MODES
 from invaudit.inversion.generators import GENERATORS
 from invaudit.inversion.objectives import OBJECTIVES
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Batch, Rate, Settings
 
 
 def check_weights(weights: dict[str, float]) -> dict[str, float]:
@@ -37,7 +37,10 @@ RecordEvery = Annotated[int, Field(ge=1)]
 WantedAccuracy = Annotated[float, Field(gt=0, le=1)]
 """Share of the images of every class that the target must give this class, from which a search counts as converged."""
 
-LeastSpread = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Decay rate of an average."""
+
+LeastSpread = Annotated[float, Field(ge=0, le=1)]
 """Spread (RMS distance of a class's images to their mean, in [0, 1]) under which they count as copies of one image."""
 
 
@@ -61,16 +64,16 @@ class InversionSettings(Settings):
     steps: int = Field(default=500, ge=1)
     """Optimiser steps."""
 
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: Batch = 64
     """Images in a step."""
 
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: Rate = 2e-3
     """Learning rate of Adam."""
 
-    betas: tuple[float, float] = (0.5, 0.99)
+    betas: tuple[Decay, Decay] = (0.5, 0.99)
     """Decay rates of Adam's averages; a low first one, as is usual for generators."""
 
-    noise: int = Field(default=64, ge=1)
+    noise: int = Field(default=64, ge=1, le=100_000)
     """Length of a noise vector."""
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -79,7 +82,7 @@ class InversionSettings(Settings):
     hot: bool = False
     """Ask for one-hot distributions in the soft modes too: surer images, which are nearer to counterfeits."""
 
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, le=1_000_000)
     """Temperature T of a soft condition c = softmax(v / T)."""
 
     perturbation: float = Field(default=0.1, gt=0, le=1)
@@ -91,7 +94,7 @@ class InversionSettings(Settings):
     eval_every: RecordEvery = 100
     """Steps between two evaluations, which also write the checkpoint."""
 
-    eval_images: int = Field(default=40, ge=2)
+    eval_images: int = Field(default=40, ge=2, le=100_000)
     """Fresh inversions of each class that an evaluation makes."""
 
     wanted_accuracy: WantedAccuracy = 0.95

@@ -18,7 +18,7 @@ from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, ce
 from invaudit.models import Target, collect, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
 from invaudit.models.devices import seed_torch
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Images, Rate, Settings
 
 
 class DeepInversionSettings(Settings):
@@ -28,7 +28,7 @@ class DeepInversionSettings(Settings):
     batch norm, seeds 100 to 105.
     """
 
-    images: int = Field(default=80, ge=1)
+    images: Images = 80
     """Images optimised, balanced over the classes; each has a start of its own."""
 
     weights: ObjectiveWeights = Field(
@@ -40,13 +40,13 @@ class DeepInversionSettings(Settings):
     steps: int = Field(default=500, ge=1)
     """Optimiser steps."""
 
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: Images = 256
     """Most images optimised together, in batches of one size; the batch-norm statistics are those of a batch."""
 
-    learning_rate: float = Field(default=0.05, gt=0)
+    learning_rate: Rate = 0.05
     """Learning rate of Adam."""
 
-    noise: float = Field(default=0.3, ge=0)
+    noise: float = Field(default=0.3, ge=0, le=100)
     """Standard deviation of the first images around the mean of the reference, or around 0.5 without reference."""
 
     jitter: float = Field(default=1 / 16, ge=0, le=1)

@@ -14,6 +14,7 @@ from invaudit.inversion.outcome import worst
 from invaudit.inversion.settings import ObjectiveWeights
 from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, centre_of, history_of
 from invaudit.models import Target
+from invaudit.runtime.settings import Images
 
 
 class GeneratorSettings(InversionSettings):
@@ -23,10 +24,10 @@ class GeneratorSettings(InversionSettings):
     batch norm, seeds 100 to 105.
     """
 
-    images: int = Field(default=80, ge=1)
+    images: Images = 80
     """Images drawn from each restart, balanced over the classes."""
 
-    restarts: int = Field(default=1, ge=1)
+    restarts: int = Field(default=1, ge=1, le=10_000)
     """Generators trained from different starts; the images of all are kept."""
 
     weights: ObjectiveWeights = Field(default={"cross-entropy": 1.0, "cosine": 1.0, "distance": 2.0, "batch-norm": 0.1})

@@ -20,7 +20,7 @@ from invaudit.leakage.reconstruction import Reconstructions, balanced_labels, se
 from invaudit.models import Target, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
 from invaudit.runtime.errors import ModelError, ShapeError
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Images, Rate, Settings, Weight
 
 COLLAPSED = 0.97
 """Share of the weights left unexplained from which the multipliers of a restart count as fallen to zero."""
@@ -37,29 +37,29 @@ _log = logging.getLogger(__name__)
 class KKTSettings(Settings):
     """How ``kkt`` searches for images; the defaults were chosen on targets that share no seed with a report."""
 
-    images: int = Field(default=80, ge=1)
+    images: Images = 80
     """Images of a restart: twice the number of members where it is known (n to 4n make no difference)."""
 
-    restarts: int = Field(default=3, ge=1)
+    restarts: int = Field(default=3, ge=1, le=10_000)
     """Searches from different starts. A candidate is to be scored by the mean over restarts of its best similarity:
     better than one longer run."""
 
     steps: int = Field(default=1500, ge=1)
     """Optimiser steps of a restart."""
 
-    learning_rate: float = Field(default=0.02, gt=0)
+    learning_rate: Rate = 0.02
     """First learning rate of Adam for the images."""
 
-    multiplier_rate: float = Field(default=0.01, gt=0)
+    multiplier_rate: Rate = 0.01
     """First learning rate of Adam for the roots of the multipliers, in multiples of their start."""
 
     sharpness: tuple[PositiveFloat, PositiveFloat] = (2.0, 50.0)
     """Sharpness of the smoothed derivative of ReLU, at the start and at the end of a restart; geometric between."""
 
-    prior: float = Field(default=0.01, ge=0)
+    prior: Weight = 0.01
     """Weight of the image prior; it needs reference images."""
 
-    spread: float | None = Field(default=None, gt=0)
+    spread: float | None = Field(default=None, gt=0, le=100)
     """Standard deviation of the first images; None for 0.3 at a side of 8, falling to 0.1 at 28."""
 
     record_every: RecordEvery = 250

@@ -1,8 +1,10 @@
 """The pool of an audit: members and controls together, in an order that tells nothing about who is which."""
 
 import csv
+import io
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -16,8 +18,15 @@ from torch import Tensor
 from invaudit.data import ImageSet
 from invaudit.leakage.blind import BlindBaseline, blind_baseline
 from invaudit.leakage.matches import Embeddings
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
+from invaudit.runtime.numbers import whole_number
+from invaudit.runtime.paths import asking, is_file, read_text
+from invaudit.runtime.text import shown
 from invaudit.stats import Design, Observational, Pairs, strata
+
+MOST_BYTES = 2**28
+"""Largest CSV file that is read."""
 
 _log = logging.getLogger(__name__)
 
@@ -296,22 +305,22 @@ def read_pairs(path: Path, *, made_before: Path | None = None) -> NDArray[np.int
         MissingDataError: There is no such file.
         DataError: Other columns, values that are no positions, or a file newer than the reconstructions.
     """
-    if not path.is_file():
+    if not is_file(path, DataError):
         raise MissingDataError(f"the file of pairs {path} is not there; give the one that was drawn before training")
-    if made_before is not None and path.stat().st_mtime > made_before.stat().st_mtime:
+    with asking(path, DataError):
+        written_after = made_before is not None and path.stat().st_mtime > made_before.stat().st_mtime
+    if written_after:
         raise DataError(
             f"{path} was written after {made_before}: pairs that are drawn after an attack could be chosen to fit it; "
             "give the file that was drawn before training"
         )
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [(int(row["member"]), int(row["control"])) for row in csv.DictReader(file)]
-        pairs = np.array(rows, np.int64).reshape(-1, 2)
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a CSV file with the columns member and control, positions from 0") from error
-    if not len(pairs):
-        raise DataError(f"{path} holds no pairs, expected at least one")
-    return pairs
+    expected = "expected a CSV file with the columns member and control, positions from 0"
+    rows = []
+    for line in _lines(path, ("member", "control"), expected):
+        rows.append((_position(line["member"], path, expected), _position(line["control"], path, expected)))
+    if not rows:
+        raise DataError(f"{path} holds no pairs, {expected}")
+    return np.array(rows, np.int64)
 
 
 def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -330,20 +339,16 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
         DataError: Other columns, an image that is named twice, not at all or without a group, or a group with members
             and controls.
     """
-    if not path.is_file():
-        raise MissingDataError(f"the file of groups {path} is not there")
+    if not is_file(path, DataError):
+        raise MissingDataError(f"the file of groups {path} is not there; check the path")
     expected = "expected a CSV file with the columns side (member or control), index (from 0) and group"
     group_of: dict[tuple[str, int], str] = {}
     n_lines = 0
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                if not (line["side"] and line["group"]):
-                    raise DataError(f"{path}: {expected}; a line has no side or no group")
-                group_of[line["side"], int(line["index"])] = line["group"]
-                n_lines += 1
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: {expected}") from error
+    for line in _lines(path, ("side", "index", "group"), expected):
+        if not (line["side"] and line["group"]):
+            raise DataError(f"{path}: {expected}; a line has no side or no group")
+        group_of[line["side"], _position(line["index"], path, expected)] = line["group"]
+        n_lines += 1
     image_names = [*product(["member"], range(members)), *product(["control"], range(controls))]
     if group_of.keys() != set(image_names) or n_lines != len(image_names):
         raise DataError(f"{path}: {expected}, each of the {members} members and {controls} controls once")
@@ -351,11 +356,31 @@ def read_groups(path: Path, members: int, controls: int) -> tuple[NDArray[np.int
     mixed = set(groups[:members]) & set(groups[members:])
     if mixed:
         raise DataError(
-            f"{path}: group {min(mixed)!r} holds members and controls ({len(mixed)} such group(s)); leave out the "
+            f"{path}: group {shown(min(mixed))} holds members and controls ({len(mixed)} such group(s)); leave out the "
             "controls of groups that the target was trained on"
         )
     number = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     return number[:members], number[members:]
+
+
+def _lines(path: Path, columns: Sequence[str], expected: str) -> list[dict[str, str]]:
+    """Return the lines of a CSV file by column; a byte order mark, as Excel writes it, is no part of the first name."""
+    text = read_text(path, DataError, most=MOST_BYTES)
+    with foreign(f"{path} is no CSV file", DataError, remedy=expected):
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names, lines = list(reader.fieldnames or ()), list(reader)
+    absent = [column for column in columns if column not in names]
+    if absent:
+        raise DataError(f"{path} has the columns {shown(names)} and no {absent[0]}; {expected}")
+    return [{column: line[column] or "" for column in columns} for line in lines]
+
+
+def _position(text: str, path: Path, expected: str) -> int:
+    """Return a position that a file names."""
+    position = whole_number(text.strip())
+    if position is None:
+        raise DataError(f"{path} names the position {shown(text)}; {expected}")
+    return position
 
 
 def _paired(members: ImageSet, controls: ImageSet, pairs: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:

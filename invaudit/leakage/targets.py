@@ -13,7 +13,7 @@ from invaudit.models.architectures import full_name
 from invaudit.models.devices import seed_torch
 from invaudit.models.training import shifted
 from invaudit.runtime.errors import ModelError, SettingError
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Rate, Settings
 
 REFERENCE_SHARE = 4
 """One image in this many is set aside as reference."""
@@ -26,17 +26,17 @@ class TargetRecipe(Settings):
     """Name of an architecture of ``invaudit.models.build``."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = Field(default=0.5, gt=0)
+    learning_rate: Rate = 0.5
     steps: int = Field(default=3000, ge=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1_000)
 
-    first_scale: float = Field(default=1.0, gt=0)
+    first_scale: float = Field(default=1.0, gt=0, le=1_000)
     """Factor on the initial weights of the first layer; 1 is torch's own."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of features dropped before the head while training."""
 
-    shift: int = Field(default=0, ge=0)
+    shift: int = Field(default=0, ge=0, le=1_000)
     """Random shift of the images in every step, in pixels (0: none)."""
 
     least_accuracy: float = Field(default=0.9, ge=0, le=1)

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import write_bytes
+from invaudit.runtime.paths import is_file, read_bytes
 
 
 class Checkpoint:
@@ -34,11 +36,18 @@ class Checkpoint:
         """Return the state that was saved last, with its tensors on the CPU; None where there is no file yet.
 
         Raises:
-            RunFolderError: The file belongs to other work.
+            RunFolderError: The file is damaged, or belongs to other work.
         """
-        if not self.path.is_file():
+        if not is_file(self.path, RunFolderError):
             return None
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        remedy = f"remove it to begin the {self.work} again"
+        content = read_bytes(self.path, RunFolderError)
+        with foreign(f"{self.path} is damaged", RunFolderError, remedy=remedy):
+            state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        if not isinstance(state, dict):
+            raise RunFolderError(
+                f"{self.path} holds a {type(state).__name__}, expected the state of the {self.work}; {remedy}"
+            )
         if state.pop("identity", None) != self.identity:
             raise self.refusal()
         return state

@@ -20,6 +20,7 @@ from invaudit.models.target import Target
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 from invaudit.runtime.files import write_bytes
 from invaudit.runtime.named import import_named
+from invaudit.runtime.paths import is_file, short
 
 SCHEMA = 1
 WEIGHTS_FOLDER = "INVAUDIT_WEIGHTS"
@@ -118,9 +119,11 @@ def model_file(path: str | Path) -> Path:
     if folder := os.environ.get(WEIGHTS_FOLDER):
         places.append(Path(folder) / path)
     for place in places:
-        if place.is_file():
+        if is_file(place, ModelError):
             return place
-    raise MissingDataError(f"model file {path} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}")
+    raise MissingDataError(
+        f"model file {short(Path(path))} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}"
+    )
 
 
 def _refuse_not_finite(weights: dict[str, Tensor], path: Path) -> None:

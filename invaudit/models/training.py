@@ -18,7 +18,7 @@ from invaudit.models.target import Target
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Batch, Rate, Settings
 
 
 class TrainingSettings(Settings):
@@ -30,19 +30,19 @@ class TrainingSettings(Settings):
     epochs: int = Field(default=8, ge=1)
     """Passes over the training images."""
 
-    batch_size: int = Field(default=128, ge=2)
+    batch_size: Batch = 128
     """ID images in a step."""
 
-    learning_rate: float = Field(default=4e-3, gt=0)
+    learning_rate: Rate = 4e-3
     """Highest learning rate of the one-cycle schedule."""
 
-    weight_decay: float = Field(default=5e-4, ge=0)
+    weight_decay: float = Field(default=5e-4, ge=0, le=1_000)
     """Weight decay of AdamW."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each label that is spread evenly over the classes."""
 
-    shift: int = Field(default=0, ge=0)
+    shift: int = Field(default=0, ge=0, le=1_000)
     """Largest random shift of ID images, in pixels (0: none)."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

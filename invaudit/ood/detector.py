@@ -32,8 +32,10 @@ from invaudit.ood.scores import (
     uncertainty,
 )
 from invaudit.records import DetectorInfo
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import NotApplicableError, SettingError
 from invaudit.runtime.named import import_named
+from invaudit.runtime.text import shown
 
 CONSUMABLE = ("logits", "features", "moments", "maps", "images")
 """What a detector can read of a pass; ``garbage`` beside it: it needs a network with a garbage class."""
@@ -105,14 +107,10 @@ class UserDetector:
 
     def __init__(self, path: str) -> None:
         kind = _class_at(path)
-        try:
+        remedy = "it is made without arguments, as Class(), and then says what it is"
+        with foreign(f"--detector {shown(path)} cannot be made", SettingError, remedy=remedy):
             self._detector = kind()
             declared = _declared(self._detector)
-        except Exception as error:
-            raise SettingError(
-                f"--detector {path!r}: {type(error).__name__}: {error}; it is made without arguments, as Class(), and "
-                "then says what it is"
-            ) from error
         self.info = _info(path, declared)
 
     def fit(self, inputs: FitInputs) -> Self:
@@ -218,8 +216,6 @@ def _info(path: str, declared: dict[str, Any]) -> DetectorInfo:
 def _class_at(path: str) -> Any:
     module, colon, name = path.partition(":")
     if not colon:
-        raise SettingError(f"--detector {path!r}: expected package.module:Class")
-    try:
+        raise SettingError(f"--detector {shown(path)}: expected package.module:Class")
+    with foreign(f"--detector {shown(path)} cannot be imported", SettingError, remedy="correct its code or its name"):
         return import_named(module, name)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise SettingError(f"--detector {path!r}: {error}") from error

@@ -15,11 +15,13 @@ from invaudit.data import ImageSet, Splits, seeded_rng, split
 from invaudit.models import Activations, Target, accuracy, collect, load_model, resolve_device, save_target
 from invaudit.models.suitability import require_suitable
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
+from invaudit.ood.door import check_images
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
 from invaudit.ood.recipes import FitSettings, Recipe
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import DataError, ModelError
-from invaudit.runtime.files import content_hash, read_json, write_bytes, write_json
+from invaudit.runtime.files import content_hash, read_object, write_bytes, write_json
+from invaudit.runtime.paths import is_file
 from invaudit.runtime.settings import load_config
 from invaudit.stats import conformal_p_values, conformal_threshold
 
@@ -83,7 +85,13 @@ class GuardedClassifier:
     about: dict[str, Any]
 
     def activations(self, images: Tensor | ImageSet) -> Activations:
-        """Return what the target gives for images (N, C, H, W) float32 in [0, 1]."""
+        """Return what the target gives for images (N, C, H, W) float32 in [0, 1].
+
+        Raises:
+            DataError: Images of another type or range; the message has the line that converts them.
+            ShapeError: Images of another shape.
+        """
+        check_images(images, self.target.spec.shape)
         return collect(self.target, images, keep_maps=False)
 
     def judge(
@@ -164,15 +172,9 @@ class GuardedClassifier:
                 built by code that ``arch`` does not name.
         """
         folder = Path(folder)
-        if not (folder / "guard.json").is_file():
+        if not is_file(folder / "guard.json", ModelError):
             raise ModelError(f"{folder} holds no guarded classifier (guard.json); make one with: invaudit ood fit")
-        damaged = ModelError(f"{folder / 'guard.json'} is damaged; fit it again")
-        try:
-            about = read_json(folder / "guard.json")
-        except ValueError as error:
-            raise damaged from error
-        if not isinstance(about, dict):
-            raise damaged
+        about = read_object(folder / "guard.json", remedy="fit it again", kind=ModelError)
         if about.get("schema") != SCHEMA:
             raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
         target = load_model(folder / "network.safetensors", arch=arch)

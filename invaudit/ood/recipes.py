@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from invaudit.data import NOISES
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Settings, Weight
 
 Loss = Literal["logit-norm", "outlier-exposure", "energy", "vos"]
 """Losses of ``invaudit.ood.losses``."""
@@ -22,29 +22,29 @@ class GarbageSettings(Settings):
     The papers leave these open (arXiv 2505.23448, 2512.00229); shares are of the garbage images of one step.
     """
 
-    slots: float = Field(default=0.5, gt=0)
+    slots: float = Field(default=0.5, gt=0, le=100)
     """Garbage images per ID image of a batch. Trials used 64 for 128; more costs steps and ID accuracy."""
 
-    weight: float = Field(default=1.0, ge=0)
+    weight: Weight = 1.0
     """Weight of a garbage image in the weighted cross-entropy. 1 with half the slots keeps garbage below the ID classes
     together, so that ID accuracy does not pay."""
 
-    noise: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=1.0, ge=0, le=1)
     """Share of fresh noise (uniform, Gaussian, salt, bumps). Fresh, since a fixed set would be memorised."""
 
-    derived: float = Field(default=0.0, ge=0)
+    derived: float = Field(default=0.0, ge=0, le=1)
     """Share of derived outliers, made from the ID images of the same batch."""
 
-    inversions: float = Field(default=0.0, ge=0)
+    inversions: float = Field(default=0.0, ge=0, le=1)
     """Share of inversions; noise stands in before the first cycle."""
 
-    real: float = Field(default=0.0, ge=0)
+    real: float = Field(default=0.0, ge=0, le=1)
     """Share of real outliers, which have to be given: outside data that the other shares do without."""
 
     noise_kinds: tuple[str, ...] = ()
     """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
 
-    sharpen: int = Field(default=0, ge=0)
+    sharpen: int = Field(default=0, ge=0, le=10_000)
     """Gradient steps that make a garbage image more of the class that the network sees in it, before it is shown: what
     an attacker with gradients would find next to it (0: none)."""
 
@@ -55,13 +55,13 @@ class GarbageSettings(Settings):
     """Share of the garbage images of a step that are sharpened, evenly over their kinds. The others stay as they are: a
     network that sees sharpened ones alone knows garbage by the traces of the steps."""
 
-    memory: int = Field(default=3_000, ge=1)
+    memory: int = Field(default=3_000, ge=1, le=10_000_000)
     """Inversions that are kept, the oldest leave first: without a cap they would starve fresh ones."""
 
-    per_cycle: int = Field(default=1_000, ge=1)
+    per_cycle: int = Field(default=1_000, ge=1, le=1_000_000)
     """Inversions that a cycle adds, the same number for each class."""
 
-    every: float = Field(default=1, gt=0)
+    every: float = Field(default=1, gt=0, le=1_000_000)
     """Epochs between two cycles, in whole steps; the papers invert after every epoch."""
 
     exclude: Literal["all", "uncertain"] = "all"

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import write_text
+from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.settings import explain
 
 Better = Literal["higher", "lower"]
@@ -109,7 +111,9 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
     """
     rows = []
     file = io.StringIO(_content(path), newline="")
-    for number, cells in enumerate(csv.DictReader(file), start=2):
+    with foreign(f"{path} is damaged", RunFolderError, remedy="make the run again"):
+        lines = list(csv.DictReader(file))
+    for number, cells in enumerate(lines, start=2):
         try:
             rows.append(kind.model_validate({**(defaults or {}), **_known(cells, kind)}))
         except ValidationError as error:
@@ -123,7 +127,7 @@ def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = No
 def table_file(path: Path) -> Path | None:
     """Return the file of a table: ``NAME.csv``, else ``NAME.csv.gz`` as records keep it, else None."""
     for file in (path, path.with_name(f"{path.name}.gz")):
-        if file.is_file():
+        if is_file(file, RunFolderError):
             return file
     return None
 
@@ -133,8 +137,9 @@ def _content(path: Path) -> str:
     file = table_file(path)
     if file is None:
         return ""
-    content = file.read_bytes()
-    return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
+    content = read_bytes(file, RunFolderError)
+    with foreign(f"{file} is damaged", RunFolderError, remedy="make the run again"):
+        return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
 
 
 def _known(cells: Mapping[str, str | None], kind: type[Row]) -> dict[str, str | None]:

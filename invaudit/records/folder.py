@@ -1,7 +1,9 @@
 """What every run folder holds: its kind and schema version, its settings, its environment, its records."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from invaudit.records.columns import Row
 from invaudit.records.leakage import LeakageSummaryRow
@@ -9,7 +11,11 @@ from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
 from invaudit.records.ood import OodRow
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_object
+from invaudit.runtime.paths import is_file, read_text
 from invaudit.runtime.runs import RunKind
+from invaudit.runtime.settings import explain
+
+R = TypeVar("R", bound=BaseModel)
 
 OOD_RUN = RunKind("ood", schema=2, readable=(1, 2))
 LEAKAGE_RUN = RunKind("leakage", schema=2, readable=(1, 2))
@@ -47,15 +53,30 @@ def schema_of(folder: Path, kind: RunKind) -> int:
 def record_file(folder: Path, name: str) -> Path | None:
     """Return the file of a record, ``records/NAME.json``; what is recorded of a run has it beside the tables."""
     for path in (folder / name, folder / Path(name).name):
-        if path.is_file():
+        if is_file(path, RunFolderError):
             return path
     return None
+
+
+def read_record(folder: Path, name: str, kind: type[R]) -> R:
+    """Return the record of a finished job, ``records/NAME.json``, with its types.
+
+    Raises:
+        RunFolderError: It is missing or damaged.
+    """
+    path = folder / "records" / f"{name}.json"
+    remedy = f"remove it and give --resume: {name} is done again then"
+    values = read_object(path, remedy)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise RunFolderError(f"{path} is damaged: {explain(kind, error)}; {remedy}") from error
 
 
 def read_config(folder: Path) -> str | None:
     """Return the text of ``config.yaml``; None where there is none."""
     path = folder / CONFIG
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return read_text(path, RunFolderError) if is_file(path, RunFolderError) else None
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
@@ -65,4 +86,4 @@ def read_environment(folder: Path) -> dict[str, Any] | None:
         RunFolderError: It is damaged.
     """
     path = folder / ENVIRONMENT
-    return read_object(path) if path.is_file() else None
+    return read_object(path) if is_file(path, RunFolderError) else None

@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from invaudit.records.columns import Better, read_rows, table_file
-from invaudit.records.folder import COLUMNS_OF_SCHEMA_1, LEAKAGE_RUN, read_config, read_environment, schema_of
+from invaudit.records.folder import (
+    COLUMNS_OF_SCHEMA_1,
+    LEAKAGE_RUN,
+    read_config,
+    read_environment,
+    read_record,
+    schema_of,
+)
 from invaudit.records.leakage import (
     AttackControlRecord,
     ControlRow,
@@ -21,9 +27,11 @@ from invaudit.records.leakage import (
     TargetRow,
     TestRow,
 )
-from invaudit.records.names import ATTACK_CONTROL, METRICS, SUMMARY, TABLE
+from invaudit.records.names import ATTACK_CONTROL, CONFIG, METRICS, SUMMARY, TABLE
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_arrays, read_object
+from invaudit.runtime.files import read_arrays
+from invaudit.runtime.paths import is_file
+from invaudit.runtime.yaml_text import read_yaml
 
 
 @dataclass(frozen=True)
@@ -57,14 +65,14 @@ class LeakageRun:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The resolved settings, perhaps none."""
-        settings = yaml.safe_load(self.config or "")
+        settings = read_yaml(self.config or "", str(self.path / CONFIG))
         return settings if isinstance(settings, dict) else {}
 
     @cached_property
     def attack_control(self) -> AttackControlRecord | None:
         """Where the attack control comes from; None where there is none, or where the run attacked it itself."""
         path = self.path / "records" / f"{ATTACK_CONTROL}.json"
-        return AttackControlRecord.model_validate(read_object(path)) if path.is_file() else None
+        return read_record(self.path, ATTACK_CONTROL, AttackControlRecord) if is_file(path, RunFolderError) else None
 
     @cached_property
     def negative_targets(self) -> set[str]:

@@ -28,6 +28,7 @@ from invaudit.records.names import (
 from invaudit.records.ood import SIDE_TABLES, CalibrationRow, DetectorInfo, OodRow, OodSummaryRow
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays, read_object
+from invaudit.runtime.paths import is_file
 
 R = TypeVar("R", bound=Row)
 
@@ -136,7 +137,7 @@ def read_ood_run(path: Path) -> OodRun:
     """
     schema = schema_of(path, OOD_RUN)
     summary_path = path / SUMMARY
-    if not summary_path.is_file():
+    if not is_file(summary_path, RunFolderError):
         raise RunFolderError(f"{path} holds no summary.csv, expected the folder of a finished OOD run; finish it first")
     summary = read_rows(summary_path, OodSummaryRow)
     id_set = {"id_set": summary[0].id_set} if summary else {}
@@ -200,9 +201,14 @@ def detector_of_schema_1(name: str) -> DetectorInfo:
 
 def _controls_passed(path: Path) -> list[str]:
     record = record_file(path, CONTROLS_RECORD)
-    return [] if record is None else list(read_object(record)["passed"])
+    if record is None:
+        return []
+    passed = read_object(record).get("passed")
+    if not isinstance(passed, list):
+        raise RunFolderError(f"{record} is damaged: it does not say which controls passed; make the run again")
+    return list(map(str, passed))
 
 
 def _arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
     """Return the arrays of a file whose names begin so, none where there is no file."""
-    return read_arrays(path, start) if path.is_file() else {}
+    return read_arrays(path, start) if is_file(path, RunFolderError) else {}

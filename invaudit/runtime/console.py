@@ -3,7 +3,10 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
+
+from invaudit.runtime.text import printable
 
 T = TypeVar("T")
 LINE_EVERY_S = 10.0
@@ -18,14 +21,20 @@ def configure(*, quiet: bool) -> None:
 def notice(text: str) -> None:
     """Print one line for the person who waits, unless quiet."""
     if not _state["quiet"]:
-        print(text, file=sys.stderr, flush=True)
+        say(text)
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, whatever is in it; a terminal that has gone away is no reason to stop working."""
+    with suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
     """Yield the items and show how many are done and how long the rest will take."""
     if _state["quiet"]:
         yield from items
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         yield from _bar(items, total, label)
     else:
         yield from _lines(items, total, label)
@@ -60,8 +69,4 @@ def _lines(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         now = time.monotonic()
         if now - last >= LINE_EVERY_S and done < total:
             last = now
-            print(
-                f"{label}: {done}/{total}, about {(now - start) / done * (total - done):.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{label}: {done}/{total}, about {(now - start) / done * (total - done):.0f} s left")

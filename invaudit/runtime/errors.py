@@ -14,8 +14,13 @@
     ├── NotApplicableError    a detector has nothing to work on in a network: its row says what it would need
     └── ControlError          a control of a benchmark failed: its numbers cannot be trusted
 
+    KeyboardInterrupt
+    └── Interrupted           a run was interrupted that can be resumed; it knows its folder
+
 A message says what was got, what was expected and what to do.
 """
+
+from pathlib import Path
 
 
 class InvauditError(Exception):
@@ -68,3 +73,15 @@ class NotApplicableError(InvauditError):
 
 class ControlError(InvauditError):
     """A control of a benchmark failed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted, and can be resumed.
+
+    Args:
+        folder: Its folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder

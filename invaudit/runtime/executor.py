@@ -7,16 +7,20 @@ that is killed resumes from what is there.
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import closing
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
 from invaudit.runtime.console import notice, progress
+from invaudit.runtime.errors import InputError
 from invaudit.runtime.runs import RunFolder, log_to
 
 Results = Generator[tuple[str, Any], None, None]
@@ -106,18 +110,22 @@ class Processes:
         # A server that has imported everything once hands out workers: importing torch takes longer than a short job.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(self.preload))
+        _start_server()
         free_devices = context.SimpleQueue()
         for device in self.devices:
             free_devices.put(device)
         workers = min(self.workers, len(jobs))
-        with ProcessPoolExecutor(workers, context, _start_worker, (self.log, free_devices)) as pool:
-            try:
-                yield from _as_they_end(pool, jobs, workers)
-            except Exception:
-                raise
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (self.log, free_devices))
+        try:
+            yield from _as_they_end(pool, jobs, workers)
+        except Exception:
+            pool.shutdown()
+            raise
+        except BaseException:  # an interruption, or nobody takes the results any more
+            _kill_workers()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
 
 
 def make_executor(devices: Sequence[str], preload: Sequence[str], log: Path) -> Executor:
@@ -161,6 +169,11 @@ def _as_they_end(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -
             break
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             key, error = running.pop(future), future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise InputError(
+                    f"a worker was killed while it did {key}, perhaps for want of memory; what is finished is kept: "
+                    "give --resume with fewer --workers"
+                ) from error
             if error is None:
                 yield key, future.result()
             elif failure is None:
@@ -170,6 +183,31 @@ def _as_they_end(pool: ProcessPoolExecutor, jobs: Sequence[Job], workers: int) -
                 notice(f"another job failed: {error}")
     if failure is not None:
         raise failure
+
+
+def _start_server() -> None:
+    """Start the server that hands out workers, deaf to the interruption of a terminal, which its parent answers.
+
+    A terminal sends SIGINT to all processes of a command. A signal that is blocked here stays so in the server and in
+    all workers, and for this process it only waits.
+    """
+    resource_tracker.ensure_running()  # it takes the block away when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_workers() -> None:
+    """End the workers and their server at once: a job may take minutes, and all that it has kept is whole."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    # The server ends by itself, but not before it has imported all that workers need.
+    server = forkserver._forkserver._forkserver_pid  # pyright: ignore[reportAttributeAccessIssue]
+    if server is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
 
 
 _worker: dict[str, str] = {}

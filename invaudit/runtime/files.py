@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from invaudit.runtime.errors import RunFolderError
+from invaudit.runtime.boundary import foreign
+from invaudit.runtime.errors import InputError, RunFolderError
+from invaudit.runtime.paths import is_file, opened, read_bytes
+
+OTHER_FOLDER = "remove the folder, or choose another"
+PARTIAL = ".partial-"
+"""How names of files begin that are not whole yet; one that is left belongs to a process that was killed."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -21,7 +27,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -38,8 +44,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as UTF-8."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, as UTF-8; bytes of file names that are no characters are written as escapes."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -47,23 +53,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = RunFolderError) -> Any:
+    """Read a JSON file of ours.
 
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run folder that holds keys and values.
-
-    Raises:
-        RunFolderError: It is damaged.
+    Args:
+        path: The file.
+        remedy: What to do where it is missing or damaged.
+        kind: The error that is raised then.
     """
-    try:
-        value = read_json(path)
-    except ValueError as error:
-        raise RunFolderError(f"{path} is damaged ({error}); remove the folder, or choose another") from error
+    if not is_file(path, kind):
+        raise kind(f"{path} is missing; {remedy}")
+    content = read_bytes(path, kind)
+    with foreign(f"{path} is damaged", kind, remedy=remedy):
+        return json.loads(content)
+
+
+def read_object(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = RunFolderError) -> dict[str, Any]:
+    """Read a JSON file of ours that holds keys and values; arguments and errors as of `read_json`."""
+    value = read_json(path, remedy, kind)
     if not isinstance(value, dict):
-        raise RunFolderError(f"{path} is damaged: got a {type(value).__name__}, expected keys and values")
+        raise kind(f"{path} is damaged: got a {type(value).__name__}, expected keys and values; {remedy}")
     return value
 
 
@@ -78,8 +87,16 @@ def content_hash(*parts: bytes | str) -> str:
 
 
 def read_arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file whose names begin so."""
-    with np.load(path, allow_pickle=False) as arrays:
+    """Return the arrays of an npz file of a run folder whose names begin so.
+
+    Raises:
+        RunFolderError: It is missing or damaged.
+    """
+    with (
+        opened(path, RunFolderError) as file,
+        foreign(f"{path} is damaged", RunFolderError, remedy="make the run again in another folder"),
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         return {name: arrays[name] for name in arrays.files if name.startswith(start)}
 
 

@@ -4,21 +4,29 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from invaudit.runtime.environment import describe_environment
-from invaudit.runtime.errors import InputError, RunFolderError
-from invaudit.runtime.files import content_hash, read_json, read_object, write_json, write_text
+from invaudit.runtime.errors import InputError, Interrupted, RunFolderError
+from invaudit.runtime.files import PARTIAL, content_hash, read_json, read_object, write_json, write_text
+from invaudit.runtime.paths import asking, inside, is_file, open_own, resolved, what_is
 from invaudit.runtime.settings import Settings, dump_config
 
 CODE = ("versions", "git")
 """What of an environment may change the numbers of a run that is resumed."""
-BEGUN = {".lock", "config.yaml", "environment.json", "log.txt", "records", "records/run.json"}
+NOT_BEGUN = {".lock", "environment.json", "records", "records/run.json"}
+"""What is in a folder before ``config.yaml``, which says that a run was begun."""
+BEGUN = NOT_BEGUN | {"config.yaml", "log.txt"}
 """What is in a folder before the first job is done."""
+UNFINISHED = ("work", "work.pt")
+"""States of work that is not finished: nothing without what they were to become."""
+LOGGED = ("invaudit", "py.warnings")
+"""Loggers whose lines go to the log file; a command sends the warnings of libraries to the second."""
 logger = logging.getLogger(__name__)
 
 
@@ -73,21 +81,23 @@ class RunFolder:
             RunFolderError: Another run holds the folder, it holds another config or kind of run, or it cannot be
                 written.
         """
-        path = path.resolve()
+        path = resolved(path, RunFolderError)
         config = path / "config.yaml"
         identity = content_hash(json.dumps(settings.model_dump(mode="json"), sort_keys=True), *inputs)
-        if path.exists() and not path.is_dir():
+        existing = what_is(path, RunFolderError)
+        resumed = is_file(config, RunFolderError)
+        if existing not in ("folder", None):
             raise RunFolderError(f"{path} is a file, expected a folder; choose another --out")
-        if config.exists() and not (path / "records" / "run.json").is_file():
+        if resumed and not is_file(path / "records" / "run.json", RunFolderError):
             raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
-        if config.exists() and not resume:
+        if resumed and not resume:
             raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
-        if not config.exists() and path.is_dir() and {file.name for file in path.iterdir()} - {".lock"}:
+        if existing and not resumed and not _names_in(path) <= NOT_BEGUN:
             raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
-        existed = path.is_dir()
-        with _locked(path), _nothing_for_bad_input(path, existed=existed, resumed=config.exists()):
+        with _locked(path), _nothing_for_bad_input(path, existed=existing is not None, resumed=resumed):
+            _sweep(path)
             run = cls(path)
-            if resumed := config.exists():
+            if resumed:
                 known = read_object(path / "records" / "run.json")
                 _refuse_other_kind(path, known, kind)
                 if known.get("config_hash") != identity:
@@ -105,12 +115,17 @@ class RunFolder:
             with _logged(path / "log.txt"):
                 if resumed:
                     _note_other_code(path / "environment.json", environment)
-                yield run
+                try:
+                    yield run
+                except KeyboardInterrupt as error:
+                    raise Interrupted(path) from error
 
     def record(self, name: str) -> Any | None:
         """Return the record of a finished job, or None."""
         path = self.path / "records" / f"{name}.json"
-        return read_json(path) if path.is_file() else None
+        if not is_file(path, RunFolderError):
+            return None
+        return read_json(path, remedy=f"remove it and give --resume: {name} is done again then")
 
     def finish(self, name: str, record: Any) -> None:
         """Write the record of a finished job; do it after all of its other files."""
@@ -132,8 +147,10 @@ def _refuse_other_kind(path: Path, record: dict[str, Any], kind: RunKind) -> Non
 
 def _note_other_code(path: Path, environment: dict[str, Any]) -> None:
     """Add what may change the numbers now to ``environment.json`` where the run had nothing like it."""
-    begun_with, now = read_json(path), describe_environment(**environment)
+    begun_with, now = read_object(path), describe_environment(**environment)
     resumed_with = begun_with.get("resumed_with", [])
+    if not isinstance(resumed_with, list) or not all(isinstance(earlier, dict) for earlier in resumed_with):
+        raise RunFolderError(f"{path} is damaged at resumed_with, expected a list of versions; remove the folder")
     names = (*CODE, *environment)
     code = {name: now[name] for name in names}
     for earlier in (begun_with, *resumed_with):
@@ -143,47 +160,85 @@ def _note_other_code(path: Path, environment: dict[str, Any]) -> None:
     write_json(path, begun_with | {"resumed_with": [*resumed_with, code]})
 
 
+def _names_in(path: Path) -> Set[str]:
+    """Return what is in a folder that may hold a run: its files, the records, the parts of unfinished work."""
+    names = set()
+    for file in inside(path, RunFolderError):
+        names.add(file.name)
+        if file.name in ("records", "work") and file.is_dir() and not file.is_symlink():
+            names |= {f"{file.name}/{inner.name}" for inner in inside(file, RunFolderError)}
+    return {name for name in names if not Path(name).name.startswith(PARTIAL)}
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes have left half-written; the lock says that nobody is writing now."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            if name.startswith(PARTIAL):
+                Path(folder, name).unlink(missing_ok=True)
+
+
 @contextmanager
 def _nothing_for_bad_input(path: Path, *, existed: bool, resumed: bool) -> Iterator[None]:
-    """Take back what was written of a new run that is refused before it has made anything."""
+    """Take back what was written of a new run that is refused before it has made anything.
+
+    A folder that cannot be written says nothing against the input: what is unfinished stays, to go on from.
+    """
     try:
         yield
-    except InputError:
-        written = {str(file.relative_to(path)) for file in path.rglob("*")}
-        if not resumed and written <= BEGUN:
-            for name in written - {"records"}:
-                (path / name).unlink()
-            if "records" in written:
-                (path / "records").rmdir()
-            if not existed:
-                path.rmdir()
+    except (InputError, KeyboardInterrupt) as error:
+        may_go = NOT_BEGUN if isinstance(error, KeyboardInterrupt) else BEGUN
+        names = _names_in(path)
+        if isinstance(error, InputError) and not isinstance(error, RunFolderError):
+            names = {name for name in names if name.partition("/")[0] not in UNFINISHED}
+        if not resumed and names <= may_go:
+            _remove(path, existed=existed)
         raise
+
+
+def _remove(path: Path, *, existed: bool) -> None:
+    """Remove what a run has written that has made nothing; the folder itself stays where it was there before."""
+    for file in inside(path, RunFolderError):
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink()
+    if not existed:
+        path.rmdir()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    try:
+    with asking(path, RunFolderError, "choose another --out"):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (path / ".lock").open("w")
-    except OSError as error:
-        raise RunFolderError(f"cannot write to {path}: {error.strerror}; choose another --out") from error
-    with lock:
+    with open_own(path / ".lock", RunFolderError) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunFolderError(f"another run is writing to {path}; wait for it or choose another --out") from error
+        lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
 
 
+class _OwnLog(logging.FileHandler):
+    """A log file that no link leads elsewhere; a disk that is full costs its lines and nothing else."""
+
+    def _open(self) -> IO[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return open_own(Path(self.baseFilename), RunFolderError)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - named by the standard library
+        """Say nothing: the standard library would print a traceback beside the messages of a command."""
+
+
 def log_to(path: Path) -> logging.Handler:
-    """Append what the package logs in this process to a file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Append what the package logs in this process to a file, and what libraries warn of."""
+    handler = _OwnLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("invaudit")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in LOGGED:
+        logging.getLogger(name).addHandler(handler)
+    logging.getLogger("invaudit").setLevel(logging.INFO)
     return handler
 
 
@@ -196,5 +251,6 @@ def _logged(path: Path) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-        logger.removeHandler(handler)
+        for name in LOGGED:
+            logging.getLogger(name).removeHandler(handler)
         handler.close()

@@ -1,22 +1,81 @@
 """Typed settings: one YAML file, validated, unknown keys refused with the nearest name."""
 
 import difflib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.numbers import LARGEST
+from invaudit.runtime.paths import is_file, read_text
+from invaudit.runtime.text import printable, shown
+from invaudit.runtime.yaml_text import MOST_CHARACTERS, read_yaml
+
+MOST_PROBLEMS = 5
+"""Problems of a config that one message names."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+"""Name that becomes a part of file names: of a run, a network, a target, a method, an attack, an OOD set."""
+Batch = Annotated[int, Field(ge=2, le=1_000_000)]
+"""Images in a step of training."""
+Images = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Images that are made and held at once."""
+Rate = Annotated[float, Field(gt=0, le=1_000)]
+"""Learning rate."""
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
+"""Weight of a term."""
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, unknown keys refused."""
+    """Base of all settings: frozen, unknown keys refused, numbers finite and not beyond `LARGEST`, texts of characters.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Fields whose size costs memory have a narrower bound of their own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        for leaf in _leaves(value):
+            if isinstance(leaf, int | float) and not -LARGEST <= leaf <= LARGEST:  # NaN is not, either
+                raise ValueError(f"got {shown(leaf)}, expected a finite number of at most {LARGEST}")
+            if isinstance(leaf, str | Path) and not _is_text(str(leaf)):
+                raise ValueError(f"got {shown(str(leaf))}, expected text without NUL or bytes that are no characters")
+        return value
+
+    def code(self) -> list[str]:
+        """Return the names of code, ``package.module:NAME``, that a run with these settings imports and executes."""
+        names: list[str] = []
+        for _, value in self:
+            for leaf in _leaves(value):
+                if isinstance(leaf, Settings):
+                    names += leaf.code()
+        return names
 
 
 S = TypeVar("S", bound=Settings)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the plain values inside lists and mappings, their keys included."""
+    if isinstance(value, Mapping):
+        yield from value
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def config_folders() -> list[Path]:
@@ -32,7 +91,7 @@ def find_config(name: str) -> Path:
         ConfigError: There is no such file; the message lists the shipped names.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path, ConfigError):
         return path
     shipped: dict[str, Path] = {}
     for folder in config_folders():
@@ -41,7 +100,7 @@ def find_config(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     raise ConfigError(
-        f"config {name!r} is neither a file nor a shipped config{_nearest(name, list(shipped))}; "
+        f"config {shown(name)} is neither a file nor a shipped config{_nearest(name, list(shipped))}; "
         f"shipped: {', '.join(shipped)}"
     )
 
@@ -64,10 +123,12 @@ def load_config(model: type[S], name: str | None, overrides: tuple[str, ...] = (
     for key, value in fields.items():
         if value is not None:
             values[key] = value
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{name or 'settings'}: {explain(model, error)}") from error
+    source = name or "settings"
+    with foreign(source, ConfigError, remedy="correct it"):
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{source}: {explain(model, error)}") from error
 
 
 def dump_config(settings: Settings) -> str:
@@ -76,10 +137,8 @@ def dump_config(settings: Settings) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    # A character may take four bytes.
+    values = read_yaml(read_text(path, ConfigError, most=4 * MOST_CHARACTERS), str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, expected keys and values")
     return values
@@ -88,24 +147,22 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise ConfigError(f"--set {text!r}: expected key=value, e.g. --set training.epochs=5")
+        raise ConfigError(f"--set {shown(text)}: expected key=value, e.g. --set training.epochs=5")
     *folders, last = key.split(".")
     for folder in folders:
         values = values.setdefault(folder, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {text!r}: {folder!r} is a value, not a group of settings")
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
+            raise ConfigError(f"--set {shown(text)}: {shown(folder)} is a value, not a group of settings")
+    values[last] = read_yaml(value, f"--set {shown(text)}")
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Return in one line what is wrong with some values: key, problem, what was got, the nearest name."""
+    problems = error.errors(include_url=False)
     messages = []
-    for problem in error.errors():
+    for problem in problems[:MOST_PROBLEMS]:
         keys = list(map(str, problem["loc"]))
-        path = ".".join(keys)
+        path = printable(".".join(keys), 200)
         if problem["type"] == "extra_forbidden":
             *parents, key = keys
             messages.append(f"unknown key {path!r}{_nearest(key, _fields(model, parents))}")
@@ -113,7 +170,9 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
             said = problem["msg"].removeprefix("Value error, ")
             messages.append(f"{path}: {said}" if path else said)
         else:
-            messages.append(f"{path}: {problem['msg']} (got {problem['input']!r})")
+            messages.append(f"{path}: {problem['msg']} (got {shown(problem['input'])})")
+    if len(problems) > MOST_PROBLEMS:
+        messages.append(f"and {len(problems) - MOST_PROBLEMS} more")
     return "; ".join(messages)
 
 
@@ -139,5 +198,5 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else ""

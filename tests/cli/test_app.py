@@ -17,6 +17,7 @@ from invaudit.cli import app
 from invaudit.cli.ood import score
 from invaudit.models import checkpoints
 from invaudit.ood.guarded import FALSE_ALARM_RATE
+from invaudit.runtime.errors import Interrupted
 from invaudit.runtime.settings import find_config
 
 ROOT = Path(invaudit.__file__).parents[1]
@@ -124,14 +125,15 @@ def test_a_flag_overrides_a_config_and_its_absence_does_not(called, tmp_path, mo
 
     def stop(settings, *_, **__):
         downloads.append(settings.download)
-        raise KeyboardInterrupt
+        raise Interrupted(tmp_path / "a b")
 
     (tmp_path / "own.yaml").write_text(find_config("leakage/digits").read_text() + "\ndownload: true\n")
     monkeypatch.setattr(runner, "run", stop)
     monkeypatch.setattr(app, "_exit_now", sys.exit)
     stopped = called("benchmark", "leakage", "--config", "own.yaml", *option)
     assert stopped.returncode == 130
-    assert "the same command with --resume and the same --out continues" in stopped.stderr
+    words = " ".join(("benchmark", "leakage", "--config", "own.yaml", *option))
+    assert f"To go on: invaudit {words} --out '{tmp_path}/a b' --resume\n" in stopped.stderr
     assert downloads == [expected]
 
 

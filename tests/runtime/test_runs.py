@@ -1,6 +1,8 @@
 import json
+import logging
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from invaudit.runtime import (
     runs,
     write_bytes,
 )
+from invaudit.runtime.errors import Interrupted
 from invaudit.runtime.runs import RunKind
 
 
@@ -182,3 +185,67 @@ def test_a_folder_of_an_older_version_is_not_resumed_by_a_newer_one(tmp_path):
         RunFolder.open(tmp_path, Plain(), kind=RunKind("ood", 2, (1, 2)), resume=True),
     ):
         pass
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path, monkeypatch):
+    def killed(_descriptor):
+        raise SystemExit
+
+    with RunFolder.open(tmp_path, Plain()):
+        monkeypatch.setattr(os, "fsync", killed)
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed process takes nothing back
+        for name in ("a.json", "scores/seed-0/b.npz"):
+            with pytest.raises(SystemExit):
+                write_bytes(tmp_path / name, b"half")
+        monkeypatch.undo()
+    assert len(list(tmp_path.rglob(".partial-*"))) == 2
+    with RunFolder.open(tmp_path, Plain(), resume=True):
+        assert not list(tmp_path.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize("left", [(), ("records/run.json",), ("records/run.json", "environment.json", ".partial-x")])
+def test_a_run_that_was_killed_before_it_began_is_begun_anew(left, tmp_path):
+    (tmp_path / "records").mkdir()
+    for name in (".lock", *left):
+        (tmp_path / name).write_text("{}")
+    with RunFolder.open(tmp_path, Plain()) as run:
+        run.finish("job", 1)
+    with RunFolder.open(tmp_path, Plain(), resume=True) as run:
+        assert run.record("job") == 1
+
+
+def test_an_interruption_knows_the_folder_and_keeps_it(tmp_path):
+    with pytest.raises(Interrupted) as caught, RunFolder.open(tmp_path / "run", Plain()):
+        raise KeyboardInterrupt
+    assert caught.value.folder == tmp_path / "run"
+    with RunFolder.open(tmp_path / "run", Plain(), resume=True):
+        pass
+
+
+def refused_in_the_middle(path, error):
+    with RunFolder.open(path, Plain()):
+        write_bytes(path / "work.pt", b"state")
+        write_bytes(path / "work" / "search.pt", b"state")
+        raise error
+
+
+def test_unfinished_work_goes_with_bad_input_and_stays_on_a_full_disk(tmp_path):
+    for error, left in ((InputError("no"), False), (RunFolderError("disk full"), True)):
+        path = tmp_path / type(error).__name__
+        with pytest.raises(type(error)):
+            refused_in_the_middle(path, error)
+        assert path.exists() == left
+
+
+def test_a_damaged_record_is_named_with_the_remedy(tmp_path):
+    with RunFolder.open(tmp_path, Plain()) as run:
+        run.finish("job", 1)
+        (tmp_path / "records" / "job.json").write_text('{"a": ')
+        with pytest.raises(RunFolderError, match=r"job\.json is damaged .*remove it and give --resume: job is"):
+            run.record("job")
+
+
+def test_warnings_of_libraries_go_to_the_log(tmp_path):
+    with RunFolder.open(tmp_path, Plain()):
+        logging.getLogger("py.warnings").warning("of a library")
+    assert "of a library" in (tmp_path / "log.txt").read_text()

@@ -22,12 +22,14 @@ from invaudit.models import InputSpec
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
 from invaudit.records import LEAKAGE_RUN, AuditRecord
+from invaudit.records.folder import read_record
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import MissingDataError
+from invaudit.runtime.errors import MissingDataError, ModelError
 from invaudit.runtime.executor import Job as RunJob
 from invaudit.runtime.executor import make_executor, run_jobs
 from invaudit.runtime.files import content_hash, write_json
+from invaudit.runtime.paths import read_bytes
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -91,7 +93,7 @@ def _counts(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> list[int
         return []
     records = []
     for audit in audits_on(settings, job):
-        records.append(AuditRecord.model_validate(folder.record(audit.name)))
+        records.append(read_record(folder.path, audit.name, AuditRecord))
     return n_reconstructions(records)
 
 
@@ -104,7 +106,7 @@ def _released_inputs(settings: LeakageBenchmark) -> dict[str, str]:
     hashes = {}
     for choice in settings.released.values():
         with suppress(MissingDataError):
-            hashes[choice.model] = content_hash(model_file(choice.model).read_bytes())
+            hashes[choice.model] = content_hash(read_bytes(model_file(choice.model), ModelError))
         for name in (choice.members, choice.controls, choice.reference):
             with suppress(MissingDataError):
                 hashes[name] = load(name).hash

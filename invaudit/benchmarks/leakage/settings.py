@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from invaudit.audit import MetricChoice, ReleasedTarget, TargetAuditSettings
 from invaudit.leakage import TargetRecipe
 from invaudit.records.names import ATTACK_CONTROL
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Name, Settings
 
 POOL = "pool-"
 """How names of pools begin."""
@@ -17,7 +17,7 @@ class TargetChoice(Settings):
     """One audited target: how it is trained, and on how many members."""
 
     recipe: TargetRecipe = TargetRecipe()
-    members: int = Field(default=40, ge=7)
+    members: int = Field(default=40, ge=7, le=1_000_000)
     """Pairs of the pool; one image of each is trained on. With under 7 pairs no test can reach 1 %."""
     negative: bool = False
     """A negative control: trained on as many other images, none of them of the pool."""
@@ -29,14 +29,14 @@ class LeakageBenchmark(TargetAuditSettings):
     The family of tests of one target is all methods with all metrics; it is declared here, before the run.
     """
 
-    name: str
+    name: Name
     data: str = "digits"
     """DATA with labels, from which pools, reference images and the members of negative controls are drawn."""
     odd_even: bool = False
     """Two classes: even and odd labels."""
-    targets: dict[str, TargetChoice] = Field(default_factory=dict)
+    targets: dict[Name, TargetChoice] = Field(default_factory=dict)
     """Targets that the benchmark trains."""
-    released: dict[str, ReleasedTarget] = Field(default_factory=dict)
+    released: dict[Name, ReleasedTarget] = Field(default_factory=dict)
     """Targets that were trained elsewhere."""
     attack_control: TargetChoice
     """The target of our own that is known to leak; it has a pool of its own."""

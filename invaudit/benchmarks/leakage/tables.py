@@ -23,8 +23,8 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
+from invaudit.records.folder import read_record
 from invaudit.records.names import ATTACK_CONTROL, SUMMARY
-from invaudit.runtime.files import read_json
 
 
 class StoredRun(NamedTuple):
@@ -37,12 +37,11 @@ class StoredRun(NamedTuple):
     @classmethod
     def read(cls, folder: Path, settings: LeakageBenchmark) -> "StoredRun":
         """Read the records of a finished run."""
-        records = folder / "records"
         targets, pools = {}, {}
         for job in target_jobs(settings):
-            targets[job] = AuditRecord.model_validate(read_json(records / f"{job.name}.json"))
+            targets[job] = read_record(folder, job.name, AuditRecord)
             if job.target != ATTACK_CONTROL:
-                pools[job.pool_name] = PoolRecord.model_validate(read_json(records / f"{job.pool_name}.json"))
+                pools[job.pool_name] = read_record(folder, job.pool_name, PoolRecord)
         return cls(settings, targets, pools)
 
     @property

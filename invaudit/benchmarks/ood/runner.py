@@ -20,6 +20,7 @@ from invaudit.models.devices import computed_with, resolve_device, worker_device
 from invaudit.ood import make_detector
 from invaudit.ood.detector import source_of
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
+from invaudit.records.folder import read_record
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
@@ -192,7 +193,7 @@ def _jobs(settings: OODBenchmark, folder: RunFolder) -> list[Job]:
 def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
     failures = []
     for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
-        record = OodJobRecord.model_validate(folder.record(job_name(seed, network)))
+        record = read_record(folder.path, job_name(seed, network), OodJobRecord)
         for name, outcome in record.detectors.items():
             whole = name.partition("/")[0]
             is_part = whole != name and whole in record.detectors

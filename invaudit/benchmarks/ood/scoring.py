@@ -39,7 +39,7 @@ class Outcomes:
             yield
         except NotApplicableError as error:
             status, reason = "not-applicable", str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's code may call sys.exit; it does not end the run
             status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             logger.warning("%s failed", info.name, exc_info=True)
         seconds = outcome.seconds + time.perf_counter() - start

@@ -1,8 +1,8 @@
 """Settings of an OOD benchmark: one YAML for each published table."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
@@ -21,13 +21,10 @@ from invaudit.records.names import (
     PIXELS,
     UNTRAINED,
 )
-from invaudit.runtime.settings import Settings
+from invaudit.runtime.settings import Images, Name, Settings
 
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""Name of a network, an attack or an OOD set; it becomes a part of file names."""
 
 
 class OODSet(Settings):
@@ -82,10 +79,10 @@ class OODBenchmark(Settings):
     with a train and a test split.
     """
 
-    name: str
+    name: Name
     id: str = "digits"
     ood: tuple[OODSet, ...] = ()
-    side: int = Field(default=28, ge=8)
+    side: int = Field(default=28, ge=8, le=4_096)
     channels: Literal[1, 3] = 1
     fit: int = Field(default=1_000, ge=30)
     """Held-out ID images for scaling and joining of scores."""
@@ -99,20 +96,24 @@ class OODBenchmark(Settings):
     networks: dict[Name, Network] = Field(min_length=1)
     attacks: dict[Name, InversionSettings] = Field(min_length=1)
     """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
-    attack_images: int = Field(default=500, ge=1)
+    attack_images: Images = 500
     """Fresh inversions that each of them makes."""
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
     slow_images: int | None = Field(default=None, ge=20)
     """Evenly spaced images of each set for detectors of high cost, which take milliseconds for each; None: all."""
-    synthetic_images: int = Field(default=40, ge=1)
+    synthetic_images: Images = 40
     """Images of each synthetic family that baselines are tuned on."""
     detectors: tuple[str, ...] = ()
     """Further detectors, ``package.module:Class``; see `invaudit.ood.detector.UserDetector`."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    draws: int = Field(default=10_000, ge=1)
+    draws: int = Field(default=10_000, ge=1, le=10_000_000)
     """Bootstrap draws: at least 40 for each baseline of a family, or Holm's correction can never call a difference."""
     device: str = "auto"
+
+    def code(self) -> list[str]:
+        """Detectors that are no part of pytorch-ood or of ours are imported and run."""
+        return [*super().code(), *self.detectors]
 
     @model_validator(mode="after")
     def _consistent(self) -> "OODBenchmark":

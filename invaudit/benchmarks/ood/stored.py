@@ -9,6 +9,7 @@ import numpy as np
 
 from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.settings import OODBenchmark
+from invaudit.records.folder import read_record
 from invaudit.records.names import (
     CONTROL_SAME,
     CONTROL_SPLIT,
@@ -23,7 +24,7 @@ from invaudit.records.names import (
 )
 from invaudit.records.ood import DetectorInfo, OodJobRecord
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_json
+from invaudit.runtime.files import read_arrays
 
 
 class ScorePair(NamedTuple):
@@ -90,10 +91,9 @@ def read_jobs(folder: Path, settings: OODBenchmark) -> list[StoredJob]:
     """
     jobs, sets = [], None
     for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
-        with np.load(folder / scores_file(seed, network), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(folder / scores_file(seed, network))
         name = job_name(seed, network)
-        record = OodJobRecord.model_validate(read_json(folder / "records" / f"{name}.json"))
+        record = read_record(folder, name, OodJobRecord)
         sets = record.sets if network == PIXELS else sets
         if record.sets != sets or HALF not in arrays:
             raise RunFolderError(

@@ -11,11 +11,14 @@ import torch
 from invaudit.data.image_set import ImageSet
 from invaudit.data.pictures import SUFFIXES, PictureHeader, Pictures, read_headers
 from invaudit.data.preparation import Preparation, default_preparation
-from invaudit.runtime import console
+from invaudit.runtime import console, paths
 from invaudit.runtime.errors import DataError, MissingDataError
+from invaudit.runtime.paths import short
 
 SPLIT_NAMES = {"train", "val", "valid", "validation", "test", "dev"}
 """Names of folders that hold a split, not a class."""
+LARGEST_LIST = 2**28
+"""Bytes of a list of pictures that are read."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +63,35 @@ def list_folder(folder: Path) -> Listing:
         MissingDataError: There is no such folder.
         DataError: It cannot be listed, holds no pictures, pictures both beside and in class folders, or splits.
     """
-    try:
-        return _listed(folder)
-    except OSError as error:
-        raise DataError(
-            f"{folder} cannot be listed: {error.strerror or error}; check the path and its rights"
-        ) from error
-
-
-def _listed(folder: Path) -> Listing:
-    if not folder.is_dir():
-        raise MissingDataError(f"there is no folder {folder}; check the path")
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    loose, class_folders = [path for path in inside if path.is_file()], [path for path in inside if path.is_dir()]
+    if not paths.is_folder(folder, DataError):
+        raise MissingDataError(f"there is no folder {short(folder)}; check the path")
+    seen = [path for path in paths.inside(folder, DataError) if not path.name.startswith(".")]
+    loose = [path for path in seen if paths.is_file(path, DataError)]
+    class_folders = [path for path in seen if paths.is_folder(path, DataError)]
     left_out: Counter[str] = Counter()
     flat = _pictures(loose, left_out)
-    paths: list[Path] = []
+    sorted_in: list[Path] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):
         pictures = _pictures(list(_files_below(class_folder)), left_out)
-        paths += pictures
+        sorted_in += pictures
         labels += [label] * len(pictures)
-    if flat and paths:
-        got = f"{folder} holds images ({flat[0].name}) and folders with images ({paths[0].relative_to(folder)})"
+    if flat and sorted_in:
+        inside = sorted_in[0].relative_to(folder)
+        got = f"{short(folder)} holds images ({flat[0].name}) and folders with images ({inside})"
         raise DataError(f"{got}, expected one or the other; move the loose images into a class folder")
-    if not flat and not paths:
-        raise DataError(f"{folder} holds no images, expected files ending in {', '.join(SUFFIXES)}, or class folders")
+    if not flat and not sorted_in:
+        raise DataError(
+            f"{short(folder)} holds no images, expected files ending in {', '.join(SUFFIXES)}, or class folders"
+        )
     if flat:
         return Listing(flat, [-1] * len(flat), left_out=left_out)
     names = tuple(path.name for path in class_folders)
     if len(names) > 1 and SPLIT_NAMES.issuperset(map(str.lower, names)):
-        raise DataError(f"{folder} holds the splits {', '.join(names)}, expected classes; write {folder / names[0]}/")
-    return Listing(paths, labels, names, left_out)
+        raise DataError(
+            f"{short(folder)} holds the splits {', '.join(names)}, expected classes; write {folder / names[0]}/"
+        )
+    return Listing(sorted_in, labels, names, left_out)
 
 
 def list_file(file: Path) -> Listing:
@@ -103,25 +103,22 @@ def list_file(file: Path) -> Listing:
         MissingDataError: There is no such file.
         DataError: It is no text, is empty, or gives a class to some pictures only.
     """
-    if not file.is_file():
-        raise MissingDataError(f"there is no file {file}; check the path")
+    if not paths.is_file(file, DataError):
+        raise MissingDataError(f"there is no file {short(file)}; check the path")
     if file.suffix.lower() in SUFFIXES:
         return Listing([file], [-1])
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as text ({error}); expected one path a line") from error
+    lines = paths.read_text(file, DataError, most=LARGEST_LIST).splitlines()
     entries = [line.partition("\t") for line in lines if line.strip()]
     if not entries:
-        raise DataError(f"{file} names no picture, expected one path a line")
+        raise DataError(f"{short(file)} names no picture, expected one path a line")
     named = [name.strip() for _, _, name in entries]
     if any(named) and not all(named):
-        got = f"{file} gives a class to some pictures and none to line {named.index('') + 1}"
+        got = f"{short(file)} gives a class to some pictures and none to line {named.index('') + 1}"
         raise DataError(f"{got}, expected one after a tab for all, or for none")
     class_names = tuple(sorted(set(named))) if any(named) else ()
-    paths = [file.parent / path.strip() for path, _, _ in entries]
-    labels = [class_names.index(name) if name else -1 for name in named]
-    return Listing(paths, labels, class_names)
+    number = {name: label for label, name in enumerate(class_names)}
+    labels = [number.get(name, -1) for name in named]
+    return Listing([file.parent / path.strip() for path, _, _ in entries], labels, class_names)
 
 
 def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
@@ -170,11 +167,11 @@ def _chosen(name: str, headers: list[PictureHeader], height: int, width: int) ->
     return preparation
 
 
-def _own_shape(paths: list[Path], headers: list[PictureHeader]) -> tuple[int, int, int]:
+def _own_shape(files: list[Path], headers: list[PictureHeader]) -> tuple[int, int, int]:
     first = headers[0]
-    for path, header in zip(paths, headers, strict=True):
+    for path, header in zip(files, headers, strict=True):
         if (header.width, header.height) != (first.width, first.height):
-            got = f"{path} is {header.width} x {header.height} and {paths[0].name} is {first.width} x {first.height}"
+            got = f"{short(path)} is {header.width} x {header.height} and {files[0].name} is {first.width} x {first.height}"
             raise DataError(
                 f"{got}, and nothing says what they should become; give the input of the network: --input CxHxW"
             )
@@ -185,14 +182,15 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder, through links too, in the order of torchvision's ImageFolder."""
     walked: set[str] = set()
     found: list[tuple[str, list[str]]] = []
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        real = os.path.realpath(root)
-        if real in walked:  # a link to a folder above would be followed for ever
-            folders.clear()
-            continue
-        walked.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found.append((root, sorted(files)))
+    with paths.asking(folder, DataError):
+        for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+            real = os.path.realpath(root)
+            if real in walked:  # a link to a folder above would be followed for ever
+                folders.clear()
+                continue
+            walked.add(real)
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found.append((root, sorted(files)))
     for root, files in sorted(found):
         for name in files:
             if not name.startswith("."):

@@ -14,11 +14,14 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from invaudit.data.preparation import Preparation
+from invaudit.runtime import paths
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.runtime.paths import short
 
 T = TypeVar("T")
 
@@ -104,16 +107,16 @@ class Pictures:
         # Two batches are under way at most, so memory does not grow with the number of files.
         ahead = 2 * size
         with ThreadPoolExecutor(self.workers or usable_cores(), "decode") as pool:
-            paths = iter(self.paths)
+            files = iter(self.paths)
             waiting: deque[Future[NDArray[np.uint8]]] = deque()
             try:
-                for path in islice(paths, ahead):
+                for path in islice(files, ahead):
                     waiting.append(pool.submit(self._decoded, path))
                 while waiting:
                     batch = torch.empty((min(size, len(waiting)), *self.shape[1:]), dtype=torch.uint8)
                     for image in batch:
                         image.copy_(torch.from_numpy(waiting.popleft().result()))
-                        for path in islice(paths, 1):
+                        for path in islice(files, 1):
                             waiting.append(pool.submit(self._decoded, path))
                     yield batch
             finally:
@@ -142,13 +145,13 @@ class Pictures:
         try:
             pixels = self.preparation.apply(picture, self.height, self.width)
         except ShapeError as error:
-            raise ShapeError(f"{path} {error}") from error
+            raise ShapeError(f"{short(path)} {error}") from error
         image = np.array(pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1), order="C")
         self.digests[path] = hashlib.sha256(image.tobytes()).digest()
         return image
 
 
-def read_headers(paths: Sequence[Path], workers: int | None = None) -> list[PictureHeader]:
+def read_headers(files: Sequence[Path], workers: int | None = None) -> list[PictureHeader]:
     """Return what picture files say of themselves.
 
     Raises:
@@ -157,7 +160,7 @@ def read_headers(paths: Sequence[Path], workers: int | None = None) -> list[Pict
     with warnings.catch_warnings(), ThreadPoolExecutor(workers or usable_cores()) as pool:
         # The error about the size of a picture says it once.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return list(pool.map(_read_header, paths))
+        return list(pool.map(_read_header, files))
 
 
 def _read_header(path: Path) -> PictureHeader:
@@ -170,20 +173,20 @@ def opened(path: Path, read: Callable[[Image.Image], T]) -> T:
     Raises:
         DataError: The file cannot be read as a picture.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
+    damaged, remedy = f"{short(path)} cannot be read as an image", "remove it or fetch it again"
+    with paths.opened(path, DataError) as file, foreign(damaged, DataError, remedy=remedy):
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError:  # its own text names a file by its number
+            raise DataError(f"{damaged} (no picture of a known format); {remedy}") from None
+        with image:
             _refuse_huge(image, path)
             return read(image)
-    except DataError:
-        raise
-    except Exception as error:  # what Pillow's decoders raise on damaged bytes is listed nowhere
-        reason = "no picture of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise DataError(f"{path} cannot be read as an image ({reason}); remove it or fetch it again") from error
 
 
 def _refuse_huge(image: Image.Image, path: Path) -> None:
     if image.width * image.height > MOST_PIXELS:
-        got = f"{path} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
+        got = f"{short(path)} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
         raise DataError(f"{got}; make it smaller")
 
 
@@ -194,7 +197,9 @@ def usable_cores() -> int:
 
 def _header(image: Image.Image, path: Path) -> PictureHeader:
     if image.mode not in _GREY + _COLOUR:
-        raise DataError(f"{path} has pixels of mode {image.mode}, expected 8-bit or 16-bit grey, or RGB; convert it")
+        raise DataError(
+            f"{short(path)} has pixels of mode {image.mode}, expected 8-bit or 16-bit grey, or RGB; convert it"
+        )
     width, height = image.size
     # Orientations 5 to 8 of EXIF lie on their side.
     if image.getexif().get(0x0112, 1) >= 5:

@@ -24,6 +24,7 @@ from invaudit.data.folders import Listing, PictureInput, list_file, list_folder,
 from invaudit.data.image_set import ImageSet
 from invaudit.data.joining import joined
 from invaudit.data.pictures import SUFFIXES
+from invaudit.runtime import paths
 from invaudit.runtime.errors import DataError, MissingDataError
 
 BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}
@@ -87,7 +88,7 @@ def load(
 def _parts(text: str) -> list[str]:
     """Return what + joins; a path of which + is a part stays whole."""
     path = re.sub(r"(:[^/:@+]+)?(@[\d:]*)?$", "", text)
-    return [text] if Path(path).exists() else text.split("+")
+    return [text] if paths.what_is(Path(path), DataError) else text.split("+")
 
 
 def _loaded(text: str, root: Path | None, download: bool, wanted: PictureInput) -> ImageSet:
@@ -114,17 +115,17 @@ def _parsed(text: str) -> tuple[str, str | None, str | None]:
 
 def _kind(base: str, root: Path | None) -> str:
     for kind, endings in ENDINGS.items():
-        if base.lower().endswith(endings) and not Path(base).is_dir():
+        if base.lower().endswith(endings) and not paths.is_folder(Path(base), DataError):
             return kind
     if "/" in base or os.sep in base:
         return "folder"
     if base in BUILTIN:
         return "builtin"
-    if root is not None and (root / f"{base}.npz").is_file():
+    if root is not None and paths.is_file(root / f"{base}.npz", DataError):
         return "npz"
     if vision.known(base):
         return "torchvision"
-    return "folder" if Path(base).is_dir() else "npz"
+    return "folder" if paths.is_folder(Path(base), DataError) else "npz"
 
 
 def _sliced(images: ImageSet, cut: str, text: str) -> ImageSet:
@@ -156,7 +157,7 @@ def _pictures(request: Request, list_pictures: Callable[[Path], Listing]) -> Ima
     if request.split is not None:
         got = f"{request.base} has no split {request.split!r}"
         raise DataError(f"{got}; leave it out, or name the folder of that split")
-    return picture_set(path.resolve().name, list_pictures(path), request.wanted)
+    return picture_set(paths.resolved(path, DataError).name, list_pictures(path), request.wanted)
 
 
 def _folder(request: Request) -> ImageSet:

@@ -230,7 +230,8 @@ def test_score_decides_by_default_as_the_library_does():
 
 @pytest.mark.slow
 def test_score_refuses_what_does_not_fit(called, guard, images):
-    refused(called("ood", "score", guard, f"{images / 'rgb'}/"), "(3, 8, 8)", "(1, 8, 8)")
+    np.savez(images / "colours.npz", images=np.zeros((5, 8, 8, 3), np.uint8), labels=np.zeros(5, int))
+    refused(called("ood", "score", guard, images / "colours.npz"), "(3, 8, 8)", "(1, 8, 8)")
     refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
     refused(called("ood", "score", guard, "digits@0:20", "--delta", "1.5"), "delta")
     refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")

@@ -116,7 +116,7 @@ OWN = [
     Row(
         "resume: no environment.json",
         resumed(),
-        ("environment.json is missing", "remove the folder"),
+        ("is missing", "remove the folder"),
         without("run/environment.json"),
     ),
     Row("resume: run.json a folder", resumed(), ("no run of ours",), folder("run/records/run.json")),

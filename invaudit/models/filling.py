@@ -10,6 +10,7 @@ from torch import nn
 from invaudit.models.ends import LastLayer
 from invaudit.models.families import SIZED, build_network, initialise_lazy, shapes_by_name
 from invaudit.models.foreign import foreign_code
+from invaudit.models.huggingface import fill_from_folder
 from invaudit.models.matching import Match, Matched, check_shapes, match_names
 from invaudit.models.own_files import Header
 from invaudit.models.spec import InputSpec
@@ -43,6 +44,9 @@ class Filling:
         """
         if self.weights.header:
             return self._of_our_file(self.weights.header)
+        if self.settings is not None:
+            module, left_out = fill_from_folder(self.settings, self.weights.tensors, self.where)
+            return self._finite(module), Matched({}, [], left_out, [])
         shapes = self._shapes(2)
         matched = match_names(
             list(self.weights.tensors), list(shapes), match=match, ordered=self.weights.ordered, where=self.where
@@ -110,7 +114,7 @@ class Filling:
         check_shapes(matched, found, wanted, self.where)
 
     def _filled(self, module: nn.Module, matched: Matched) -> nn.Module:
-        """Give a network its weights in float32, and see that they are finite."""
+        """Give a network its weights, in the precision that it computes in."""
         state = module.state_dict()
         for name, stored in matched.stored.items():
             value = self.weights.tensors[stored]
@@ -119,8 +123,14 @@ class Filling:
             state[name] = value
         with foreign_code(f"{type(module).__name__}.load_state_dict"):
             module.load_state_dict(state)
-        state = module.state_dict()
-        broken = [stored for name, stored in matched.stored.items() if not state[name].isfinite().all()]
+        return self._finite(module, matched.stored)
+
+    def _finite(self, module: nn.Module, stored: Mapping[str, str] | None = None) -> nn.Module:
+        """Refuse weights that are not finite, by the names that they have in the file."""
+        broken = []
+        for name, value in module.state_dict().items():
+            if not value.isfinite().all():
+                broken.append((stored or {}).get(name, name))
         if broken:
             raise ModelError(f"{self.where}: weights are not finite in {named(broken)}")
         return module

@@ -1,17 +1,20 @@
 """A local folder of a Hugging Face model: config.json, weights, preprocessor_config.json; nothing is fetched."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.models.foreign import foreign_code
 from invaudit.models.spec import InputSpec
+from invaudit.models.stored_weights import named
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -74,16 +77,84 @@ def build_from_settings(settings: Mapping[str, Any]) -> nn.Module:
         MissingExtraError: transformers is not installed.
         ModelError: transformers has no such classifier.
     """
+    transformers = _import_transformers()
+    with foreign_code(_building(settings)):
+        config = _config(transformers, settings)
+        return transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False).float()
+
+
+def fill_from_folder(
+    settings: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str
+) -> tuple[nn.Module, list[str]]:
+    """Build a network of a folder and give it the weights there, whose names transformers translates to its own.
+
+    Args:
+        settings: See ``build_from_settings``.
+        tensors: The weights, by the names that they have in the file.
+        where: The folder, for messages.
+
+    Returns:
+        The network, in float32, and the names that have no place in it.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        ModelError: The weights do not fit.
+    """
+    transformers = _import_transformers()
+    with torch.device("meta"):
+        empty = build_from_settings(settings)
+    kind: Any = type(empty)
+    numbers = sum(value.numel() for value in empty.parameters())
+    held = sum(value.numel() for value in tensors.values())
+    if numbers > 2 * held:
+        raise ModelError(f"{where}: {CONFIG} describes a network of {numbers} weights, the file holds {held}")
+    with foreign_code(_building(settings)), _quiet(transformers), torch.random.fork_rng(devices=[]):
+        network, report = kind.from_pretrained(
+            None,
+            config=_config(transformers, settings),
+            state_dict=dict(tensors),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    for problem in ("missing_keys", "mismatched_keys"):
+        wrong = sorted(str(name) for name in report[problem])
+        if wrong:
+            raise ModelError(f"{where}: {problem.replace('_', ' ')} are {named(wrong)}")
+    return network.float(), sorted(report["unexpected_keys"])
+
+
+def _import_transformers() -> Any:
     try:
-        from transformers import AutoConfig, AutoModelForImageClassification
+        import transformers
     except ImportError as error:
         raise MissingExtraError(
             'a folder of Hugging Face needs transformers; run: pip install "invaudit[hf]"'
         ) from error
+    return transformers
+
+
+def _config(transformers: Any, settings: Mapping[str, Any]) -> Any:
     rest = {name: value for name, value in settings.items() if name not in (*NOT_KEPT, "model_type")}
-    with foreign_code(f"transformers, building {settings.get('model_type')}"):
-        config = AutoConfig.for_model(str(settings.get("model_type")), **rest)
-        return AutoModelForImageClassification.from_config(config, trust_remote_code=False).float()
+    return transformers.AutoConfig.for_model(str(settings.get("model_type")), **rest)
+
+
+def _building(settings: Mapping[str, Any]) -> str:
+    return f"transformers, building {str(settings.get('model_type'))[:80]},"
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers from drawing bars and tables: what matters is said once, by us."""
+    logs = transformers.utils.logging
+    before, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity(logs.CRITICAL)
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(before)
+        if bars:
+            logs.enable_progress_bar()
 
 
 def _read_object(path: Path) -> dict[str, Any]:

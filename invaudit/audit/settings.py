@@ -116,6 +116,8 @@ class ReleasedTarget(Settings):
     """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
     arch: str
     """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
+    match: Literal["name", "order"] = "name"
+    """How the tensors of the file find their place; by ``order`` where they have other names."""
     mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = (0.0,)
     std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = (1.0,)
     members: str

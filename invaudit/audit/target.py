@@ -239,7 +239,7 @@ def load_released(choice: ReleasedTarget, pool: Pool, device: str) -> Target:
     """
     channels, height, width = pool.images.images.shape[1:]
     spec = InputSpec(channels, height, width, mean=choice.mean, std=choice.std)
-    target = load_model(choice.model, arch=choice.arch, spec=spec).to(resolve_device(device))
+    target = load_model(choice.model, arch=choice.arch, spec=spec, match=choice.match).to(resolve_device(device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
     require_suitable(target, pool.images.subset(pool.member), f"the members {choice.members}")

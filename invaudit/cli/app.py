@@ -68,6 +68,10 @@ def _run(words: list[str]) -> int:
         return 1
     except BrokenPipeError:
         _exit_now(0)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # what rich makes of it
+            _exit_now(0)
+        raise
     except OSError as error:
         return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001 - the last place: a bug becomes one line and a log
@@ -87,8 +91,8 @@ def _refused_by_system(error: OSError) -> int:
     except (InputError, BrokenPipeError) as of_stdout:
         say(f"error: {of_stdout}")
     else:
-        place = error.filename or "the results"
-        say(f"error: the system refused to read or write {place}: {error.strerror or error}; {_log()} says where")
+        place = f" {error.filename}" if error.filename else ""
+        say(f"error: the system refused to read or write{place}: {error.strerror or error}; {_log()} says where")
     return 2
 
 

@@ -1,9 +1,9 @@
 """``invaudit invert``: what a network takes for each class."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, Model, Whole, print_json
 from invaudit.runtime.errors import ConfigError
@@ -20,6 +20,7 @@ def invert(
     /,
     *,
     images: Whole = 8,
+    download: Annotated[bool, Parameter(negative="")] = False,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -28,11 +29,12 @@ def invert(
     Args:
         model: The network, as --model.
         images: Inversions per class in the gallery.
+        download: Fetch published weights that are not there; nothing is fetched otherwise.
     """
     common.start("workers")
     if images < 1:
         raise ConfigError(f"--images {images}: expected at least 1")
-    target = network.required(model, "to invert", common.device)
+    target = network.required(model, "to invert", common.device, download=download)
     from invaudit.inversion import InversionSettings, run_inversion
 
     settings = common.settings(InversionSettings, "invert/default", precision_key="precision")

@@ -26,6 +26,7 @@ def reconstruct(
     *,
     method: str = "kkt",
     reference: str | None = None,
+    download: Annotated[bool, Parameter(negative="")] = False,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -37,9 +38,10 @@ def reconstruct(
         model: The network, as --model.
         method: kkt, generator, tldr or deepinversion; --set sets its fields, e.g. --set restarts=1.
         reference: DATA: images of the same kind that the network was not trained on; they help most methods.
+        download: Fetch published weights that are not there; nothing is fetched otherwise.
     """
     common.start("workers")
-    target = network.required(model, "to reconstruct from", common.device)
+    target = network.required(model, "to reconstruct from", common.device, download=download)
     from invaudit.data import load
     from invaudit.leakage import run_reconstruction
 

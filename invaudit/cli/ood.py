@@ -41,13 +41,16 @@ def fit(
         data: ID images with their classes: the DATA grammar, e.g. digits, mnist:train@0:10000, PATH.npz:train, PATH/.
             Without a split, test is taken where there is one.
         as_it_is: Do not train: fit the detector to the model as it is.
-        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
+        download: Fetch a data set of torchvision, or published weights, that are not there; nothing is fetched
+            otherwise.
     """
     common.start("workers", *(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
     if as_it_is and any(text.startswith("recipe") for text in common.set):
         raise ConfigError("--set recipe changes nothing with --as-it-is; leave it out")
+    if model.model is None and model.fields():
+        raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
     from invaudit.ood import FitSettings, run_fit
 
     settings = common.settings(
@@ -58,7 +61,7 @@ def fit(
         seed=None if common.seeds is None else common.seed(),
         device=common.device,
     )
-    start, folder = model.load(), common.folder("guard")
+    start, folder = model.load(download=download), common.folder("guard")
     run = run_fit(data, settings, folder, start=start, as_it_is=as_it_is, download=download, resume=common.resume)
     _print_fit(run, as_json=common.json)
     return 0

@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -19,6 +20,7 @@ from invaudit.runtime.text import shown
 if TYPE_CHECKING:
     from cyclopts import Token
 
+    from invaudit.data.preparation import Preparation
     from invaudit.models import InputSpec, Target
     from invaudit.runtime.settings import Settings
 
@@ -153,57 +155,90 @@ class Model:
     model: Path | None = None
     "safetensors, or a torch checkpoint that holds weights alone."
     arch: str | None = None
-    "NAME of invaudit (also invaudit:NAME), torchvision:NAME, timm:NAME or package.module:callable."
+    "NAME of invaudit (also invaudit:NAME), torchvision:NAME[@WEIGHTS], timm:NAME[.TAG] or package.module:callable."
     input: str | None = None
     "What the model takes: CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28."
     mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
     "Mean per channel that the model subtracts from images in [0, 1]."
     std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
     "Standard deviation per channel that it divides by."
+    resize: int | None = None
+    "Pictures of any size: the length that the short side gets first."
+    crop: int | None = None
+    "Then the side of the square that is cut from the centre; by default the input of the model."
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    "How --resize, --crop or --squash interpolate; bilinear by default."
+    squash: Annotated[bool, Parameter(negative="")] = False
+    "Scale whole pictures to the input, whatever their shape, in place of --resize and --crop."
+    match: Literal["name", "order"] = "name"
+    "How the weights of a file find their place; by order only if they have other names than the network."
+    output: str | None = None
+    "Output of the network that holds the logits, where it has several: a key, a field, or a number from 0."
 
-    def required(self, argument: Path | None, purpose: str, device: str | None) -> "Target":
+    def required(self, argument: Path | None, purpose: str, device: str | None, *, download: bool = False) -> "Target":
         """Return the model, which is the first argument or --model, on a device.
 
         Args:
             argument: First argument of the command, if there is one.
             purpose: What the command needs the network for, for the message.
             device: As --device; None = auto.
+            download: Whether published weights may be fetched.
         """
         if argument is not None and self.model is not None:
             raise ConfigError(f"the model is given twice, as {argument} and as --model {self.model}; give it once")
-        target = (self if argument is None else replace(self, model=argument)).load()
+        target = (self if argument is None else replace(self, model=argument)).load(download=download)
         if target is None:
             raise ConfigError(f"--model is missing: the network {purpose}")
         from invaudit.models import resolve_device
 
         return target.to(resolve_device("auto" if device is None else device))
 
-    def load(self) -> "Target | None":
+    def load(self, *, download: bool = False) -> "Target | None":
         """Return the model, or None where none is named."""
         if self.model is None:
-            if self.input or self.mean or self.std:
-                raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
             return None
         from invaudit.models import load_model
 
-        return load_model(self.model, arch=self.arch, spec=self.spec())
+        return load_model(
+            self.model, arch=self.arch, spec=self.fields(), match=self.match, output=self.output, download=download
+        )
 
     def spec(self) -> "InputSpec | None":
-        """Return the input spec that the options give, if any."""
+        """Return the input spec that the options give by themselves, if any."""
+        fields = self.fields()
         if self.input is None:
-            if self.mean or self.std:
-                raise ConfigError("--mean and --std say how the model normalises what --input names; give --input too")
+            if fields:
+                raise ConfigError(
+                    "--mean, --std, --resize, --crop and --squash say how pictures become what --input names; "
+                    "give --input too"
+                )
             return None
         from invaudit.models import InputSpec
 
-        sizes = self.input.split("x")
-        if len(sizes) != 3 or not all(size.isdigit() and int(size) for size in sizes):
-            raise ConfigError(f"--input {self.input!r}: expected CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28")
-        mean, std = self.mean or (0.0,), self.std or (1.0,)
-        if min(std) <= 0:
-            raise ConfigError(f"--std {' '.join(map(str, std))}: expected values above 0")
-        channels, height, width = map(int, sizes)
-        return InputSpec(channels, height, width, mean, std)
+        return InputSpec(**fields)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the input spec that are given."""
+        fields: dict[str, Any] = {}
+        if self.input is not None:
+            # Six digits of ASCII: a number of a thousand digits takes long to read, and isdigit() takes more than 0-9.
+            sizes = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})", self.input)
+            if sizes is None:
+                raise ConfigError(f"--input {self.input[:40]!r}: expected CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28")
+            fields |= dict(zip(("channels", "height", "width"), map(int, sizes.groups()), strict=True))
+        for name, values in (("mean", self.mean), ("std", self.std), ("preparation", self._preparation())):
+            if values is not None:
+                fields[name] = values
+        return fields
+
+    def _preparation(self) -> "Preparation | None":
+        if self.resize is None and self.crop is None and not self.squash:
+            if self.interpolation is not None:
+                raise ConfigError("--interpolation says how --resize, --crop or --squash interpolate; give one of them")
+            return None
+        from invaudit.data.preparation import Preparation
+
+        return Preparation(self.resize, self.crop, self.interpolation or "bilinear", self.squash)
 
 
 def print_json(value: dict[str, Any]) -> None:

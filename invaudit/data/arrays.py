@@ -22,8 +22,8 @@ LIMIT_BYTES = 8 * 2**30
 """Largest uncompressed size that is read from one file or folder."""
 MOST_CLASSES = 1_000_000
 """Labels are below this number: a network has an output for every class up to the largest label."""
-BLOCK = 1024
-"""Images that are brought to 8 bits at once: all of them would need several times their room."""
+BLOCK = 2**24
+"""Values that are brought to 8 bits at once: all of them would need several times their room."""
 
 _ONLY = "all"
 
@@ -51,8 +51,8 @@ def image_tensor(values: NDArray[Any], source: str) -> Tensor:
     if not values.size:
         raise DataError(f"{source} is empty (shape {values.shape}), expected at least one image")
     if values.dtype.kind == "f":
-        values = _eight_bits(values, source)
-    elif values.dtype != np.uint8:
+        return torch.from_numpy(_eight_bits(values, source))
+    if values.dtype != np.uint8:
         raise DataError(f"{source} has type {values.dtype}, expected uint8 or float in [0, 1]; convert it")
     return torch.from_numpy(np.array(values, order="C"))
 
@@ -194,7 +194,8 @@ def _eight_bits(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
     if not (low >= 0 and high <= 1):
         raise DataError(f"{source} has values from {low:g} to {high:g}, expected floats in [0, 1]; rescale it")
     bits = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), BLOCK):
-        part = slice(start, start + BLOCK)
+    step = max(1, BLOCK // prod(values.shape[1:]))
+    for start in range(0, len(values), step):
+        part = slice(start, start + step)
         bits[part] = np.rint(values[part] * 255)
     return bits

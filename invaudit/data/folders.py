@@ -81,16 +81,14 @@ def list_folder(folder: Path) -> Listing:
         got = f"{short(folder)} holds images ({flat[0].name}) and folders with images ({inside})"
         raise DataError(f"{got}, expected one or the other; move the loose images into a class folder")
     if not flat and not sorted_in:
-        raise DataError(
-            f"{short(folder)} holds no images, expected files ending in {', '.join(SUFFIXES)}, or class folders"
-        )
+        expected = f"expected files ending in {', '.join(SUFFIXES)}, or class folders"
+        raise DataError(f"{short(folder)} holds no images, {expected}")
     if flat:
         return Listing(flat, [-1] * len(flat), left_out=left_out)
     names = tuple(path.name for path in class_folders)
     if len(names) > 1 and SPLIT_NAMES.issuperset(map(str.lower, names)):
-        raise DataError(
-            f"{short(folder)} holds the splits {', '.join(names)}, expected classes; write {folder / names[0]}/"
-        )
+        got = f"{short(folder)} holds the splits {', '.join(names)}"
+        raise DataError(f"{got}, expected classes; write {short(folder / names[0])}/")
     return Listing(sorted_in, labels, names, left_out)
 
 
@@ -171,10 +169,10 @@ def _own_shape(files: list[Path], headers: list[PictureHeader]) -> tuple[int, in
     first = headers[0]
     for path, header in zip(files, headers, strict=True):
         if (header.width, header.height) != (first.width, first.height):
-            got = f"{short(path)} is {header.width} x {header.height} and {files[0].name} is {first.width} x {first.height}"
-            raise DataError(
-                f"{got}, and nothing says what they should become; give the input of the network: --input CxHxW"
-            )
+            got = f"{short(path)} is {header.width} x {header.height}"
+            other = f"{files[0].name} is {first.width} x {first.height}"
+            remedy = "nothing says what they should become; give the input of the network: --input CxHxW"
+            raise DataError(f"{got} and {other}, and {remedy}")
     return 1 if all(header.grey for header in headers) else 3, first.height, first.width
 
 

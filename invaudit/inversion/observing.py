@@ -166,8 +166,8 @@ def weight_gradients(target: Target, images: Tensor, labels: Tensor) -> tuple[Te
     """
     weights: dict[str, Tensor] = {}
     for name, value in target.module.named_parameters():
-        weights[name] = value.detach().requires_grad_()
-    logits = functional_call(target.module, weights, (target.normalise(images),))
+        weights[f"module.{name}"] = value.detach().requires_grad_()
+    logits = functional_call(target, weights, (images,))
     loss = functional.cross_entropy(logits, labels)
     return torch.autograd.grad(loss, tuple(weights.values()), create_graph=True, materialize_grads=True)
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from invaudit.models.activations import Activations
     from invaudit.models.architectures import ARCHITECTURES, Classifier, build
     from invaudit.models.devices import limit_threads, resolve_device
-    from invaudit.models.loading import load_model, save_target
+    from invaudit.models.loading import load_model
+    from invaudit.models.own_files import save_target
     from invaudit.models.reading import collect
     from invaudit.models.spec import InputSpec
     from invaudit.models.target import Target, frozen_eval

@@ -1,7 +1,9 @@
 """Architectures, all of one form: blocks, then a pool to features, then a linear head."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -152,6 +154,10 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
 }
 
 
+MOST_NUMBERS = 2**29
+"""Weights of a fully connected network at most: 2 GB."""
+
+
 def full_name(arch: str) -> str:
     """Return an architecture with its family, as files and ``load_model`` have it; a name alone is one of ours.
 
@@ -175,11 +181,22 @@ def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
     """
     name = name.removeprefix("invaudit:")
     if name in ARCHITECTURES:
-        return ARCHITECTURES[name](spec, outputs)
-    family, *widths = name.split("-")
-    if family != "mlp" or not all(width.isdigit() and int(width) for width in widths):
-        raise ModelError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH...")
-    return mlp(spec, outputs, hidden=tuple(map(int, widths)))
+        try:
+            return ARCHITECTURES[name](spec, outputs)
+        except RuntimeError as error:
+            raise ModelError(f"{name} takes images with sides from 8 up, not {spec.shape} ({error})") from error
+    if not re.fullmatch(r"mlp(-[1-9][0-9]{0,5}){1,16}", name):
+        raise ModelError(
+            f"unknown architecture {name[:80]!r}; known: {', '.join(ARCHITECTURES)}, mlp-WIDTH-WIDTH... (16 widths up "
+            "to 999999)"
+        )
+    hidden = tuple(map(int, name.split("-")[1:]))
+    numbers = sum(before * after for before, after in pairwise((prod(spec.shape), *hidden, outputs)))
+    if numbers > MOST_NUMBERS:
+        raise ModelError(
+            f"{name} would have {numbers} weights for inputs {spec.shape}, expected {MOST_NUMBERS} at most"
+        )
+    return mlp(spec, outputs, hidden=hidden)
 
 
 def _width(blocks: list[nn.Module], spec: InputSpec) -> int:

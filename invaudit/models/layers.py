@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from invaudit.runtime.errors import ModelError
-
 
 @dataclass(frozen=True)
 class Layers:
@@ -44,8 +42,8 @@ class Layers:
                 handle.remove()
 
 
-def find_layers(module: nn.Module, inputs: Tensor) -> Layers:
-    """Find head and blocks of any classifier by one forward pass.
+def find_blocks(module: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """Find the blocks of any classifier by one forward pass.
 
     A block starts at a part that holds a convolution and ends before the next such part, so that its output is the one
     after normalisation and activation.
@@ -53,21 +51,8 @@ def find_layers(module: nn.Module, inputs: Tensor) -> Layers:
     Args:
         module: The classifier, in eval mode.
         inputs: (B, C, H, W), normalised.
-
-    Raises:
-        ModelError: The output is not that of a linear layer.
     """
-    calls, logits = _recorded_calls(module, inputs)
-    last = None
-    for call in calls:
-        if not any(call.part.children()) and not isinstance(call.part, nn.Identity | nn.Dropout):
-            last = call
-    # The values alone do not tell: a ReLU after the last layer changes nothing where all logits are positive.
-    if last is None or not isinstance(last.part, nn.Linear) or not torch.equal(last.output, logits):
-        raise ModelError(
-            "the output of the model is not that of a linear layer (nn.Linear); wrap a model that ends with one"
-        )
-    return Layers(last.name, tuple(_blocks(module, calls)))
+    return tuple(_blocks(module, _recorded_calls(module, inputs)))
 
 
 class _Call(NamedTuple):
@@ -75,17 +60,17 @@ class _Call(NamedTuple):
 
     name: str
     part: nn.Module
-    output: Tensor
+    shape: torch.Size
 
 
-def _recorded_calls(module: nn.Module, inputs: Tensor) -> tuple[list[_Call], Tensor]:
-    """Return the calls of all submodules in one forward pass, in order, and its output."""
+def _recorded_calls(module: nn.Module, inputs: Tensor) -> list[_Call]:
+    """Return the calls of all submodules in one forward pass, in order."""
     calls: list[_Call] = []
 
     def record_as(name: str):
         def hook(part: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if isinstance(output, Tensor):
-                calls.append(_Call(name, part, output.clone()))
+                calls.append(_Call(name, part, output.shape))
 
         return hook
 
@@ -94,20 +79,20 @@ def _recorded_calls(module: nn.Module, inputs: Tensor) -> tuple[list[_Call], Ten
         if part is not module:
             handles.append(part.register_forward_hook(record_as(name)))
     try:
-        logits = module(inputs)
+        module(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return calls, logits
+    return calls
 
 
 def _blocks(module: nn.Module, calls: list[_Call]) -> list[str]:
-    """Return the names of the parts after which a block ends, see ``find_layers``."""
+    """Return the names of the parts after which a block ends, see ``find_blocks``."""
     container, prefix = _main_container(module)
     names = {f"{prefix}{name}" for name, _ in container.named_children()}
     blocks: list[str] = []
-    for name, part, output in calls:
-        if name not in names or output.ndim != 4 or output.shape[2:].numel() < 2:
+    for name, part, shape in calls:
+        if name not in names or len(shape) != 4 or shape[2:].numel() < 2:
             continue
         if _holds_convolution(part):
             blocks.append(name)

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invaudit.models.activations import Activations, moments
 from invaudit.models.architectures import Classifier
-from invaudit.models.layers import Layers, find_layers
+from invaudit.models.ends import adapted, called, find_reading
+from invaudit.models.foreign import foreign_code
+from invaudit.models.layers import Layers, find_blocks
 from invaudit.models.spec import InputSpec
 from invaudit.runtime.errors import ModelError, ShapeError
 from invaudit.runtime.files import content_hash
@@ -19,21 +22,36 @@ class Target(nn.Module):
     """A classifier that is inverted, guarded or audited.
 
     Args:
-        module: Any classifier from normalised images to logits whose last layer is linear.
+        module: Any classifier of normalised images whose last layer is linear. Where it gives something else than
+            logits (B, K), a copy of it that gives them takes its place; what is taken stands in ``notes``.
         spec: What it takes.
-        classes: Number of ID classes; a module with one output more has a garbage class, the last.
-        layers: Names of the linear head and of the blocks; found by one forward pass where not given.
+        classes: Number of ID classes; a module with one output more has a garbage class, the last. None: all outputs.
+        layers: Names of the linear head and of the blocks; found by forward passes where not given.
         arch: Name by which ``load_model`` can build the module again.
+        output: Name of the output that holds the logits, where the module has several.
+
+    Attributes:
+        notes: What a user should know of how the network was read.
+        class_names: A name for each class, where they are known.
+        settings: What the architecture is built with beside its name.
 
     Raises:
-        ModelError: The last layer is not linear, or the number of outputs does not fit.
+        ModelError: No linear layer gives the logits, the number of outputs does not fit, or the module does not answer
+            the same images in the same way.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, module: nn.Module, spec: InputSpec, classes: int, *, layers: Layers | None = None, arch: str | None = None
+        self,
+        module: nn.Module,
+        spec: InputSpec,
+        classes: int | None = None,
+        *,
+        layers: Layers | None = None,
+        arch: str | None = None,
+        output: str | None = None,
     ) -> None:
         super().__init__()
         first_parameter = next(module.parameters(), None)
@@ -42,12 +60,17 @@ class Target(nn.Module):
             if len(values) not in (1, spec.channels):
                 raise ModelError(f"the input spec has {len(values)} values of {name} for {spec.channels} channels")
             self.register_buffer(name, torch.tensor(values, device=device).view(1, -1, 1, 1), persistent=False)
-        self.module, self.spec, self.classes, self.arch = module, spec, classes, arch
-        self.layers = layers or self._find_layers()
+        self.notes: list[str] = []
+        self.class_names: tuple[str, ...] = ()
+        self.settings: dict[str, Any] | None = None
+        self.spec, self.arch, self.module = spec, arch, module
+        self.layers = layers or self._read(output)
         self.outputs = self.head.out_features
-        if self.outputs not in (classes, classes + 1):
+        self.classes = self.outputs if classes is None else classes
+        if self.classes < 2 or self.outputs not in (self.classes, self.classes + 1):
             raise ModelError(
-                f"the model has {self.outputs} outputs, expected {classes} classes, or one more with garbage"
+                f"the model has {self.outputs} outputs, expected {self.classes} classes (2 at least), or one more with "
+                "garbage"
             )
 
     @property
@@ -88,11 +111,28 @@ class Target(nn.Module):
             raise ShapeError(
                 f"images have shape {tuple(images.shape[1:])}, the model takes {self.spec.shape}; resize them"
             )
-        return (images - self.mean) / self.std
+        normalised = (images - self.mean) / self.std
+        # Our generators give channels_last images, on which our networks are fast; networks of others may use view().
+        return normalised if isinstance(self.module, Classifier) else normalised.contiguous()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, K) of images (B, C, H, W) in [0, 1]."""
-        return self.module(self.normalise(images))
+        """Return logits (B, K) of images (B, C, H, W) in [0, 1].
+
+        Raises:
+            ShapeError: The images have another shape.
+            ModelError: The network is code of others that fails, or that lets no gradient through where one is wanted.
+        """
+        inputs = self.normalise(images)
+        if isinstance(self.module, Classifier):
+            return self.module(inputs)
+        with foreign_code(called(self.module, inputs)):
+            logits = self.module(inputs)
+        if torch.is_grad_enabled() and inputs.requires_grad and not logits.requires_grad:
+            raise ModelError(
+                f"{type(self.module).__name__} lets no gradient through from its logits to the images; "
+                "take no_grad() and detach() out of forward"
+            )
+        return logits
 
     def activations(self, images: Tensor) -> Activations:
         """Return everything of one forward pass over images (B, C, H, W) in [0, 1]; differentiable."""
@@ -115,13 +155,22 @@ class Target(nn.Module):
         module.set_submodule(self.layers.head, head)
         return Target(module, self.spec, min(self.classes, n), layers=self.layers).train(self.training)
 
-    def _find_layers(self) -> Layers:
+    def _read(self, output: str | None) -> Layers:
+        """Find out how the module gives logits, and which layers are read; see ``find_reading``."""
         if isinstance(self.module, Classifier):
             return Layers("head", tuple(f"blocks.{i}" for i in range(len(self.module.blocks))))
+        others = {value.dtype for value in self.module.parameters() if value.is_floating_point()} - {torch.float32}
+        if others:
+            raise ModelError(f"the network computes in {others.pop()}; give it in float32: network.float()")
         with frozen_eval(self), torch.no_grad():
             size = 2 * self.spec.channels * self.spec.height * self.spec.width
             images = torch.linspace(0, 1, size, device=self.mean.device)
-            return find_layers(self.module, self.normalise(images.view(2, *self.spec.shape)))
+            inputs = self.normalise(images.view(2, *self.spec.shape))
+            reading = find_reading(self.module, inputs, output)
+        self.module, head = adapted(self.module, reading)
+        self.notes += reading.notes()
+        with frozen_eval(self), torch.no_grad():
+            return Layers(head, find_blocks(self.module, inputs))
 
 
 @contextmanager

@@ -342,3 +342,22 @@ def test_a_killed_run_resumes(tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
     # They hold times: a job that was done anew would have others.
     assert {path: path.read_bytes() for path in done} == done
+
+
+@pytest.mark.parametrize("option", [("--allow-code", "own_code:X"), ("--detector", "own_code:X")])
+def test_code_of_a_config_runs_where_the_command_names_it_too(called, tmp_path, monkeypatch, option):
+    from invaudit.benchmarks.ood import runner
+
+    seen = []
+
+    def stop(settings, *_, **__):
+        seen.append(settings.detectors)
+        raise KeyboardInterrupt
+
+    config = find_config("ood/digits").read_text() + "\ndetectors: ['own_code:X']\n"
+    (tmp_path / "own.yaml").write_text(config)
+    monkeypatch.setattr(runner, "run", stop)
+    monkeypatch.setattr(app, "_exit_now", sys.exit)
+    refused(called("benchmark", "ood", "--config", "own.yaml"), "own_code:X", "--allow-code", cwd=tmp_path)
+    assert called("benchmark", "ood", "--config", "own.yaml", *option).returncode == 130
+    assert seen == [("own_code:X",)]

@@ -69,7 +69,7 @@ PATHS = [
     Row("config a FIFO", invert("--config", "f"), ("config 'f' is neither a file nor",), fifo("f")),
     Row("config a folder", invert("--config", "f"), ("config 'f' is neither a file nor",), folder("f")),
     Row("pairs a folder", score("--pairs", "f"), ("the file of pairs f is not there",), folder("f")),
-    Row("npz a FIFO", fit("f.npz"), ("f.npz holds no images",), fifo("f.npz")),
+    Row("npz a FIFO", fit("f.npz"), ("there is no file f.npz",), fifo("f.npz")),
     Row("npz a folder", fit("f.npz"), ("f.npz holds no images",), folder("f.npz")),
     Row("npz too long", fit(LONG + ".npz"), ("File name too long",)),
     Row(
@@ -116,7 +116,7 @@ OWN = [
     Row(
         "resume: no environment.json",
         resumed(),
-        ("environment.json is missing", "remove the folder"),
+        ("is missing", "remove the folder"),
         without("run/environment.json"),
     ),
     Row("resume: run.json a folder", resumed(), ("no run of ours",), folder("run/records/run.json")),

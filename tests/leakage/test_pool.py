@@ -173,3 +173,12 @@ def test_a_malformed_file_of_pairs_is_refused(tmp_path, text):
 def test_a_missing_file_of_pairs_is_refused(tmp_path):
     with pytest.raises(MissingDataError, match="nowhere"):
         read_pairs(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "with a byte order mark, as Excel writes it"])
+def test_files_of_pairs_and_groups(start, tmp_path):
+    pairs, groups = tmp_path / "pairs.csv", tmp_path / "groups.csv"
+    pairs.write_text(f"{start}member,control\n2,0\n 1 ,3\n", encoding="utf-8")
+    groups.write_text(f"{start}side,index,group\nmember,0,a\nmember,1,b\ncontrol,0,c\n", encoding="utf-8")
+    assert read_pairs(pairs).tolist() == [[2, 0], [1, 3]]
+    assert [side.tolist() for side in read_groups(groups, 2, 1)] == [[0, 1], [2]]

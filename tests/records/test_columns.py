@@ -1,5 +1,6 @@
 """Typed rows: what a table holds comes back, and what is wrong is named."""
 
+import gzip
 from typing import Annotated
 
 import numpy as np
@@ -94,3 +95,10 @@ def test_a_row_is_not_changed_and_takes_no_other_columns():
 
 def test_distinct_names_keep_their_order():
     assert distinct(["b", None, "a", "b"]) == ["b", "a"]
+
+
+def test_a_damaged_table_is_refused_by_name(tmp_path):
+    for content in (b"not gzip", gzip.compress(b"a\n1\n")[:-6]):
+        (tmp_path / "table.csv.gz").write_bytes(content)
+        with pytest.raises(RunFolderError, match=r"table\.csv.* is damaged"):
+            read_rows(tmp_path / "table.csv", Sample)

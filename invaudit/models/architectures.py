@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -200,8 +199,15 @@ def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
 
 
 def _width(blocks: list[nn.Module], spec: InputSpec) -> int:
-    network = nn.Sequential(*blocks).eval()
-    with torch.no_grad():
-        width = network(torch.zeros(1, *spec.shape)).numel()
-    network.train()
-    return width
+    """Return how many values the last block gives for one image.
+
+    By arithmetic: a forward pass of a network without weights, as a file is first built, loads torch's compiler.
+    """
+    channels, sides = spec.channels, [spec.height, spec.width]
+    for part in nn.Sequential(*blocks).modules():
+        if isinstance(part, nn.Conv2d):
+            channels = part.out_channels
+            for axis, side in enumerate(sides):
+                room = side + 2 * int(part.padding[axis]) - part.kernel_size[axis]
+                sides[axis] = room // part.stride[axis] + 1
+    return channels * sides[0] * sides[1]

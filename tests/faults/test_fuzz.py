@@ -14,7 +14,7 @@ def _kinds():
         yield pytest.param(kind, marks=mark) if kind in OPEN else kind
 
 
-@pytest.mark.parametrize("kind", _kinds())
+@pytest.mark.parametrize("kind", list(_kinds()))
 def test_changed_inputs_are_taken_or_refused_by_an_error_of_ours(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert fuzz(kind, EACH, 0, tmp_path) == []

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invaudit.data import ImageSet, Splits, seeded_rng, split
 from invaudit.models import Activations, Target, accuracy, collect, load_model, resolve_device, save_target
-from invaudit.models.suitability import require_suitable
+from invaudit.models.suitability import refuse_misfit
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.door import check_images
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
@@ -334,4 +334,4 @@ def check_training_images(
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
-    require_suitable(start, train, train.name)
+    refuse_misfit(start, train, train.name)

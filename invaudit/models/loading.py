@@ -95,7 +95,7 @@ def load_model(
 def names_published_weights(model: str | Path) -> bool:
     """Whether a MODEL is no file but names weights that torchvision or timm publish."""
     text = str(model)
-    return text.startswith(("timm:", "torchvision:")) and not Path(text).exists()
+    return text.startswith(("timm:", "torchvision:")) and not _is_file(Path(text))
 
 
 def model_file(path: str | Path) -> Path:
@@ -108,9 +108,16 @@ def model_file(path: str | Path) -> Path:
     if folder := os.environ.get(WEIGHTS_FOLDER):
         places.append(Path(folder) / path)
     for place in places:
-        if place.is_file():
+        if _is_file(place):
             return place
     raise MissingDataError(f"model file {path} does not exist; give its path, or name its folder in {WEIGHTS_FOLDER}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError) as error:  # a name too long, a folder that is closed, a NUL
+        raise MissingDataError(f"model file {str(path)[:80]!r} cannot be looked for: {error!s:.200}") from error
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def _source(path: str | Path, arch: str | None, *, download: bool) -> _Source:
         if arch is not None:
             raise ModelError(f"{path} names its architecture itself; leave --arch {arch} out")
         return _published(str(path), download=download)
-    if Path(path).is_dir():
+    if not _is_file(Path(path)) and Path(path).is_dir():
         return _hub_folder(Path(path), arch)
     path = model_file(path)
     weights = read_weights(path)

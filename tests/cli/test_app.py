@@ -229,8 +229,9 @@ def test_score_decides_by_default_as_the_library_does():
 
 
 @pytest.mark.slow
-def test_score_refuses_what_does_not_fit(called, guard, images):
-    refused(called("ood", "score", guard, f"{images / 'rgb'}/"), "(3, 8, 8)", "(1, 8, 8)")
+def test_score_refuses_what_does_not_fit(called, guard, images, tmp_path):
+    np.savez(tmp_path / "rgb.npz", images=np.zeros((4, 3, 8, 8), np.uint8))
+    refused(called("ood", "score", guard, tmp_path / "rgb.npz"), "(3, 8, 8)", "(1, 8, 8)")
     refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
     refused(called("ood", "score", guard, "digits@0:20", "--delta", "1.5"), "delta")
     refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")

@@ -97,7 +97,7 @@ def load_model(
 def names_published_weights(model: str | Path) -> bool:
     """Whether a MODEL is no file but names weights that torchvision or timm publish."""
     text = str(model)
-    return text.startswith(("timm:", "torchvision:")) and not _is_file(Path(text))
+    return text.startswith(("timm:", "torchvision:")) and not is_file(Path(text), ModelError)
 
 
 def model_file(path: str | Path) -> Path:

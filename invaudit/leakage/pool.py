@@ -15,10 +15,10 @@ from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.data.splits import image_hashes
-from invaudit.leakage.blind import BlindBaseline, blind_baseline
+from invaudit.leakage.blind import blind_baseline
 from invaudit.leakage.matches import Embeddings
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
-from invaudit.stats import Design, Observational, Pairs, strata
+from invaudit.stats import BlindBaseline, Design, Observational, Pairs, strata
 
 _log = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ def stratified(
     Args:
         pool: The pool.
         rng: Source of the draw and of the baseline's folds and relabellings.
-        bins: Bins of the blind score in each class.
+        bins: Largest number of bins of the blind score in each class.
         most: Largest number of members, and of controls, to draw; None: no limit.
     """
     if isinstance(pool.design, Pairs):
@@ -282,7 +282,7 @@ def stratified(
     positions = pool.design.balanced(pool.labels.numpy(), rng, most=most)
     tested, design = pool.subset(positions), pool.design.subset(positions)
     blind = blind_baseline(tested.floats, design, rng)
-    stratum = strata(tested.labels.numpy(), blind.score, bins, group=design.group)
+    stratum = strata(design, blind.score, bins)
     return replace(tested, design=Observational(design.member, stratum, design.group)), blind
 
 

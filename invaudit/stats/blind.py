@@ -117,8 +117,16 @@ def blind_test(features: ArrayLike, design: Design, rng: np.random.Generator, *,
     for start in range(0, draws, AT_ONCE):
         labels = within.relabellings(rng, min(AT_ONCE, draws - start)).T
         aurocs.append(fit.aurocs(fit.scores(labels), labels))
-    attainable = max(within.attainable_p(np.flatnonzero(within.member)), 1 / (1 + draws))
-    return _result(np.concatenate(aurocs), attainable, score)
+    return _result(np.concatenate(aurocs), max(_attainable_p(within), 1 / (1 + draws)), score)
+
+
+def _attainable_p(design: Observational) -> float:
+    """Return the smallest p-value that any labels can have: the share of relabellings with the same AUROC for sure.
+
+    Those are the labels themselves and, if both sides are equal in number everywhere, all of them swapped.
+    """
+    balanced = bool((_means(design.member.astype(np.float64), design.stratum) == 0.5).all())
+    return (1 + balanced) * design.attainable_p(np.flatnonzero(design.member))
 
 
 def _result(aurocs: Values, attainable: float, score: Values) -> BlindBaseline:

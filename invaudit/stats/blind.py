@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from invaudit.runtime.errors import ShapeError
 from invaudit.stats.checks import at_least_one, finite_array
@@ -139,7 +139,7 @@ def _result(aurocs: Values, attainable: float, score: Values) -> BlindBaseline:
     """
     auroc, relabelled = float(aurocs[0]), aurocs[1:]
     p_value = float((aurocs >= auroc).mean())
-    half_width = float(norm.ppf(0.975) * relabelled.std())
+    half_width = float(ndtri(0.975) * relabelled.std())
     low, high = max(0.0, auroc - half_width), min(1.0, auroc + half_width)
     called_above = 1.0
     if attainable <= SHIFT_LEVEL:
@@ -250,7 +250,7 @@ class _CrossFit:
         wins, comparisons = np.zeros(member.shape[1]), np.zeros(member.shape[1])
         for inside in self.folds:
             n_members = member[inside].sum(axis=0)
-            ranks = rankdata(scores[inside], axis=0)
+            ranks = _ranks(scores[inside])
             wins += (ranks * member[inside]).sum(axis=0) - n_members * (n_members + 1) / 2
             comparisons += n_members * (inside.sum() - n_members)
         return wins / comparisons
@@ -271,8 +271,15 @@ def _rank_within(score: Values, cell: Positions) -> Values:
     share = np.empty(len(score))
     for number in np.unique(cell):
         inside = cell == number
-        share[inside] = (rankdata(score[inside]) - 0.5) / inside.sum()
+        share[inside] = (_ranks(score[inside]) - 0.5) / inside.sum()
     return share
+
+
+def _ranks(values: Values) -> Values:
+    """Return the ranks of (N, ...) values along the first axis, from 1, ties shared."""
+    from scipy.stats import rankdata  # slow to import, and few who import this package rank
+
+    return rankdata(values, axis=0)
 
 
 def _joint(first: Positions, second: Positions) -> Positions:

@@ -21,7 +21,7 @@ from invaudit.audit.target import GIVEN, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.data.folders import PictureInput
 from invaudit.data.joining import with_classes
-from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
+from invaudit.leakage import Pool, make_pool, read_groups, read_pairs
 from invaudit.leakage.matches import Embeddings
 from invaudit.leakage.pool import stratified
 from invaudit.models import resolve_device
@@ -43,7 +43,7 @@ from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name
 from invaudit.similarity import nearest
-from invaudit.stats import OverallVerdict
+from invaudit.stats import BlindBaseline, OverallVerdict
 
 POOL = "pool-given"
 """Name of the record of the pool."""
@@ -232,7 +232,7 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
         list(settings.metrics),
         design=control.pool.design.name,
         alpha=settings.alpha,
-        blind_auroc=control.blind.auroc,
+        blind=control.blind.finding,
     )
     files = array_files(audit, control.pool, images=settings.images == "full")
     write_array_files(files, folder.path, seed, ATTACK_CONTROL)

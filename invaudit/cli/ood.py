@@ -1,16 +1,23 @@
-"""``invaudit ood fit`` and ``invaudit ood score``."""
+"""``invaudit ood``: make a guard, use it, check it, calibrate it anew, and give it away as one file."""
 
+import json as json_text
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, Finite, Model, print_json
+from invaudit.cli.printing import print_columns
 from invaudit.runtime.errors import ConfigError, RunFolderError
 from invaudit.runtime.paths import what_is
 
 if TYPE_CHECKING:
-    from invaudit.ood import FitRun, ImageScores
+    from invaudit.ood import FitRun, GuardCheck, ImageScore, ScoreTally
+
+SHOWN = 10
+"""Images that a summary shows."""
 
 app = App(name="ood", help="Make a classifier reject what it was not trained for.")
 
@@ -40,8 +47,11 @@ def fit(
     common.start("workers", *(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
-    if model.model is None and model.fields():
-        raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
+    if as_it_is and any(text.startswith("recipe") for text in common.set):
+        raise ConfigError("--set recipe changes nothing with --as-it-is; leave it out")
+    if model.model is None and (model.mean or model.std):
+        raise ConfigError("--mean and --std say how --model normalises; a new network measures its own: leave them out")
+    new = model.spec() if model.model is None else None
     from invaudit.ood import FitSettings, run_fit
 
     settings = common.settings(
@@ -53,20 +63,59 @@ def fit(
         device=common.device,
     )
     start, folder = model.load(download=download), common.folder("guard")
-    run = run_fit(data, settings, folder, start=start, as_it_is=as_it_is, download=download, resume=common.resume)
+    run = run_fit(
+        data,
+        settings,
+        folder,
+        start=start,
+        wanted=new.pictures if new else None,
+        as_it_is=as_it_is,
+        download=download,
+        resume=common.resume,
+    )
     _print_fit(run, as_json=common.json)
     return 0
 
 
 def _print_fit(run: "FitRun", *, as_json: bool) -> None:
-    held_out = run.guarded.about["held_out"]
+    about = run.guarded.about
     if as_json:
-        print_json({"folder": str(run.folder), "held_out": held_out})
+        print_json({"folder": str(run.folder), "held_out": about["held_out"], "synthetic": about["synthetic"]})
         return
-    rate = held_out.get("false_alarms_at_5_percent")
-    alarms = "too few calibration images for 5 %" if rate is None else f"{rate:.1%}"
-    print(f"Held out: {held_out['n']} images, accuracy {held_out['id_accuracy']:.1%}, false alarms at 5 %: {alarms}")
+    for line in _fit_lines(about["held_out"], about["synthetic"]):
+        print(line)
     print(f"Saved in {run.folder}; use it with: invaudit ood score {run.folder} DATA")
+
+
+def _fit_lines(held_out: dict[str, Any], synthetic: dict[str, Any] | None) -> Iterator[str]:
+    """Say what was measured, with 95 % intervals."""
+    before = held_out["id_accuracy_before"] is not None
+    accuracy = _share(held_out, "id_accuracy")
+    yield (
+        f"Held out: {held_out['n']} images, accuracy {accuracy}"
+        + (f", before training {_share(held_out, 'id_accuracy_before')}" if before else "")
+        + f", false alarms at 5 %: {_share(held_out, 'false_alarms_at_5_percent')}"
+    )
+    if synthetic is None:
+        return
+    caught = synthetic["caught_at_5_percent"]
+    least = min(caught, key=caught.__getitem__)
+    yield (
+        f"Synthetic outliers rejected at the same threshold: {synthetic['mean']:.0%} on average over {len(caught)} "
+        f"families, least of {least}: {caught[least]:.0%}"
+    )
+    if synthetic["weak"]:
+        yield (
+            "WEAK GUARD: more than half of these outliers pass, though most are plain noise, strokes and patterns. "
+            "Do not rely on it; a network that classifies better, or more images, may help"
+        )
+
+
+def _share(figures: dict[str, Any], name: str) -> str:
+    """Return a share and its interval in per cent."""
+    if figures[name] is None:
+        return "too few calibration images"
+    return f"{figures[name]:.1%} [{100 * figures[f'{name}_low']:.1f}, {100 * figures[f'{name}_high']:.1f}]"
 
 
 @app.command
@@ -80,6 +129,7 @@ def score(
     download: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
+    json_lines: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Score images: OOD score, p-value, accepted or rejected, predicted class.
 
@@ -92,34 +142,182 @@ def score(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         out: CSV file for one line per image; without it a summary is printed.
         json: Print one JSON object on stdout and nothing else.
+        json_lines: Print one JSON object a line for each image, as soon as it is judged, and nothing else.
     """
     if out and what_is(out, RunFolderError):
         raise RunFolderError(f"{out} exists already; choose another --out")
-    from invaudit.ood import GuardedClassifier, ImageScore, score_images
+    if json_lines and (json or out):
+        raise ConfigError("--json-lines prints the images themselves; leave --json and --out out")
+    from invaudit.ood import GuardedClassifier, ImageScore, ScoreTally, stream_scores
     from invaudit.records import write_rows
 
     guarded = GuardedClassifier.load(guard, arch=arch)
-    scores = score_images(guarded, data, alpha=alpha, delta=delta, download=download)
-    if out:
-        write_rows(out, ImageScore, scores.rows)
-    _print_scores(scores, out, as_json=json)
+    tally = ScoreTally(alpha, delta, guarded.threshold(alpha, delta))
+    rows = tally.counting(stream_scores(guarded, data, alpha=alpha, delta=delta, download=download))
+    if json_lines:
+        for row in rows:
+            print(json_text.dumps(row.model_dump(), allow_nan=False), flush=True)
+    elif out:
+        write_rows(out, ImageScore, rows)
+        _print_scores(tally, [], out, as_json=json)
+    elif json:
+        print_json({"images": [row.model_dump() for row in rows], **tally.summary()})
+    else:
+        first = list(islice(rows, SHOWN))
+        for _ in rows:
+            pass
+        _print_scores(tally, first, out, as_json=False)
     return 0
 
 
-def _print_scores(scores: "ImageScores", out: Path | None, *, as_json: bool) -> None:
-    summary = scores.summary()
+def _print_scores(tally: "ScoreTally", first: "list[ImageScore]", out: Path | None, *, as_json: bool) -> None:
     if as_json:
-        images = {} if out else {"images": [row.model_dump() for row in scores.rows]}
-        print_json(summary | images)
+        print_json(tally.summary())
         return
-    guarantee = "on average" if scores.delta is None else f"with probability {1 - scores.delta:g}"
     print(
-        f"{summary['n']} images, {scores.rejected:.1%} rejected at a false-alarm rate of {scores.alpha:.1%}, "
-        f"{guarantee} over calibration sets (threshold {scores.threshold:.3f})"
+        f"{tally.n} images, {tally.rejected:.1%} rejected at a false-alarm rate of {tally.alpha:.1%}, "
+        f"{_guarantee(tally.delta)} (threshold {tally.threshold:.3f})"
     )
     if out:
         print(f"One line per image: {out}")
-        return
-    from pandas import DataFrame
+    else:
+        print_columns([row.model_dump() for row in first])
 
-    print(DataFrame([row.model_dump() for row in scores.rows[:10]]).to_string(index=False))
+
+def _guarantee(delta: float | None) -> str:
+    return f"{'on average' if delta is None else f'with probability {1 - delta:g}'} over calibration sets"
+
+
+@app.command
+def check(
+    guard: Path,
+    data: str,
+    *,
+    alpha: Finite = 0.05,
+    delta: Finite | None = None,
+    arch: str | None = None,
+    download: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Count the false alarms of a guard on new ID images: does the promised rate hold for them?
+
+    Args:
+        guard: The folder that `invaudit ood fit` made.
+        data: New images of the guard's classes, labelled or not: the DATA grammar. Each rejection is a false alarm.
+        alpha: The promised false-alarm rate.
+        delta: As of `invaudit ood score`.
+        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
+        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
+        json: Print one JSON object on stdout and nothing else.
+    """
+    from invaudit.ood import GuardedClassifier, run_check
+
+    guarded = GuardedClassifier.load(guard, arch=arch)
+    found = run_check(guarded, data, alpha=alpha, delta=delta, download=download)
+    if json:
+        print_json(found.record())
+        return 0
+    for line in _check_lines(found, guard, data):
+        print(line)
+    return 0
+
+
+def _check_lines(found: "GuardCheck", guard: Path, data: str) -> Iterator[str]:
+    figures = found.record()
+    low, high = found.band
+    yield (
+        f"{figures['n']} images, false alarms at {found.alpha:.1%}: {_share(figures, 'false_alarms')}; of images like "
+        f"those of calibration {low:.1%} to {high:.1%} are expected, {_guarantee(found.delta)}"
+    )
+    if found.accuracy:
+        yield f"Accuracy on the {found.accuracy.n} labelled ones: {_share(figures, 'accuracy')}"
+    yield {
+        "kept": "The promised rate is compatible with these images",
+        "too-many": "The promised rate does NOT hold for these images: they differ from those of calibration. Set the "
+        f"threshold anew with images of this kind: invaudit ood calibrate {guard} {data} --out NEW",
+        "too-few": "Fewer false alarms than the promised rate explains: these images are more ordinary to the guard "
+        "than those of calibration, as its training images are",
+    }[found.promise]
+
+
+@app.command
+def calibrate(
+    guard: Path,
+    data: str,
+    *,
+    out: Path,
+    arch: str | None = None,
+    download: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Set the threshold of a guard anew, for images of another site; network and detector stay as they are.
+
+    Args:
+        guard: The folder that `invaudit ood fit` made.
+        data: At least 45 ID images of the new site that the guard has not seen, labelled or not: the DATA grammar.
+        out: Folder for the new guard.
+        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
+        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
+        json: Print one JSON object on stdout and nothing else.
+    """
+    if what_is(out, RunFolderError):
+        raise RunFolderError(f"{out} exists already; choose another --out")
+    from invaudit.ood import GuardedClassifier, run_calibrate
+    from invaudit.ood.trial import usual_threshold
+
+    earlier = GuardedClassifier.load(guard, arch=arch)
+    guarded = run_calibrate(earlier, data, out, download=download)
+    before, now = usual_threshold(earlier), usual_threshold(guarded)
+    if json:
+        thresholds = {"threshold_at_5_percent": now, "threshold_at_5_percent_before": before}
+        print_json({"folder": str(out), "n": len(guarded.calibration), **thresholds})
+        return 0
+    known = "none" if before is None else f"{before:.3f}"
+    print(
+        f"Threshold at 5 %: {now:.3f}, by {len(guarded.calibration)} images; before: {known}, by "
+        f"{len(earlier.calibration)}"
+    )
+    print(f"Saved in {out}; use it with: invaudit ood score {out} DATA")
+    return 0
+
+
+@app.command
+def export(
+    guard: Path,
+    out: Path,
+    *,
+    data: str | None = None,
+    alpha: Finite = 0.05,
+    delta: Finite | None = None,
+    arch: str | None = None,
+    download: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write a guard as one ONNX file: classifier, score and decision, which onnxruntime serves without torch.
+
+    Args:
+        guard: The folder that `invaudit ood fit` made.
+        out: File to write, e.g. guard.onnx; what a caller must know is written beside it, as guard.onnx.json.
+        data: ID images to compare the file with torch on: the DATA grammar. Without them images are drawn, few of which
+            look like those of calibration.
+        alpha: False-alarm rate of the decision.
+        delta: As of `invaudit ood score`.
+        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
+        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
+        json: Print one JSON object on stdout and nothing else.
+    """
+    for file in (out, out.with_name(f"{out.name}.json")):
+        if what_is(file, RunFolderError):
+            raise RunFolderError(f"{file} exists already; choose another name")
+    from invaudit.ood import GuardedClassifier, run_export
+
+    guarded = GuardedClassifier.load(guard, arch=arch)
+    comparison = run_export(guarded, out, data, alpha=alpha, delta=delta, download=download)
+    if json:
+        print_json({"file": str(out), "n": comparison.n, "difference": comparison.difference})
+        return 0
+    print(
+        f"Saved {out}, and what a caller must know in {out}.json. Scores differ from torch's by "
+        f"{comparison.difference:.1e} of their spread at most, on {comparison.n} images ({comparison.source})"
+    )
+    return 0

@@ -261,7 +261,11 @@ def _scores(name: str, state: State, activations: Activations) -> Tensor:
 
 
 def _interpolated_rank(values: Tensor, reference: Tensor) -> Tensor:
-    upper = torch.searchsorted(reference, values.contiguous(), right=True)
+    if torch.compiler.is_compiling():
+        # What is exported has no such search.
+        upper = (reference <= values[:, None]).sum(1)
+    else:
+        upper = torch.searchsorted(reference, values.contiguous(), right=True)
     low = reference[(upper - 1).clamp_min(0)]
     high = reference[upper.clamp_max(len(reference) - 1)]
     gap = high - low

@@ -64,7 +64,9 @@ def _nearest(queries: Tensor, bank: Tensor, k: int) -> Iterator[tuple[Tensor, Te
     # In float64 throughout: on the unit sphere, images may lie closer together than float32 can order.
     bank = bank.double()
     half_squares = bank.square().sum(1) / 2
-    for part in queries.double().split(_CHUNK):
+    queries = queries.double()
+    # A graph that is exported takes any number of images at a time, and has no loop over them.
+    for part in [queries] if torch.compiler.is_compiling() else queries.split(_CHUNK):
         # Half the squared distance, less a term of the query alone: the same order, for one product of matrices.
         index = torch.addmm(half_squares, part, bank.T, alpha=-1).topk(k, largest=False).indices
         yield (bank[index] - part[:, None]).norm(dim=2), index

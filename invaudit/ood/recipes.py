@@ -125,8 +125,10 @@ def check_loss(loss: str | None, garbage: GarbageSettings | None, training: Trai
 class FitSettings(Settings):
     """What ``invaudit ood fit`` does: a recipe, and where to start."""
 
-    arch: str = "cnn"
-    """Architecture of a new network, with or without ``invaudit:``."""
-    recipe: Recipe = Recipe(garbage=GarbageSettings())
+    arch: str | None = "cnn"
+    """Architecture of a new network, with or without ``invaudit:``; of a run that started from a network, that of this
+    one, None where it has no name."""
+    recipe: Recipe | None = Recipe(garbage=GarbageSettings())
+    """How the network is trained; None: not at all, it is taken as it is."""
     seed: int = 0
     device: str = "auto"

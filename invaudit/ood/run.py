@@ -1,16 +1,20 @@
-"""Runs that a user starts: a guarded classifier into a folder, and its decision on each of many images."""
+"""Runs that a user starts: a guarded classifier into a folder, checked on new images, and calibrated by them."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from invaudit.data import ImageSet, Preparation, load
+from invaudit.data import ImageSet
 from invaudit.data.folders import PictureInput
+from invaudit.data.joining import with_classes
 from invaudit.models import Target, resolve_device
-from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier, check_training_images, fit
+from invaudit.ood.checking import GuardCheck, check, recalibrated
+from invaudit.ood.export import Comparison
+from invaudit.ood.fitting import check_training_images, fit
+from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier
+from invaudit.ood.inputs import images_for, named
 from invaudit.ood.recipes import FitSettings
-from invaudit.records.columns import Row
-from invaudit.runtime.errors import ShapeError
+from invaudit.runtime.errors import ConfigError, RunFolderError, ShapeError
+from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 
 
@@ -33,6 +37,7 @@ def run_fit(
     out: Path,
     *,
     start: Target | None = None,
+    wanted: PictureInput | None = None,
     as_it_is: bool = False,
     download: bool = False,
     resume: bool = False,
@@ -44,6 +49,7 @@ def run_fit(
         settings: Recipe, architecture of a new network, seed and device.
         out: Folder to make, or to continue.
         start: A trained network to start from, which stays as it is; without one a new network is trained.
+        wanted: What picture files become for a new network; with ``start``, its own input spec says so.
         as_it_is: Do not train ``start``.
         download: Whether torchvision may fetch the set that ``data`` names.
         resume: Continue the run that ``out`` holds.
@@ -52,9 +58,15 @@ def run_fit(
         DataError: Labels that are no classes, or too few images.
         ModelError: ``start`` does not classify the images, or cannot be saved.
         RunFolderError: The folder holds something else, or another run.
+        ConfigError: The settings have no recipe, and the network is to be trained.
     """
+    settings = _resolved(settings, start, as_it_is=as_it_is)
     device = resolve_device(settings.device)
-    images, name = _named(data, start.spec.pictures if start else None, download=download)
+    images, name = named(data, start.spec.pictures if start else wanted, download=download)
+    if wanted is not None and images.shape != wanted.shape:
+        raise ShapeError(f"{name} has images of {images.shape}, --input says {wanted.shape}; leave --input out")
+    if start is not None:
+        images = with_classes(images, start.class_names, known_by="the model")
     check_training_images(images, start, as_it_is=as_it_is)
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, data=name) as folder:
@@ -64,7 +76,7 @@ def run_fit(
             settings.recipe,
             seed=settings.seed,
             start=start,
-            arch=settings.arch,
+            arch=settings.arch or "",
             as_it_is=as_it_is,
             device=device,
             checkpoint=checkpoint,
@@ -75,102 +87,64 @@ def run_fit(
     return FitRun(folder.path, guarded)
 
 
-class ImageScore(Row):
-    """What a guarded classifier says of one image."""
+def _resolved(settings: FitSettings, start: Target | None, *, as_it_is: bool) -> FitSettings:
+    """Return the settings as they are followed: of a network that is given its architecture, without a recipe as it is.
 
-    index: int
-    """Position of the image, from 0."""
-    label: int
-    """Its class in the data, -1 where that is not known."""
-    predicted: int
-    """The most likely ID class."""
-    score: float
-    """OOD score; higher = more OOD."""
-    p_value: float
-    """Share of calibration images at least as strange; small = OOD."""
-    accepted: bool
-    """Whether the image is taken as ID."""
-
-
-@dataclass(frozen=True)
-class ImageScores:
-    """Decisions on images at one false-alarm rate.
-
-    Attributes:
-        rows: One for each image, in order.
-        alpha: Highest false-alarm rate on ID images like those of calibration.
-        delta: Share of calibration sets for which the rate may be higher; None: it holds on average over them.
-        threshold: Score above which an image is rejected.
-        rejected: Share of the images that are rejected.
+    Raises:
+        ConfigError: There is no recipe to train by.
     """
-
-    rows: list[ImageScore]
-    alpha: float
-    delta: float | None
-    threshold: float
-    rejected: float
-
-    def summary(self) -> dict[str, Any]:
-        """Return everything but the rows, and their number as ``n``."""
-        return {
-            "n": len(self.rows),
-            "alpha": self.alpha,
-            "delta": self.delta,
-            "threshold": self.threshold,
-            "rejected": self.rejected,
-        }
+    if as_it_is:
+        return settings.model_copy(update={"arch": start.arch if start else None, "recipe": None})
+    if settings.recipe is None:
+        raise ConfigError("the config has no recipe, as that of a network that was taken as it is; add --as-it-is")
+    return settings.model_copy(update={"arch": start.arch}) if start else settings
 
 
-def score_images(
+def run_check(
     guarded: GuardedClassifier,
     data: str | ImageSet,
     *,
     alpha: float = FALSE_ALARM_RATE,
     delta: float | None = None,
     download: bool = False,
-) -> ImageScores:
-    """Score images, and accept or reject each.
+) -> GuardCheck:
+    """Count false alarms on new ID images: a DATA text, or the images; see ``checking.check``."""
+    images = images_for(guarded, data, download=download)
+    return check(guarded, images, alpha, delta)
+
+
+def run_calibrate(
+    guarded: GuardedClassifier, data: str | ImageSet, out: Path, *, download: bool = False
+) -> GuardedClassifier:
+    """Set the threshold anew by images of another site, and save the guard in a new folder.
 
     Args:
-        guarded: The classifier with its detector.
-        data: Images of the shape that it takes: a DATA text, or the images.
-        alpha: Highest false-alarm rate on ID images like those of calibration.
-        delta: Keep the rate for all but this share of calibration sets; without it, on average over them.
+        guarded: The guard.
+        data: ID images of the new site: a DATA text, or the images; see ``checking.recalibrated``.
+        out: Folder to make.
         download: Whether torchvision may fetch the set that ``data`` names.
 
     Raises:
-        ShapeError: The images have another shape.
-        SettingError: An alpha or delta that so many calibration images cannot keep.
+        RunFolderError: The folder is there already.
+        DataError: Too few images, or ones that the guard was made of.
     """
-    spec = guarded.target.spec
-    # Pictures are prepared as those of `fit` were; where these needed none, no other preparation is guessed.
-    wanted = PictureInput(spec.shape, spec.preparation or Preparation())
-    images, name = _named(data, wanted, download=download)
-    if images.shape != spec.shape:
-        raise ShapeError(
-            f"{name} holds images of shape {images.shape}, the network takes {spec.shape} "
-            "(channels, height, width); resize them as the training images were"
-        )
-    threshold = guarded.threshold(alpha, delta)
-    judgement = guarded.judge(images, alpha, delta)
-    columns = zip(
-        images.labels.tolist(),
-        judgement.predicted.tolist(),
-        judgement.scores.tolist(),
-        judgement.p_values.tolist(),
-        judgement.accepted.tolist(),
-        strict=True,
-    )
-    rows = []
-    for index, (label, predicted, score, p_value, accepted) in enumerate(columns):
-        rows.append(
-            ImageScore(index=index, label=label, predicted=predicted, score=score, p_value=p_value, accepted=accepted)
-        )
-    return ImageScores(rows, alpha, delta, threshold, rejected=float((~judgement.accepted).double().mean()))
+    if what_is(out, RunFolderError):
+        raise RunFolderError(f"{out} exists already; choose another --out")
+    images = images_for(guarded, data, download=download)
+    guarded = recalibrated(guarded, images)
+    guarded.save(out)
+    return guarded
 
 
-def _named(data: str | ImageSet, wanted: PictureInput | None, *, download: bool) -> tuple[ImageSet, str]:
-    """Return images and what to call them: their DATA text where they are given by one."""
-    if isinstance(data, str):
-        return load(data, download=download, wanted=wanted), data
-    return data, data.name
+def run_export(
+    guarded: GuardedClassifier,
+    out: Path,
+    data: str | ImageSet | None = None,
+    *,
+    alpha: float = FALSE_ALARM_RATE,
+    delta: float | None = None,
+    download: bool = False,
+) -> Comparison:
+    """Write a guard as one ONNX file, compared with torch on images: a DATA text, or the images."""
+    images = None if data is None else images_for(guarded, data, download=download)
+    return guarded.export(out, alpha=alpha, delta=delta, images=images)

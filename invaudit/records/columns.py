@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import write_text
+from invaudit.runtime.files import write_parts
 from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.settings import explain
 
@@ -89,13 +89,28 @@ class Row(BaseModel):
 
 
 def write_rows(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
-    """Write the rows of one kind as a CSV file, atomically; what is not known is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Write the rows of one kind as a CSV file, atomically; what is not known is an empty cell.
+
+    Rows that are made while they are written need not fit into memory.
+    """
+    write_parts(path, _lines(kind, rows))
+
+
+def _lines(kind: type[Row], rows: Iterable[Row]) -> Iterator[bytes]:
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
     writer.writerow(kind.model_fields)
     for row in rows:
+        yield _emptied(line)
         writer.writerow(["" if value is None else value for _, value in row])
-    write_text(path, text.getvalue())
+    yield _emptied(line)
+
+
+def _emptied(line: io.StringIO) -> bytes:
+    text = line.getvalue()
+    line.seek(0)
+    line.truncate()
+    return text.encode(errors="backslashreplace")
 
 
 def read_rows(path: Path, kind: type[R], defaults: Mapping[str, Any] | None = None) -> list[R]:

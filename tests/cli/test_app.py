@@ -108,7 +108,11 @@ def test_an_option_that_would_change_nothing_is_refused(called, tmp_path, comman
 
 
 def test_what_a_model_takes_needs_the_model(called, tmp_path):
-    refused(called("ood", "fit", "digits", "--input", "1x8x8"), "--input", "--model", cwd=tmp_path)
+    refused(
+        called("ood", "fit", "digits", "--mean", "0.5"), "--mean and --std say how --model normalises", cwd=tmp_path
+    )
+    refused(called("ood", "fit", "digits", "--resize", "9"), "give --input too", cwd=tmp_path)
+    refused(called("ood", "fit", "digits", "--input", "1x9x9"), "(1, 8, 8)", "--input says (1, 9, 9)", cwd=tmp_path)
 
 
 def test_a_model_is_the_first_argument_or_an_option_and_given_once(called, tmp_path):
@@ -229,9 +233,9 @@ def test_score_decides_by_default_as_the_library_does():
 
 
 @pytest.mark.slow
-def test_score_refuses_what_does_not_fit(called, guard, images, tmp_path):
-    np.savez(tmp_path / "rgb.npz", images=np.zeros((4, 3, 8, 8), np.uint8))
-    refused(called("ood", "score", guard, tmp_path / "rgb.npz"), "(3, 8, 8)", "(1, 8, 8)")
+def test_score_refuses_what_does_not_fit(called, guard, images):
+    np.savez(images / "colours.npz", images=np.zeros((5, 8, 8, 3), np.uint8), labels=np.zeros(5, int))
+    refused(called("ood", "score", guard, images / "colours.npz"), "(3, 8, 8)", "(1, 8, 8)")
     refused(called("ood", "score", guard, "digits@0:20", "--alpha", "0.0001"), "alpha")
     refused(called("ood", "score", guard, "digits@0:20", "--delta", "1.5"), "delta")
     refused(called("ood", "score", images, "digits@0:20"), "guard.json", "invaudit ood fit")

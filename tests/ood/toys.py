@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from invaudit.data import ImageSet, seeded_rng
+from invaudit.data import ImageSet, Splits, seeded_rng
 from invaudit.models import Activations, InputSpec, Target, TrainingSettings, build, collect, train
-from invaudit.ood import FitInputs, GarbageSettings, Recipe, train_network
+from invaudit.ood import FitInputs, GarbageSettings, Recipe, guard, train_network
 
 CLASSES = 3
+NAMES = ("across", "down", "diagonal")
 SPEC = InputSpec(1, 8, 8, (0.3,), (0.3,))
 
 
@@ -36,6 +37,15 @@ def blends(n):
     images = whole.view(n, CLASSES, 1, 8, 8).mean(1)
     images = images + 0.2 * torch.rand(images.shape, generator=seeded_rng(0, "toy/blends/noise"))
     return ImageSet("blends", (images.clamp(0, 1) * 255).round().byte(), torch.full((n,), -1))
+
+
+def toy_guard(target):
+    """A guard of a network, fitted to patterns."""
+    parts = []
+    for stage, n in (("train", 150), ("fit", 60), ("calibrate", 99), ("test", 60)):
+        parts.append(patterns(n, f"guard/{stage}"))
+    about = {"data": {"name": "patterns", "hash": "", "classes": CLASSES, "class_names": list(NAMES)}}
+    return guard(target, Splits(*parts), about)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -25,8 +26,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.stats import binom
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from invaudit.data import ImageSet, load
 from invaudit.models import limit_threads
@@ -34,10 +33,11 @@ from invaudit.runtime import child_seed, describe_environment, read_json, write_
 from invaudit.runtime.errors import InputError, RunFolderError
 from invaudit.similarity import make_metric, nearest, pairwise
 from invaudit.stats import (
+    BlindBaseline,
     Observational,
     Pairs,
     VerdictTest,
-    auroc,
+    blind_test,
     decide,
     nearest_lists,
     scoring_limit,
@@ -51,9 +51,10 @@ Row = dict[str, Any]
 
 N = 200  # pairs, and reconstructions
 LIST = 64
+LONG_LIST = 500  # near a pure stratum the nearest images may all be members that cannot change labels
+MOST_MADE = 500
 SETTINGS: dict[str, dict[str, Any]] = {
     "null": {"runs": 2000, "pools": 20, "modes": 5, "blur": 1.0, "noise": 0.05, "draws": 999},
-    "shift": {"runs": 1000, "dimensions": 32, "shifted": 4, "shifts": [0.0, 0.3, 0.6, 1.0], "draws": 999},
     "power": {"runs": 200, "pools": 20, "copies": 10, "blur": 0.8, "noise": 0.10, "draws": 9999},
     "scoring-limit": {
         "runs": 1000,
@@ -67,6 +68,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "member-mean": {"runs": 100, "pools": 10, "reconstructions": 100, "noise": 0.02, "draws": 9999},
 }
+
+
+def pool_settings(shape: str, **changes: Any) -> dict[str, Any]:
+    """Return the settings of pools of so many classes with so many members and controls each."""
+    classes, members, controls = map(int, re.split("[x+]", shape))
+    common = {"runs": 1000, "shifts": [0.0, 0.3, 0.6], "dimensions": 32, "shifted": 4, "draws": 199}
+    return {"classes": classes, "members": members, "controls": controls, **common, **changes}
+
+
+POOLS = {
+    **{
+        f"pool-{shape}": pool_settings(shape)
+        for shape in ("100x1+1", "100x2+2", "10x5+5", "10x20+20", "2x100+100", "1x200+200")
+    },
+    **{f"pool-{shape}": pool_settings(shape, shifts=[0.0]) for shape in ("10x4+20", "10x20+4", "1x20+100")},
+    "pool-10x200+200": pool_settings("10x200+200", shifts=[0.06, 0.1], runs=300),
+}
+SETTINGS |= POOLS
 
 
 def sets() -> list[str]:
@@ -158,40 +177,68 @@ def counts_as_finding(test: VerdictTest) -> bool:
     return bool(binom.sf(wins - 1, test.n_reconstructions, 0.5) <= 0.05)
 
 
-def shift(runs: int, dimensions: int, shifted: int, shifts: list[float], draws: int) -> Iterator[Row]:
-    """Members that differ from controls by themselves, reconstructions that share the difference, and no leak."""
-    member, one_class = np.arange(2 * N) < N, np.zeros(2 * N, dtype=int)
+def shifted_pools(
+    classes: int,
+    members: int,
+    controls: int,
+    runs: int,
+    shifts: list[float],
+    dimensions: int,
+    shifted: int,
+    draws: int,
+) -> Iterator[Row]:
+    """Members that differ from controls by themselves, or do not, reconstructions that share it, and no leak."""
+    label = np.repeat(np.arange(classes), members + controls)
+    member = np.tile(np.arange(members + controls) < members, classes)
+    most = int(binom.ppf(0.999, runs, 0.01))
     for size in shifts:
         offset = np.where(np.arange(dimensions) < shifted, size, 0.0)
-        rejected: Counter[str] = Counter()
-        verdicts: Counter[tuple[str, str]] = Counter()
+        found: Counter[str] = Counter()
+        total = 0.0
         for number in range(runs):
             rng = np.random.default_rng(child_seed(0, f"shift/{size}", number))
-            pool = rng.standard_normal((2 * N, dimensions)) + member[:, None] * offset
-            made = rng.standard_normal((N, dimensions)) + offset
-            squares = (made**2).sum(1)[:, None] + (pool**2).sum(1) - 2 * made @ pool.T
-            folds = StratifiedKFold(5, shuffle=True, random_state=number)
-            blind = cross_val_predict(LogisticRegression(), pool, member, cv=folds, method="decision_function")
-            seen = auroc(blind[~member], blind[member])
-            for how, stratum in (("without strata", one_class), ("with strata", strata(one_class, blind))):
-                # Whole lists: near a pure stratum the nearest 64 images may all be members that cannot change labels.
-                test = verdict_test(*nearest_lists(-np.sqrt(squares)), Observational(member, stratum), rng, draws=draws)
-                rejected[how] += test.p_value <= 0.01
-                found = decide(
-                    test.p_value,
-                    test.attainable_p,
-                    design="observational",
-                    blind_auroc=seen,
-                    attack_control_called=True,
-                )
-                verdicts[how, found.reason or found.verdict] += 1
-        case, most = f"{size} sd", int(binom.ppf(0.999, runs, 0.01))
-        for how in ("without strata", "with strata"):
-            yield line(case, f"rejected at 0.01 {how}, if the blind baseline is not looked at", rejected[how], runs)
-        yield line(case, "leak, without strata", verdicts["without strata", "leak"], runs)
-        yield line(case, "leak, with strata", verdicts["with strata", "leak"], runs, most=most)
-        shifted_ones = verdicts["with strata", "shift"]
-        yield line(case, "inconclusive (shift)", shifted_ones, runs, least=runs - most if size >= 1 else None)
+            centre = rng.standard_normal((classes, dimensions))
+            pool = rng.standard_normal((len(member), dimensions)) + centre[label] + member[:, None] * offset
+            of_class = centre[np.resize(np.arange(classes), min(len(member) // 2, MOST_MADE))]
+            made = rng.standard_normal(of_class.shape) + of_class + offset
+            blind = blind_test(pool, Observational(member, label), rng, draws=draws)
+            design = Observational(member, strata(Observational(member, label), blind.score))
+            total += blind.auroc or 0.0
+            found[blind.finding] += 1
+            test = verdict_test(*nearest_lists(-distances(made, pool), LONG_LIST), design, rng, draws=draws)
+            found["rejected"] += test.p_value <= 0.01
+            found["leak"] += calls_leak(test, blind)
+            if size == 0:
+                copies = pool[member] + 0.1 * rng.standard_normal((member.sum(), dimensions))
+                test = verdict_test(*nearest_lists(-distances(copies, pool), LONG_LIST), design, rng, draws=draws)
+                found["known leak"] += calls_leak(test, blind)
+        case = f"{classes} classes, {members} and {controls}, {size} sd"
+        mean = round(1000 * total / runs)
+        goal = {"goal": "490 to 510", "holds": 490 <= mean <= 510} if size == 0 else {}
+        yield line(case, "mean blind AUROC in thousandths", mean, 1000) | goal
+        yield line(case, "inconclusive (shift)", found["shift"], runs, most=most if size == 0 else None)
+        yield line(case, "rejected at 0.01, if the blind baseline is not looked at", found["rejected"], runs)
+        yield line(case, "leak", found["leak"], runs, most=most)
+        if size == 0:
+            yield line(case, "leak, where all members are reconstructed", found["known leak"], runs, least=runs - most)
+
+
+def calls_leak(test: VerdictTest, blind: BlindBaseline) -> bool:
+    """Return whether the rule calls a test a leak."""
+    found = decide(
+        test.p_value,
+        test.attainable_p,
+        design="observational",
+        blind=blind.finding,
+        attack_control_called=True,
+    )
+    return found.verdict == "leak"
+
+
+def distances(made: NDArray[np.float64], pool: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (R, N) Euclidean distances."""
+    squares = (made**2).sum(1)[:, None] + (pool**2).sum(1) - 2 * made @ pool.T
+    return np.sqrt(np.maximum(squares, 0))
 
 
 def power(runs: int, pools: int, copies: int, draws: int, **how: Any) -> Iterator[Row]:
@@ -268,7 +315,7 @@ def member_mean(runs: int, pools: int, reconstructions: int, noise: float, draws
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
     "null": null,
-    "shift": shift,
+    **dict.fromkeys(POOLS, shifted_pools),
     "power": power,
     "scoring-limit": limits,
     "member-mean": member_mean,

@@ -21,7 +21,6 @@ from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.leakage import (
     RECIPES,
-    BlindBaseline,
     Pool,
     Reconstructions,
     TargetRecipe,
@@ -41,6 +40,7 @@ from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.runs import RunFolder, RunKind
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Settings, load_config
+from invaudit.stats import BlindBaseline
 
 RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
 REFERENCE, PAIRS, TARGET = "reference.npz", "pairs.csv", "target.safetensors"

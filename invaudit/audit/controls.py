@@ -6,7 +6,7 @@ import numpy as np
 
 from invaudit.audit.rows import TestKey, declared_tests, holm_by_test, verdicts_by_test
 from invaudit.records import AuditRecord, ControlRow, TestRow
-from invaudit.stats import Verdict, holm
+from invaudit.stats import BlindFinding, Verdict, holm
 
 
 def attack_verdicts(
@@ -16,7 +16,7 @@ def attack_verdicts(
     *,
     design: str,
     alpha: float,
-    blind_auroc: float | None = None,
+    blind: BlindFinding | None = None,
 ) -> dict[TestKey, Verdict]:
     """Return by test whether the leak that is known to be there is found, by the rule of all targets.
 
@@ -26,7 +26,7 @@ def attack_verdicts(
         metrics: The declared metrics.
         design: Design of its pool.
         alpha: Level of the family.
-        blind_auroc: AUROC of the blind baseline on its pool, which ``observational`` needs.
+        blind: What the blind baseline found on its pool, which ``observational`` needs.
     """
     return verdicts_by_test(
         record,
@@ -34,7 +34,7 @@ def attack_verdicts(
         design=design,
         family=len(declared_tests(methods, metrics)),
         alpha=alpha,
-        blind_auroc=blind_auroc,
+        blind=blind,
         called=dict.fromkeys(methods, True),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
 from invaudit.leakage import (
-    BlindBaseline,
     PairsDraw,
     Pool,
     blind_baseline,
@@ -29,10 +29,12 @@ from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import Metric
 from invaudit.similarity.embedded import embedding
 from invaudit.similarity.protocol import sign_of
-from invaudit.stats import Pairs, ScoringLimit, scoring_limit
+from invaudit.stats import BlindBaseline, Pairs, ScoringLimit, scoring_limit
 
 BLOCK = 512
 """Pool images that are screened at once."""
+
+TOO_SMALL = "too small to tell: not even members and controls that differ in every image would be called a shift"
 
 Similarities = NDArray[np.float64]
 
@@ -99,8 +101,7 @@ def describe_pool(
     """
     pool = setup.pool
     measured = attempt("blind baseline", lambda: blind or blind_baseline(pool.floats, pool.design, setup.rng("blind")))
-    figures = {} if measured.value is None else {"auroc": measured.value.auroc, "p_value": measured.value.p_value}
-    blind_result = measured.record(BlindResult, **figures)
+    blind_result = measured.record(BlindResult, **({} if measured.value is None else _blind_figures(measured.value)))
     limits: dict[str, LimitResult] = {}
     if pool.reference is None:
         return PoolRecord(blind=blind_result)
@@ -114,6 +115,14 @@ def describe_pool(
             else:
                 limits[f"{name}/{count}"] = _scoring_limit(setup, name, copied.value, count, settings)
     return PoolRecord(blind=blind_result, limits=limits)
+
+
+def _blind_figures(blind: BlindBaseline) -> dict[str, Any]:
+    """Return the fields of the record of a blind baseline."""
+    figures = {name: getattr(blind, name) for name in ("finding", "auroc", "low", "high", "p_value", "called_above")}
+    if blind.finding == "too-small":
+        figures["reason"] = TOO_SMALL
+    return figures
 
 
 def _scoring_limit(

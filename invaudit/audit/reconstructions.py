@@ -19,7 +19,9 @@ from invaudit.audit.settings import AuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
 from invaudit.audit.target import GIVEN, audit_given, describe_sizes
 from invaudit.data import ImageSet, load
-from invaudit.leakage import BlindBaseline, Pool, make_pool, read_groups, read_pairs
+from invaudit.data.folders import PictureInput
+from invaudit.data.joining import with_classes
+from invaudit.leakage import Pool, make_pool, read_groups, read_pairs
 from invaudit.leakage.matches import Embeddings
 from invaudit.leakage.pool import stratified
 from invaudit.models import resolve_device
@@ -41,7 +43,7 @@ from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name
 from invaudit.similarity import nearest
-from invaudit.stats import OverallVerdict
+from invaudit.stats import BlindBaseline, OverallVerdict
 
 POOL = "pool-given"
 """Name of the record of the pool."""
@@ -175,11 +177,13 @@ def _load(settings: ScoreSettings) -> _Inputs:
     """Load all that is scored; what does not fit is refused here, before anything is written."""
     device = resolve_device(settings.device)
     reconstructions = load(settings.reconstructions)
-    members, controls = load(settings.members), load(settings.controls)
-    if reconstructions.images.shape[1:] != members.images.shape[1:]:
+    # Photos become what the network took, and so what the attack made; an `InputSpec` is not known here.
+    wanted = PictureInput(reconstructions.shape)
+    members, controls = load(settings.members, wanted=wanted), load(settings.controls, wanted=wanted)
+    controls = with_classes(controls, members.class_names, known_by=members.name)
+    if reconstructions.shape != members.shape:
         raise ShapeError(
-            f"reconstructions have shape {tuple(reconstructions.images.shape[1:])}, "
-            f"members {tuple(members.images.shape[1:])}; "
+            f"reconstructions have shape {reconstructions.shape}, members {members.shape}; "
             "bring them to the members' size by the map that the attack used"
         )
     pairs = groups = reference = None
@@ -188,7 +192,7 @@ def _load(settings: ScoreSettings) -> _Inputs:
     if settings.groups:
         groups = read_groups(settings.groups, len(members), len(controls))
     if settings.reference:
-        reference = load(settings.reference).floats()
+        reference = load(settings.reference, wanted=wanted).floats()
     pool = make_pool(
         members, controls, pairs=pairs, groups=groups, reference=reference, drop_duplicates=settings.drop_duplicates
     )
@@ -198,9 +202,8 @@ def _load(settings: ScoreSettings) -> _Inputs:
     control = None
     if settings.attack_control is not None:
         seed = settings.seeds[0]
-        shape = tuple(members.images.shape[1:])
         control = read_attack_control(
-            settings.attack_control, settings, audited_shape=shape, seed=seed, most=settings.most
+            settings.attack_control, settings, audited_shape=members.shape, seed=seed, most=settings.most
         )
     notice("measuring the pool without the target")
     rng = np.random.default_rng(child_seed(settings.seeds[0], "strata"))
@@ -229,7 +232,7 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
         list(settings.metrics),
         design=control.pool.design.name,
         alpha=settings.alpha,
-        blind_auroc=control.blind.auroc,
+        blind=control.blind.finding,
     )
     files = array_files(audit, control.pool, images=settings.images == "full")
     write_array_files(files, folder.path, seed, ATTACK_CONTROL)

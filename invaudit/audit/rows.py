@@ -15,7 +15,7 @@ from invaudit.records import (
     TestResult,
     TestRow,
 )
-from invaudit.stats import ALPHA, Verdict, decide, holm
+from invaudit.stats import ALPHA, BlindFinding, Verdict, decide, holm
 
 
 class TestKey(NamedTuple):
@@ -77,7 +77,7 @@ def verdicts_by_test(
     design: str,
     family: int,
     alpha: float = ALPHA,
-    blind_auroc: float | None = None,
+    blind: BlindFinding | None = None,
     negatives: Mapping[TestKey, float] | None = None,
     called: Mapping[str, bool] | None = None,
     exploratory: bool = False,
@@ -90,7 +90,7 @@ def verdicts_by_test(
         design: Design of the pool.
         family: Number of declared tests.
         alpha: Level of the family.
-        blind_auroc: AUROC of the blind baseline on the pool, which ``observational`` needs.
+        blind: What the blind baseline found on the pool, which ``observational`` needs.
         negatives: Smallest p-value of the negative controls by test, adjusted for their number.
         called: Method -> whether its attack control was called ``leak``; a method without one is left out.
         exploratory: Whether something used members of the target.
@@ -103,7 +103,7 @@ def verdicts_by_test(
             design=design,
             alpha=alpha,
             family=family,
-            blind_auroc=blind_auroc,
+            blind=blind,
             negative_control_p=(negatives or {}).get(key),
             attack_control_called=(called or {}).get(key.method),
             exploratory=exploratory,
@@ -144,7 +144,7 @@ def judge_rows(
         design=audited.design,
         family=len(keys),
         alpha=alpha,
-        blind_auroc=pool.blind.auroc,
+        blind=pool.blind.finding,
         negatives=negatives,
         called=called,
         exploratory=exploratory,
@@ -169,7 +169,11 @@ def _row(
     pool: PoolRecord,
 ) -> TestRow:
     word, verdict_reason = verdict or (None, None)
-    no_limit = verdict is not None and (limit is None or limit.members is None)
+    reasons = [test.reason] if test.reason else []
+    if verdict is not None and not reasons and (limit is None or limit.members is None):
+        reasons.append(_why_no_limit(limit))
+    if verdict is not None and pool.blind.reason and audited.design == "observational":
+        reasons.append(f"blind baseline: {pool.blind.reason}")
     return TestRow(
         target=audited.target,
         method=key.method,
@@ -191,7 +195,7 @@ def _row(
         blind_p=pool.blind.p_value,
         seconds=test.seconds,
         status=test.status,
-        reason=_why_no_limit(limit) if no_limit and not test.reason else test.reason,
+        reason="; ".join(reasons),
     )
 
 

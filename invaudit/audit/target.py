@@ -32,7 +32,7 @@ from invaudit.leakage import (
 )
 from invaudit.leakage.matches import Embeddings
 from invaudit.models import InputSpec, Target, accuracy, collect, load_model, resolve_device
-from invaudit.models.suitability import require_suitable
+from invaudit.models.suitability import refuse_misfit
 from invaudit.records import (
     AuditRecord,
     Ended,
@@ -242,5 +242,5 @@ def load_released(choice: ReleasedTarget, pool: Pool, device: str) -> Target:
     target = load_model(choice.model, arch=choice.arch, spec=spec, match=choice.match).to(resolve_device(device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
-    require_suitable(target, pool.images.subset(pool.member), f"the members {choice.members}")
+    refuse_misfit(target, pool.images.subset(pool.member), f"the members {choice.members}")
     return target

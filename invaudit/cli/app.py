@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
+from multiprocessing.util import _run_finalizers  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
@@ -126,7 +127,9 @@ def _log() -> Path:
 
 
 def _exit_now(code: int) -> None:
-    # Without waiting: threads, and libraries at their end, may be in the middle of something.
+    # Without waiting: threads, and libraries at their end, may be in the middle of something. What was shared with
+    # workers is given back, or the process that keeps account of it would say so beside the one message.
+    _run_finalizers(0)
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(code)

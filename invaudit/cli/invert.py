@@ -19,6 +19,7 @@ def invert(
     model: Path | None = None,
     /,
     *,
+    data: str | None = None,
     images: Whole = 8,
     download: Annotated[bool, Parameter(negative="")] = False,
     network: Model = Model(),  # noqa: B008
@@ -28,6 +29,7 @@ def invert(
 
     Args:
         model: The network, as --model.
+        data: DATA: labelled images, to say whether the network gets them right with these options.
         images: Inversions per class in the gallery.
         download: Fetch published weights that are not there; nothing is fetched otherwise.
     """
@@ -37,6 +39,11 @@ def invert(
     target = network.required(model, "to invert", common.device, download=download)
     from invaudit.inversion import InversionSettings, run_inversion
 
+    if data is not None:
+        from invaudit.data import load
+        from invaudit.models.suitability import refuse_misfit
+
+        refuse_misfit(target, load(data, wanted=target.spec.pictures, download=download), data)
     settings = common.settings(InversionSettings, "invert/default", precision_key="precision")
     folder = common.folder("invert")
     run = run_inversion(target, settings, folder, seed=common.seed(), images=images, resume=common.resume)

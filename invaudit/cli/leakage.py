@@ -44,9 +44,13 @@ def reconstruct(
     target = network.required(model, "to reconstruct from", common.device, download=download)
     from invaudit.data import load
     from invaudit.leakage import run_reconstruction
+    from invaudit.models.suitability import refuse_misfit
 
     settings = _method_settings(method, common)
-    images = load(reference) if reference is not None else None
+    images = None
+    if reference is not None:
+        images = load(reference, wanted=target.spec.pictures)
+        refuse_misfit(target, images, reference)
     folder = common.folder("reconstructions")
     run = run_reconstruction(
         target, method, settings, folder, seed=common.seed(), reference=images, resume=common.resume

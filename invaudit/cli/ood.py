@@ -49,8 +49,9 @@ def fit(
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
     if as_it_is and any(text.startswith("recipe") for text in common.set):
         raise ConfigError("--set recipe changes nothing with --as-it-is; leave it out")
-    if model.model is None and model.fields():
-        raise ConfigError("--input, --mean and --std say what --model takes; give --model too")
+    if model.model is None and (model.mean or model.std):
+        raise ConfigError("--mean and --std say how --model normalises; a new network measures its own: leave them out")
+    new = model.spec() if model.model is None else None
     from invaudit.ood import FitSettings, run_fit
 
     settings = common.settings(
@@ -62,7 +63,16 @@ def fit(
         device=common.device,
     )
     start, folder = model.load(download=download), common.folder("guard")
-    run = run_fit(data, settings, folder, start=start, as_it_is=as_it_is, download=download, resume=common.resume)
+    run = run_fit(
+        data,
+        settings,
+        folder,
+        start=start,
+        wanted=new.pictures if new else None,
+        as_it_is=as_it_is,
+        download=download,
+        resume=common.resume,
+    )
     _print_fit(run, as_json=common.json)
     return 0
 

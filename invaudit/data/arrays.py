@@ -84,8 +84,8 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
     """Read one split of an .npz file; no object is unpickled and no size is believed before it is checked.
 
     Args:
-        path: File with ``SPLIT_images`` and ``SPLIT_labels``, or ``images`` and ``labels``; without labels every
-            label is -1.
+        path: File with ``SPLIT_images`` and ``SPLIT_labels``, ``images`` and ``labels``, or Keras' ``x_SPLIT`` and
+            ``y_SPLIT``; without labels every label is -1.
         split: Name of the split; None is ``test`` where there is one, else the only one.
         name: Name of the set.
 
@@ -113,9 +113,22 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
 def _keys_of_split(archive: zipfile.ZipFile, split: str | None, path: Path) -> list[str]:
     """Return the keys of images and, where there are some, labels of a split."""
     keys = {member[:-4] for member in archive.namelist() if member.endswith(".npy")}
-    split = choose_split(set(map(_split_of, keys)) - {None}, split, str(path))
-    prefix = "" if split == _ONLY and "images" in keys else f"{split}_"
-    return list(filter(keys.__contains__, (f"{prefix}images", f"{prefix}labels")))
+    splits = set(map(_split_of, keys)) - {None}
+    if not splits:
+        held = ", ".join(sorted(map(shown, keys))[:10]) or "no arrays"
+        expected = "images and labels, SPLIT_images and SPLIT_labels, or x_SPLIT and y_SPLIT"
+        raise DataError(f"{path} holds no images but {held}, expected arrays {expected}")
+    split = choose_split(splits, split, str(path))
+    for images, labels in _keys(split):
+        if images in keys:
+            return [images, labels] if labels in keys else [images]
+    raise AssertionError(split)  # choose_split gives one of those that are there
+
+
+def _keys(split: str) -> tuple[tuple[str, str], ...]:
+    """Return the names that the arrays of a split may have: of images, and of labels."""
+    of_split = (f"{split}_images", f"{split}_labels"), (f"x_{split}", f"y_{split}")
+    return (("images", "labels"), *of_split) if split == _ONLY else of_split
 
 
 def choose_split(splits: set[str | None] | set[str], split: str | None, source: str) -> str:
@@ -125,10 +138,6 @@ def choose_split(splits: set[str | None] | set[str], split: str | None, source: 
         DataError: There is no such split, or several and none is ``test``.
     """
     names = sorted(map(str, splits))
-    if not names:
-        raise DataError(
-            f"{source} holds no images, expected arrays SPLIT_images and SPLIT_labels, or images and labels"
-        )
     if split is None:
         split = _default_split(names)
     if split not in names:
@@ -147,8 +156,8 @@ def _default_split(names: list[str]) -> str:
 def _split_of(key: str) -> str | None:
     if key == "images":
         return _ONLY
-    match = re.fullmatch(r"(.+)_images", key)
-    return match[1] if match else None
+    match = re.fullmatch(r"(.+)_images|x_(.+)", key)
+    return match[1] or match[2] if match else None
 
 
 def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:

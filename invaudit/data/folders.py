@@ -140,6 +140,9 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
         console.notice(
             f"{name}: {more_frames} of {len(headers)} files hold several pages or frames; the first is taken"
         )
+    coloured = sum(not header.grey for header in headers)
+    if coloured and wanted.shape and wanted.shape[0] == 1:
+        console.notice(f"{name}: {coloured} of {len(headers)} pictures have colours; the network sees their luminance")
     channels, height, width = wanted.shape or _own_shape(listing.paths, headers)
     preparation = wanted.preparation
     if preparation is None:

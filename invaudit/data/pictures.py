@@ -1,6 +1,7 @@
 """Picture files: opened safely, made upright, prepared, and read batch by batch by several threads."""
 
 import hashlib
+import logging
 import os
 import warnings
 from collections import deque
@@ -24,6 +25,9 @@ from invaudit.runtime.errors import DataError, ShapeError
 from invaudit.runtime.paths import short
 
 T = TypeVar("T")
+
+# Pillow logs some faults beside raising them; without any handler Python prints them beside our one message.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",

@@ -105,7 +105,11 @@ def _parsed(text: str) -> tuple[str, str | None, str | None]:
     base, colon, split = head.rpartition(":")
     if not colon or "/" in split or "\\" in split or ".npz" in split:
         base, split = head, None
-    if not base or split == "" or (cut is not None and not re.fullmatch(r"\d*:\d*(:[1-9]\d*)?", cut, re.ASCII)):
+    if (
+        not base
+        or split == ""
+        or (cut is not None and not re.fullmatch(r"\d{0,18}:\d{0,18}(:[1-9]\d{0,17})?", cut, re.ASCII))
+    ):
         raise DataError(
             f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT], PATH/, PHOTO.jpg or LIST.txt, "
             "then [@a:b:c], and + between several"

@@ -9,7 +9,7 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.leakage.attribution import attribute
-    from invaudit.leakage.blind import BlindBaseline, blind_baseline
+    from invaudit.leakage.blind import blind_baseline
     from invaudit.leakage.matches import PoolMatches, best_similarity, papers_count, score_reconstructions
     from invaudit.leakage.membership_signals import SIGNALS
     from invaudit.leakage.methods import METHODS, Method, reconstruct
@@ -23,7 +23,6 @@ __all__ = [
     "METHODS",
     "RECIPES",
     "SIGNALS",
-    "BlindBaseline",
     "Method",
     "PairsDraw",
     "Pool",

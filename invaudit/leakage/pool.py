@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invaudit.data import ImageSet
-from invaudit.leakage.blind import BlindBaseline, blind_baseline
+from invaudit.leakage.blind import blind_baseline
 from invaudit.leakage.matches import Embeddings
 from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import DataError, MissingDataError, ShapeError
 from invaudit.runtime.numbers import whole_number
 from invaudit.runtime.paths import asking, is_file, read_text
 from invaudit.runtime.text import shown
-from invaudit.stats import Design, Observational, Pairs, strata
+from invaudit.stats import BlindBaseline, Design, Observational, Pairs, strata
 
 MOST_BYTES = 2**28
 """Largest CSV file that is read."""
@@ -287,7 +287,7 @@ def stratified(pool: Pool, rng: np.random.Generator, *, most: int | None = None)
     positions = pool.design.balanced(pool.labels.numpy(), rng, most=most)
     tested, design = pool.subset(positions), pool.design.subset(positions)
     blind = blind_baseline(tested.floats, design, rng)
-    stratum = strata(tested.labels.numpy(), blind.score, group=design.group)
+    stratum = strata(design, blind.score)
     return replace(tested, design=Observational(design.member, stratum, design.group)), blind
 
 

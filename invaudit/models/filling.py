@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 
 from invaudit.models.ends import LastLayer
-from invaudit.models.families import SIZED, build_network, initialise_lazy, shapes_by_name
+from invaudit.models.families import KNOWN, SIZED, build_network, initialise_lazy, shapes_by_name
 from invaudit.models.foreign import foreign_code
 from invaudit.models.huggingface import fill_from_folder
 from invaudit.models.matching import Match, Matched, check_shapes, match_names
@@ -16,6 +17,9 @@ from invaudit.models.own_files import Header
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import StoredWeights, named
 from invaudit.runtime.errors import ModelError
+
+SMALL = 10**6
+"""Weights that are built without a question."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,22 @@ class Filling:
         """Return the network of a file of ours: all names are equal, and its ending is known."""
         names = {name: name for name in self.weights.tensors}
         matched = Matched(names, [], [], [])
-        if self.arch.partition(":")[0] in SIZED and header.ending is None:
-            self._compare(matched, self._shapes(header.outputs))
+        self._refuse_larger(header.outputs)
         module = self._built(header.outputs)
         if header.ending:
             module = _with_ending(module, header.ending.layer, pooled=header.ending.pooled, where=self.where)
         _widen(module, header.head, header.outputs, self.where)
         self._compare(matched, {name: tuple(value.shape) for name, value in module.state_dict().items()})
         return self._filled(module, matched), matched
+
+    def _refuse_larger(self, outputs: int) -> None:
+        """Refuse a network much larger than its file, before it is built: its name comes from the file, too."""
+        if self.arch.partition(":")[0] not in KNOWN:
+            return
+        numbers = sum(map(prod, self._shapes(outputs).values()))
+        held = sum(value.numel() for value in self.weights.tensors.values())
+        if numbers > 2 * held + SMALL:
+            raise ModelError(f"{self.where}: the network has {numbers} weights, the file holds {held}")
 
     def _shapes(self, outputs: int) -> dict[str, tuple[int, ...]]:
         return shapes_by_name(self.arch, self.spec, outputs, self.settings)

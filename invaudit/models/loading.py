@@ -77,9 +77,10 @@ def load_model(
     if header:
         spec = _of_our_file(header.spec, spec, source.path)
     elif not isinstance(spec, InputSpec):
+        name = f"{source.preset}, with the options over it," if spec else source.preset
         spec = _input_spec(spec or {}, source)
         if source.preset:
-            notes.append(describe_spec(source.preset, spec))
+            notes.append(describe_spec(name, spec))
     filling = Filling(source.arch, spec, source.weights, f"{source.path} does not fit {source.arch}", source.settings)
     module, matched = filling.network(match)
     classes = classes or (header.classes if header else None)
@@ -96,7 +97,7 @@ def load_model(
 def names_published_weights(model: str | Path) -> bool:
     """Whether a MODEL is no file but names weights that torchvision or timm publish."""
     text = str(model)
-    return text.startswith(("timm:", "torchvision:")) and not Path(text).exists()
+    return text.startswith(("timm:", "torchvision:")) and not is_file(Path(text), ModelError)
 
 
 def model_file(path: str | Path) -> Path:

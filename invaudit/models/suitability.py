@@ -16,11 +16,12 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from invaudit.data import ImageSet
+from invaudit.data.joining import with_classes
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target, frozen_eval
 from invaudit.models.training import chance_limit
 from invaudit.runtime import console
-from invaudit.runtime.errors import ModelError
+from invaudit.runtime.errors import DataError, ModelError, ShapeError
 from invaudit.stats import Estimate, counted_share
 
 NORMALISATIONS: dict[int, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
@@ -100,17 +101,26 @@ def suitability(target: Target, images: ImageSet) -> Suitability:
     return Suitability(share, at_chance, advice)
 
 
-def require_suitable(target: Target, images: ImageSet, name: str) -> Suitability:
+def refuse_misfit(target: Target, images: ImageSet, name: str) -> Suitability | None:
     """Say how a network does on labelled images and what would fit better, before long work begins.
 
     Args:
         target: The network.
-        images: Images of its shape with their classes.
+        images: Images of its shape; where they have no classes, nothing can be said of them.
         name: What to call the images.
 
     Raises:
+        ShapeError: The images have another shape.
+        DataError: Classes that the network does not know.
         ModelError: It does no better than guessing.
     """
+    if images.shape != target.spec.shape:
+        raise ShapeError(f"{name} has images of {images.shape}, the model takes {target.spec.shape}; resize them")
+    if int(images.labels.min()) < 0:
+        return None
+    images = with_classes(images, target.class_names, known_by="the model")
+    if images.classes > target.classes:
+        raise DataError(f"{name} has {images.classes} classes, the model knows {target.classes}; they must be the same")
     found = suitability(target, images)
     share = found.accuracy
     interval = f"95 % interval {share.low:.1%} to {share.high:.1%}, {share.n} images"

@@ -10,7 +10,7 @@ import torch
 
 from invaudit.data import ImageSet, Splits, seeded_rng, split
 from invaudit.models import Target, collect, resolve_device
-from invaudit.models.suitability import require_suitable
+from invaudit.models.suitability import refuse_misfit
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.guarded import GuardedClassifier
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
@@ -207,4 +207,4 @@ def check_training_images(
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
-    require_suitable(start, train, train.name)
+    refuse_misfit(start, train, train.name)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from invaudit.data import ImageSet
+from invaudit.data.folders import PictureInput
+from invaudit.data.joining import with_classes
 from invaudit.models import Target, resolve_device
 from invaudit.ood.checking import GuardCheck, check, recalibrated
 from invaudit.ood.export import Comparison
@@ -11,7 +13,7 @@ from invaudit.ood.fitting import check_training_images, fit
 from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier
 from invaudit.ood.inputs import images_for, named
 from invaudit.ood.recipes import FitSettings
-from invaudit.runtime.errors import ConfigError, RunFolderError
+from invaudit.runtime.errors import ConfigError, RunFolderError, ShapeError
 from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 
@@ -35,6 +37,7 @@ def run_fit(
     out: Path,
     *,
     start: Target | None = None,
+    wanted: PictureInput | None = None,
     as_it_is: bool = False,
     download: bool = False,
     resume: bool = False,
@@ -46,6 +49,7 @@ def run_fit(
         settings: Recipe, architecture of a new network, seed and device.
         out: Folder to make, or to continue.
         start: A trained network to start from, which stays as it is; without one a new network is trained.
+        wanted: What picture files become for a new network; with ``start``, its own input spec says so.
         as_it_is: Do not train ``start``.
         download: Whether torchvision may fetch the set that ``data`` names.
         resume: Continue the run that ``out`` holds.
@@ -58,7 +62,11 @@ def run_fit(
     """
     settings = _resolved(settings, start, as_it_is=as_it_is)
     device = resolve_device(settings.device)
-    images, name = named(data, start.spec.pictures if start else None, download=download)
+    images, name = named(data, start.spec.pictures if start else wanted, download=download)
+    if wanted is not None and images.shape != wanted.shape:
+        raise ShapeError(f"{name} has images of {images.shape}, --input says {wanted.shape}; leave --input out")
+    if start is not None:
+        images = with_classes(images, start.class_names, known_by="the model")
     check_training_images(images, start, as_it_is=as_it_is)
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, data=name) as folder:

@@ -21,6 +21,7 @@ Similarity = Annotated[float | None, Column(unit="metric")]
 """A value in the units of its metric."""
 Design = Literal["pairs", "observational"]
 Verdict = Literal["leak", "no-evidence", "inconclusive"]
+BlindFinding = Literal["no-shift", "shift", "too-small"]
 Reason = Literal["exploratory", "no-control", "control-invalid", "shift", "underpowered", "attack-failed"]
 """Why a verdict is ``inconclusive``."""
 
@@ -303,10 +304,18 @@ class PapersCount(Ended):
 class BlindResult(Ended):
     """What the blind baseline says of a pool."""
 
+    finding: BlindFinding | None = None
+    """``shift``: members and controls differ by themselves; ``too-small``: no difference would be called so."""
     auroc: float | None = None
     """AUROC of members against controls without the target."""
+    low: float | None = None
+    """Lower end of its 95 % interval, from its spread under relabelling."""
+    high: float | None = None
+    """Upper end."""
     p_value: float | None = None
     """Its p-value."""
+    called_above: float | None = None
+    """AUROC above which the test would find a difference; None: nowhere."""
 
 
 class LimitResult(Ended):
@@ -367,7 +376,7 @@ class AttackControlRecord(Row):
 class PoolRecord(Row):
     """What a pool allows by itself, without any target: ``records/seed-SEED-POOL.json``."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     """Version of this record."""
     blind: BlindResult = BlindResult()
     """The blind baseline."""

@@ -3,6 +3,7 @@
 Everything here takes and gives numpy arrays, needs numpy and scipy only, and knows nothing of images or networks.
 """
 
+from invaudit.stats.blind import BlindBaseline, BlindFinding, blind_test, strata
 from invaudit.stats.bootstrap import (
     SeedDraws,
     bootstrap_auroc,
@@ -23,7 +24,7 @@ from invaudit.stats.comparison import (
 )
 from invaudit.stats.conformal import conformal_p_values, conformal_threshold, false_alarm_band
 from invaudit.stats.delong import auroc_interval
-from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs, strata
+from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs
 from invaudit.stats.estimate import Estimate
 from invaudit.stats.limits import ScoringLimit, scoring_limit
 from invaudit.stats.membership_tests import Membership, membership
@@ -38,6 +39,8 @@ from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest,
 __all__ = [
     "ALPHA",
     "DESIGNS",
+    "BlindBaseline",
+    "BlindFinding",
     "ComparedRow",
     "ComparisonVerdict",
     "Design",
@@ -55,6 +58,7 @@ __all__ = [
     "aupr",
     "auroc",
     "auroc_interval",
+    "blind_test",
     "bootstrap_auroc",
     "combine",
     "comparison_verdict",

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats.checks import at_least_one, finite_array
 
 Labels = NDArray[np.bool_]
 Positions = NDArray[np.int64]
@@ -151,20 +150,21 @@ class Observational:
         return np.arange(len(self)) if self.group is None else self.group
 
     @cached_property
-    def _place(self) -> Positions:
+    def unit_number(self) -> Positions:
         """(N,) number of each image's unit, 0 .. U - 1."""
         return np.unique(self.units, return_inverse=True)[1]
 
     @cached_property
-    def _unit_member(self) -> Labels:
-        labels = np.empty(self._place.max() + 1, dtype=bool)
-        labels[self._place] = self.member
+    def unit_member(self) -> Labels:
+        """(U,) bool, whether each unit is of members."""
+        labels = np.empty(self.unit_number.max() + 1, dtype=bool)
+        labels[self.unit_number] = self.member
         return labels
 
     @cached_property
-    def _blocks(self) -> list[Positions]:
+    def blocks(self) -> list[Positions]:
         """Units that may exchange labels."""
-        return _alike(self._place, self.stratum)
+        return _alike(self.unit_number, self.stratum)
 
     def relabel(self, rng: np.random.Generator) -> Labels:
         """Return (N,) members of one relabelling: labels permuted within strata, groups as a whole."""
@@ -172,18 +172,18 @@ class Observational:
 
     def relabellings(self, rng: np.random.Generator, n: int) -> Labels:
         """Return (n, N) independent relabellings."""
-        labels = np.empty((n, len(self._unit_member)), dtype=bool)
-        for block in self._blocks:
-            labels[:, block] = rng.permuted(np.tile(self._unit_member[block], (n, 1)), axis=1)
-        return labels[:, self._place]
+        labels = np.empty((n, len(self.unit_member)), dtype=bool)
+        for block in self.blocks:
+            labels[:, block] = rng.permuted(np.tile(self.unit_member[block], (n, 1)), axis=1)
+        return labels[:, self.unit_number]
 
     def attainable_p(self, hits: Positions) -> float:
         """Return the share of relabellings that make members of as many hit units as can be (positions of images)."""
-        hit = np.zeros(len(self._unit_member), dtype=bool)
-        hit[self._place[hits]] = True
+        hit = np.zeros(len(self.unit_member), dtype=bool)
+        hit[self.unit_number[hits]] = True
         log_shares = []
-        for block in self._blocks:
-            log_shares.append(_log_share(hit[block], self._unit_member[block]))
+        for block in self.blocks:
+            log_shares.append(_log_share(hit[block], self.unit_member[block]))
         return float(np.exp(sum(log_shares)))
 
     def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:
@@ -208,12 +208,12 @@ class Observational:
         _same_length(self.member, classes, "labels")
         if len(np.unique(np.stack([self.stratum, classes]), axis=1).T) != len(np.unique(self.stratum)):
             raise SettingError("a stratum holds images of several classes; make strata within classes, see strata()")
-        stays, sizes = np.zeros(len(self._unit_member), dtype=bool), np.bincount(self._place)
-        blocks = _alike(self._place, classes)
+        stays, sizes = np.zeros(len(self.unit_member), dtype=bool), np.bincount(self.unit_number)
+        blocks = _alike(self.unit_number, classes)
         sides: list[tuple[Positions, Positions]] = []
         smaller: list[int] = []
         for block in blocks:
-            members, controls = block[self._unit_member[block]], block[~self._unit_member[block]]
+            members, controls = block[self.unit_member[block]], block[~self.unit_member[block]]
             sides.append((members, controls))
             smaller.append(min(len(members), len(controls)))
         counts = np.array(smaller)
@@ -229,7 +229,7 @@ class Observational:
                 "no class has both members and controls (with groups: groups of equal size); add controls of the "
                 "classes of the members"
             )
-        return np.flatnonzero(stays[self._place])
+        return np.flatnonzero(stays[self.unit_number])
 
     def subset(self, positions: Positions) -> Self:
         """Return the design of these images, renumbered in the order given."""
@@ -239,47 +239,6 @@ class Observational:
 
 Design = Pairs | Observational
 DESIGNS: dict[str, Callable[..., Design]] = {"pairs": Pairs, "observational": Observational}
-
-
-def strata(
-    labels: ArrayLike, blind_score: ArrayLike, bins: int = 5, *, group: ArrayLike | None = None
-) -> NDArray[np.int64]:
-    """Return strata of class and blind score: within each class, bins of the blind score with equal counts.
-
-    Members and controls of one stratum look alike to a classifier that never saw the target, so what differs between
-    them is less likely to be a shift.
-
-    Args:
-        labels: (N,) class of each image.
-        blind_score: (N,) cross-fitted score of the blind baseline, higher = looks more like a member.
-        bins: Bins per class; equal scores share a bin.
-        group: (N,) group of each image; images of one group and class then share their mean score, so that they fall
-            into one stratum.
-
-    Returns:
-        (N,) strata, numbered from 0.
-
-    Raises:
-        ShapeError: Empty, or lengths that differ.
-        SettingError: A score is NaN or infinite, or bins below 1.
-
-    References:
-        Subclassification on the propensity score, Rosenbaum and Rubin 1984.
-    """
-    classes, score = _whole(labels, "labels"), finite_array(blind_score, "blind_score")
-    _same_length(classes, score, "blind_score")
-    at_least_one(bins, "bins")
-    if group is not None:
-        groups = _whole(group, "group")
-        _same_length(classes, groups, "group")
-        _, cell = np.unique(np.stack([classes, groups]), axis=1, return_inverse=True)
-        score = (np.bincount(cell, weights=score) / np.bincount(cell))[cell]
-    score_bin = np.empty(len(classes), dtype=np.int64)
-    for label in np.unique(classes):
-        inside = classes == label
-        edges = np.quantile(score[inside], np.arange(1, bins) / bins)
-        score_bin[inside] = np.searchsorted(edges, score[inside], side="left")
-    return np.unique(np.stack([classes, score_bin]), axis=1, return_inverse=True)[1].astype(np.int64)
 
 
 def _alike(place: Positions, kind: Positions) -> list[Positions]:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from invaudit.runtime.errors import SettingError, ShapeError
+from invaudit.stats.blind import BlindFinding
 from invaudit.stats.checks import at_least_one
 from invaudit.stats.designs import Design
 from invaudit.stats.relabelling import NearestLists, chunks, min_p, top_count, totals, upper_p
 
 ALPHA = 0.01
 """Level of all tests of one target together: the one default wherever a leak is tested."""
-BLIND_LIMIT = 0.60  # AUROC of the blind baseline from which members and control differ by themselves
 ROUNDING = 1e-9  # so that 12 x (0.01 / 12) is not above 0.01
 
 Word = Literal["leak", "no-evidence", "inconclusive"]
@@ -139,7 +139,7 @@ def decide(
     design: str,
     alpha: float = ALPHA,
     family: int = 1,
-    blind_auroc: float | None = None,
+    blind: BlindFinding | None = None,
     negative_control_p: float | None = None,
     attack_control_called: bool | None = None,
     exploratory: bool = False,
@@ -149,9 +149,9 @@ def decide(
     1. ``inconclusive (exploratory)``: something used members; no p-value means anything then.
     2. ``inconclusive (no-control)``: no test, for want of controls; under ``observational`` also no blind baseline.
     3. ``inconclusive (control-invalid)``: a negative control has p <= alpha; the comparison itself is broken.
-    4. ``inconclusive (shift)``: ``observational`` and a blind AUROC >= 0.60.
+    4. ``inconclusive (shift)``: ``observational`` and the blind baseline finds a shift.
     5. ``inconclusive (underpowered)``: the distinct hits, or the number of relabellings, cannot reach alpha, at the
-       family's first Holm step.
+       family's first Holm step; under ``observational`` also a pool that is too small for the blind baseline.
     6. ``leak``: adjusted p <= alpha, whatever the attack control says: a leak that was found is a leak.
     7. ``inconclusive (no-control)`` or ``(attack-failed)``: nothing was found, and the attack control was not run, or
        the same attack did not find a leak that is known to be there; so that finding nothing says nothing.
@@ -163,7 +163,7 @@ def decide(
         design: "pairs" or "observational".
         alpha: Level of the whole family.
         family: Number of tests in the declared family.
-        blind_auroc: AUROC of the blind baseline; None: not run.
+        blind: What the blind baseline found; None: not run.
         negative_control_p: Smallest p-value of the negative controls, adjusted for their number; None: none was run.
         attack_control_called: Whether the attack control was called ``leak``; None: not run.
         exploratory: Whether a setting, a choice or a statistic used members of the audited target.
@@ -174,17 +174,17 @@ def decide(
     Raises:
         SettingError: A design, level, rate or p-value outside its range, or only one of p-value and attainable p-value.
     """
-    _check_decision(p_adjusted, attainable_p, design, alpha, family, blind_auroc, negative_control_p)
+    _check_decision(p_adjusted, attainable_p, design, alpha, family, negative_control_p)
     observational = design == "observational"
     if exploratory:
         return Verdict("inconclusive", "exploratory")
-    if p_adjusted is None or attainable_p is None or (observational and blind_auroc is None):
+    if p_adjusted is None or attainable_p is None or (observational and blind is None):
         return Verdict("inconclusive", "no-control")
     if negative_control_p is not None and reaches(negative_control_p, alpha):
         return Verdict("inconclusive", "control-invalid")
-    if observational and blind_auroc is not None and blind_auroc >= BLIND_LIMIT:
+    if observational and blind == "shift":
         return Verdict("inconclusive", "shift")
-    if not reaches(attainable_p * family, alpha):
+    if not reaches(attainable_p * family, alpha) or (observational and blind == "too-small"):
         return Verdict("inconclusive", "underpowered")
     if reaches(p_adjusted, alpha):
         return Verdict("leak")
@@ -243,7 +243,6 @@ def _check_decision(
     design: str,
     alpha: float,
     family: int,
-    blind_auroc: float | None,
     negative_control_p: float | None,
 ) -> None:
     if design not in ("pairs", "observational"):
@@ -253,7 +252,7 @@ def _check_decision(
     at_least_one(family, "family")
     if (p_adjusted is None) != (attainable_p is None):
         raise ShapeError("p_adjusted and attainable_p go together; pass both, or None for both without controls")
-    rates = {"p_adjusted": p_adjusted, "blind_auroc": blind_auroc, "negative_control_p": negative_control_p}
+    rates = {"p_adjusted": p_adjusted, "negative_control_p": negative_control_p}
     for name, value in rates.items():
         if value is not None and not 0 <= value <= 1:
             raise SettingError(f"{name} is {value}, expected [0, 1]; pass a fraction")

@@ -209,3 +209,4 @@ def test_a_shift_between_members_and_controls_is_inconclusive(made, tmp_path):
     row = pd.read_csv(folder / "table.csv").iloc[0]
     assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "shift")
     assert row["blind_auroc"] >= 0.6
+    assert row["blind_p"] <= 0.01

@@ -108,7 +108,11 @@ def test_an_option_that_would_change_nothing_is_refused(called, tmp_path, comman
 
 
 def test_what_a_model_takes_needs_the_model(called, tmp_path):
-    refused(called("ood", "fit", "digits", "--input", "1x8x8"), "--input", "--model", cwd=tmp_path)
+    refused(
+        called("ood", "fit", "digits", "--mean", "0.5"), "--mean and --std say how --model normalises", cwd=tmp_path
+    )
+    refused(called("ood", "fit", "digits", "--resize", "9"), "give --input too", cwd=tmp_path)
+    refused(called("ood", "fit", "digits", "--input", "1x9x9"), "(1, 8, 8)", "--input says (1, 9, 9)", cwd=tmp_path)
 
 
 def test_a_model_is_the_first_argument_or_an_option_and_given_once(called, tmp_path):

@@ -181,7 +181,7 @@ def test_a_reference_of_another_shape_is_refused_and_the_folder_stays_free(given
     words = ("leakage", "reconstruct", "--model", given / "target.safetensors", "--set", "steps=1", "--out", "made")
     result = called(*words, "--reference", "small.npz")
     assert result.returncode == 2
-    assert "reference has shape" in result.stderr
+    assert "small.npz has images of (1, 4, 4), the model takes (1, 8, 8)" in result.stderr
     assert not (tmp_path / "made").exists()
 
 

@@ -1,5 +1,6 @@
 """Pictures of many sizes: prepared as torchvision prepares them, read alike whoever reads how much of them."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import transforms
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import InterpolationMode
 
 from invaudit.data import image_set, load, split
@@ -152,3 +154,19 @@ def test_sets_are_joined_and_their_classes_compared_by_name(photos: Path) -> Non
         load("photos+flat", wanted=wanted(8))
     with pytest.raises(ShapeError, match="expected one shape"):
         load("photos+digits", wanted=wanted(8))
+
+
+PHOTOS = os.environ.get("INVAUDIT_PHOTOS")
+
+
+@pytest.mark.skipif(PHOTOS is None, reason="INVAUDIT_PHOTOS not set")
+def test_photos_of_a_folder_are_those_of_image_folder() -> None:
+    folder = f"{PHOTOS}/ants-bees/val"
+    steps = [transforms.Resize(72, InterpolationMode.BICUBIC), transforms.CenterCrop(64), transforms.PILToTensor()]
+    theirs = ImageFolder(folder, transforms.Compose(steps))
+    images = load(f"{folder}@::10", wanted=wanted(64, Preparation(72, interpolation="bicubic")))
+    assert images.class_names == tuple(theirs.classes)
+    for place, image, label in zip(range(0, len(theirs), 10), images.images, images.labels.tolist(), strict=True):
+        expected, expected_label = theirs[place]
+        assert torch.equal(image, expected)
+        assert label == expected_label

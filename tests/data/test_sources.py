@@ -73,6 +73,15 @@ def test_only_split_and_no_labels(root: Path) -> None:
         load("y.npz")
 
 
+def test_keys_of_keras_are_read_and_others_are_named(root: Path) -> None:
+    np.savez(root / "x.npz", x_train=GREY[:2], y_train=LABELS[:2], x_test=GREY, y_test=LABELS)
+    assert load("x.npz").labels.tolist() == LABELS.tolist()
+    assert np.array_equal(load("x.npz:train").images[:, 0].numpy(), GREY[:2])
+    np.savez(root / "y.npz", X=GREY, target=LABELS)
+    with pytest.raises(DataError, match=r"holds no images but 'X', 'target', expected arrays images and labels, .* x_"):
+        load("y.npz")
+
+
 def test_lzma_members_are_read(root: Path) -> None:
     np.savez(root / "plain.npz", images=GREY, labels=LABELS)
     with zipfile.ZipFile(root / "plain.npz") as source, zipfile.ZipFile(root / "x.npz", "w", zipfile.ZIP_LZMA) as out:

@@ -19,12 +19,14 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 from safetensors.torch import save
 
 from invaudit.audit import ScoreSettings
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.data import load
+from invaudit.data import ImageSet, load
+from invaudit.data.folders import PictureInput
 from invaudit.inversion import InversionSettings
 from invaudit.leakage.pool import read_groups, read_pairs
 from invaudit.models import Target, load_model
@@ -255,6 +257,33 @@ def _accepted(attempt: Callable[[], object]) -> bool:
     return True
 
 
+def _pictures() -> list[bytes]:
+    """Return a small picture of each format that is read; JPEG and PNG with EXIF data."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    contents = []
+    for form in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, form, exif=exif)
+        contents.append(buffer.getvalue())
+    return contents
+
+
+def _feed_picture(path: Path) -> ImageSet:
+    file = path.with_suffix(".png")
+    path.rename(file)
+    return load(str(file), wanted=PictureInput((3, 8, 8)))
+
+
+def _feed_list(path: Path) -> ImageSet:
+    file = path.with_suffix(".txt")
+    path.rename(file)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (10, 12)).save(path.parent / name)
+    return load(str(file), wanted=PictureInput((3, 8, 8)))
+
+
 KINDS: Mapping[str, Kind] = {
     "inversion config": Kind(
         _configs("invert", "steps: 5\nweights: {kl: 1.0, cosine: 2}\n"), _config_of(InversionSettings)
@@ -268,6 +297,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "--set": Kind(_overrides, lambda text: load_config(InversionSettings, None, (text,)), files=False),
     "DATA": Kind(_data, load, files=False),
+    "picture": Kind(_pictures, _feed_picture),
+    "list": Kind(lambda: [b"a.png\nb.png\n", b"a.png\tcat\nb.png\tdog\n"], _feed_list),
     "npz": Kind(_archives, lambda path: load(f"{path}.npz")),
     "pairs": Kind(_pairs, read_pairs),
     "groups": Kind(_groups, lambda path: read_groups(path, 2, 2)),

@@ -142,6 +142,7 @@ def test_an_interruption_says_how_to_go_on_and_leaves_no_process(name, right, wh
     wait_for(lambda: list((tmp_path / "run").glob(progress)), process)
     os.killpg(process.pid, signal.SIGINT)
     process.join(PATIENCE_S)
+    wait_for(lambda: not processes_of(process.pid), None)
     said = (tmp_path / "output.txt").read_text()
     assert process.exitcode == 130, said
     assert "Traceback" not in said
@@ -149,7 +150,6 @@ def test_an_interruption_says_how_to_go_on_and_leaves_no_process(name, right, wh
     begin, colon, again = last.partition(": invaudit ")
     assert begin == "interrupted; what is finished is kept. To go on"
     assert colon
-    wait_for(lambda: not processes_of(process.pid), None)
     assert results(tmp_path / "run", pattern) != whole(name)
 
     process = started(shlex.split(again), tmp_path)

@@ -57,6 +57,7 @@ def said(make, tmp_path):
         ({"outputs": 6}, "head.bias' has shape .5,., the network takes .6,."),
         ({"arch": "invaudit:mlp-40000-40000"}, "would have|has shape"),
         ({"arch": "invaudit:mlp-20-20"}, "has shape"),
+        ({"arch": "invaudit:mlp-9999-9999", "ending": {"layer": "head", "pooled": False}}, "weights, the file holds"),
         ({"arch": "invaudit:mlp-" + "9" * 5000}, "5013 characters, expected 200"),
         ({"arch": "invaudit:mlp-" + "9" * 50}, "unknown architecture"),
         ({"arch": "torchvision:raft_small", "spec__channels": 3}, "no model 'raft_small' that classifies"),

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from invaudit.models import InputSpec, Target, load_model, save_target
-from invaudit.runtime.errors import ModelError
+from invaudit.runtime.errors import InputError, ModelError
 
 SPEC = InputSpec(1, 8, 8)
 
@@ -429,3 +429,9 @@ def test_what_the_code_of_a_user_raises_is_theirs(body, inside, tmp_path, monkey
     torch.save(STATE, tmp_path / "m.pth")
     with pytest.raises(ModelError, match=r"--arch theirs:make failed in its own code: (RuntimeError|SystemExit|Name)"):
         load_model("m.pth", arch="theirs:make", spec=SPEC)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_names_that_no_file_can_have_are_refused(name):
+    with pytest.raises(InputError, match=r"is no path|name too long"):
+        load_model(name, arch="cnn", spec=SPEC)

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from invaudit.data import ImageSet
 from invaudit.models import InputSpec, Target
-from invaudit.models.suitability import NORMALISATIONS, first_norm_divergence, require_suitable, suitability
+from invaudit.models.suitability import NORMALISATIONS, first_norm_divergence, refuse_misfit, suitability
 from invaudit.runtime import console
 from invaudit.runtime.errors import ModelError
 
@@ -93,7 +93,7 @@ def test_a_network_at_chance_is_refused_with_what_would_fit() -> None:
     with pytest.raises(
         ModelError, match=r"gets 50\.0% of shades right, no better than chance .*: .* would fit better \(80 of 80 right"
     ):
-        require_suitable(wrong, images, "shades")
+        refuse_misfit(wrong, images, "shades")
 
 
 def test_another_order_of_classes_is_named() -> None:
@@ -107,7 +107,7 @@ def test_another_order_of_classes_is_named() -> None:
 
 def test_accuracy_is_said_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
     console.configure(quiet=False)
-    require_suitable(Target(Brightness(), normalised("values from -1 to 1"), 2), bright_and_dark(), "shades")
+    refuse_misfit(Target(Brightness(), normalised("values from -1 to 1"), 2), bright_and_dark(), "shades")
     console.configure(quiet=True)
     said = capsys.readouterr().err
     assert said == "the model gets 100.0% of shades right (95 % interval 95.5% to 100.0%, 80 images)\n"

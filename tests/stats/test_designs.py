@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats import DESIGNS, Observational, Pairs, strata
+from invaudit.stats import DESIGNS, Observational, Pairs
 
 MEMBER = np.array([1, 0, 0, 1, 1, 0], dtype=bool)
 EXAMPLES = {
@@ -142,26 +142,3 @@ def test_pairs_are_balanced_already():
     np.testing.assert_array_equal(design.balanced([0] * 6, np.random.default_rng(0)), np.arange(6))
     with pytest.raises(SettingError, match="pair 7 has 1"):
         design.subset(np.array([0, 2, 3]))
-
-
-def test_strata_are_quantile_bins_within_classes():
-    rng = np.random.default_rng(1)
-    classes, score = rng.integers(3, size=300), rng.normal(size=300)
-    found = strata(classes, score, bins=4)
-    for label in range(3):
-        inside = np.flatnonzero(classes == label)
-        bins = found[inside]
-        assert len(np.unique(bins)) == 4
-        assert np.ptp(np.bincount(bins)[np.unique(bins)]) <= 1
-        order = inside[np.argsort(score[inside])]
-        assert (np.diff(found[order]) >= 0).all()
-    assert len(np.unique(found)) == 12
-
-
-def test_strata_with_ties_and_groups():
-    assert len(np.unique(strata([0] * 8, [1.0] * 8, bins=4))) == 1
-    group = np.repeat(np.arange(10), 2)
-    found = strata([0] * 20, np.random.default_rng(0).normal(size=20), bins=5, group=group)
-    np.testing.assert_array_equal(found[::2], found[1::2])
-    with pytest.raises(SettingError, match="bins is 0"):
-        strata([0], [0.0], bins=0)

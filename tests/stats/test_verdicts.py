@@ -185,7 +185,7 @@ def test_planted_copies_are_found(design):
     similarity[np.arange(12), copied] = 0.9
     found = verdict_test(*lists(similarity), pool, rng)
     assert found.p_value < 0.001
-    assert decide(found.p_value, found.attainable_p, design=design, blind_auroc=0.5) == ("leak", None)
+    assert decide(found.p_value, found.attainable_p, design=design, blind="no-shift") == ("leak", None)
 
 
 def test_copies_of_two_images_are_two_coins():
@@ -242,7 +242,7 @@ def outcome(p_value, *, hits=20):
 
 
 WELL = {"design": "pairs", "attack_control_called": True}
-SEEN = {**WELL, "design": "observational", "blind_auroc": 0.5}
+SEEN = {**WELL, "design": "observational", "blind": "no-shift"}
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,12 @@ SEEN = {**WELL, "design": "observational", "blind_auroc": 0.5}
         (0.0001, SEEN, ("leak", None)),
         (0.5, SEEN, ("no-evidence", None)),
         (0.0001, {**WELL, "exploratory": True}, ("inconclusive", "exploratory")),
-        (0.0001, {**SEEN, "blind_auroc": None}, ("inconclusive", "no-control")),
-        (0.0001, {**SEEN, "blind_auroc": 0.6}, ("inconclusive", "shift")),
-        (0.5, {**SEEN, "blind_auroc": 0.6}, ("inconclusive", "shift")),
-        (0.0001, {**WELL, "blind_auroc": 0.9}, ("leak", None)),  # reported only
+        (0.0001, {**SEEN, "blind": None}, ("inconclusive", "no-control")),
+        (0.0001, {**SEEN, "blind": "shift"}, ("inconclusive", "shift")),
+        (0.5, {**SEEN, "blind": "shift"}, ("inconclusive", "shift")),
+        (0.0001, {**SEEN, "blind": "too-small"}, ("inconclusive", "underpowered")),
+        (0.0001, {**WELL, "blind": "shift"}, ("leak", None)),  # reported only
+        (0.0001, {**WELL, "blind": "too-small"}, ("leak", None)),
         (0.0001, {**WELL, "negative_control_p": 0.01}, ("inconclusive", "control-invalid")),
         (0.5, {**WELL, "negative_control_p": 0.02}, ("no-evidence", None)),
         (0.0001, {**WELL, "attack_control_called": False}, ("leak", None)),

@@ -15,12 +15,13 @@ from invaudit.audit.target import TargetAudit, describe_sizes, not_audited
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import POOL, LeakageBenchmark, TargetChoice
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.leakage import BlindBaseline, Pool, train_target
+from invaudit.leakage import Pool, train_target
 from invaudit.models import Target, limit_threads, resolve_device
 from invaudit.records import AuditRecord, Ended, PoolRecord, TargetDescription
 from invaudit.records.names import ATTACK_CONTROL
 from invaudit.runtime.errors import InputError, ModelError
 from invaudit.runtime.runs import RunFolder
+from invaudit.stats import BlindBaseline
 
 
 class Job(NamedTuple):

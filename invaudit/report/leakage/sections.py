@@ -24,7 +24,8 @@ from invaudit.report.leakage.tables import (
     with_verdicts,
 )
 from invaudit.report.sections import Grid, GridPart, GridRow, Section, row_grid
-from invaudit.stats.verdicts import ALPHA, BLIND_LIMIT
+from invaudit.stats.blind import SHIFT_LEVEL, SHIFT_LIMIT
+from invaudit.stats.verdicts import ALPHA
 
 KEYS = ("target", "method", "metric")
 GAPS = ("target", "method", "metric", "seed", "status", "reason")
@@ -164,7 +165,8 @@ def _blind(content: Content) -> Section:
         "Blind baseline",
         notes=(
             "A classifier between members and controls that never sees the target, AUROC in per cent. 50 is as it "
-            f"should be; from {100 * BLIND_LIMIT:.0f} on, given pools (design observational) differ by themselves.",
+            f"should be; with p at most {SHIFT_LEVEL:g} and from {100 * SHIFT_LIMIT:.0f} on, given pools (design "
+            "observational) differ by themselves.",
         ),
         grid=over_seeds(blind, ("target", "design"), BLIND),
         missing="No blind baseline was run.",

@@ -363,7 +363,7 @@ def hand_made(attack, mlp, negative, attainable_p=1e-4):
 
     by_name = {"attack-control": record(attack, attainable_p), "mlp": record(mlp), "negative": record(negative)}
     targets = {job: by_name[job.target] for job in target_jobs(settings)}
-    pool = PoolRecord(blind=BlindResult(auroc=0.5, p_value=0.5))
+    pool = PoolRecord(blind=BlindResult(finding="no-shift", auroc=0.5, p_value=0.5))
     return StoredRun(settings, targets, {job.pool_name: pool for job in targets if job.pool})
 
 

@@ -182,7 +182,7 @@ def build(name: str, spec: InputSpec, outputs: int) -> Classifier:
     if name in ARCHITECTURES:
         try:
             return ARCHITECTURES[name](spec, outputs)
-        except RuntimeError as error:
+        except (RuntimeError, ModelError) as error:
             raise ModelError(f"{name} takes images with sides from 8 up, not {spec.shape} ({error})") from error
     if not re.fullmatch(r"mlp(-[1-9][0-9]{0,5}){1,16}", name):
         raise ModelError(
@@ -209,5 +209,9 @@ def _width(blocks: list[nn.Module], spec: InputSpec) -> int:
             channels = part.out_channels
             for axis, side in enumerate(sides):
                 room = side + 2 * int(part.padding[axis]) - part.kernel_size[axis]
+                if room < 0:
+                    raise ModelError(
+                        f"images with sides {spec.height} x {spec.width} are too small for its convolutions"
+                    )
                 sides[axis] = room // part.stride[axis] + 1
     return channels * sides[0] * sides[1]

@@ -11,6 +11,7 @@ from invaudit.models.families import KNOWN
 from invaudit.models.filling import Filling
 from invaudit.models.huggingface import read_folder
 from invaudit.models.matching import Match
+from invaudit.models.own_files import stored_layers
 from invaudit.models.presets import describe_spec, find_preset, published_weights
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import StoredWeights, read_weights
@@ -84,7 +85,8 @@ def load_model(
     filling = Filling(source.arch, spec, source.weights, f"{source.path} does not fit {source.arch}", source.settings)
     module, matched = filling.network(match)
     classes = classes or (header.classes if header else None)
-    target = Target(module, spec, classes, arch=source.arch, output=output).eval()
+    layers = stored_layers(header, module, source.path)
+    target = Target(module, spec, classes, arch=source.arch, output=output, layers=layers).eval()
     target.notes[:0] = [*notes, *filling.notes(matched)]
     target.settings = source.settings
     if len(source.class_names) == target.classes:

@@ -7,9 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+from invaudit.models.architectures import Classifier
 from invaudit.models.ends import LastLayer
+from invaudit.models.families import KNOWN
+from invaudit.models.layers import Layers
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target
 from invaudit.runtime.errors import InputError, ModelError
@@ -44,6 +47,7 @@ class Header:
         ending: Where the logits are read, if that is not the end of the network.
         class_names: A name for each class.
         settings: What the architecture is built with beside its name (the ``config.json`` of a Hugging Face model).
+        blocks: Names of the blocks that are read, which take passes to find; () for our own networks.
     """
 
     arch: str
@@ -54,6 +58,7 @@ class Header:
     ending: Ending | None = None
     class_names: tuple[str, ...] = ()
     settings: dict[str, Any] | None = None
+    blocks: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the header as it stands in a file."""
@@ -94,6 +99,22 @@ class Header:
         return header
 
 
+def stored_layers(header: Header | None, module: nn.Module, path: Path) -> Layers | None:
+    """Return which layers a file of ours says are read; None where that has to be found by passes.
+
+    Code of a user may have changed since, so what it gives is looked at again.
+
+    Raises:
+        ModelError: The network has no such layers.
+    """
+    if header is None or not header.blocks or header.arch.partition(":")[0] not in KNOWN:
+        return None
+    names = {name for name, _ in module.named_modules()}
+    if not names.issuperset((header.head, *header.blocks)):
+        raise ModelError(f"{path}: what it says of itself is damaged: it names layers that the network does not have")
+    return Layers(header.head, header.blocks)
+
+
 def _check(header: Header, damaged: str) -> None:
     if not 2 <= header.outputs <= MOST_OUTPUTS:
         raise ModelError(f"{damaged}: the outputs must be 2 to {MOST_OUTPUTS}")
@@ -123,6 +144,7 @@ def save_target(target: Target, path: Path) -> None:
         ending=Ending(module.layer, module.pooled) if isinstance(module, LastLayer) else None,
         class_names=target.class_names,
         settings=target.settings,
+        blocks=() if isinstance(module, Classifier) else target.layers.blocks,
     )
     weights: dict[str, Tensor] = {}
     for name, value in module.state_dict().items():

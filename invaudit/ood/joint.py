@@ -28,6 +28,8 @@ FEWEST = 30
 """Held-out ID images that scaling needs."""
 OUTLIERS_PER_FAMILY = 200
 """Synthetic outliers of each family that weigh the parts."""
+LARGE_PIXELS = 128 * 128
+OUTLIERS_OF_LARGE_IMAGES = 50
 LEAST_ERROR = 1e-4
 """No error on a family counts for less: some hundred outliers show no smaller one."""
 LEAST_WEIGHT = 0.01
@@ -80,12 +82,17 @@ def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
 
 
 def synthetic_activations(
-    target: Target, held_out: ImageSet, *, seed: int = 0, n: int = OUTLIERS_PER_FAMILY
+    target: Target, held_out: ImageSet, *, seed: int = 0, n: int | None = None
 ) -> dict[str, Activations]:
     """Return activations of n synthetic outliers of each family, made from held-out ID images.
 
+    Without n it is 200; 50 where images have over 128 x 128 pixels, since each takes a pass of a large network then.
+
     The seed is fixed where nothing else is said: a detector then depends on the network and its images alone.
     """
+    if n is None:
+        _, height, width = held_out.shape
+        n = OUTLIERS_PER_FAMILY if height * width <= LARGE_PIXELS else OUTLIERS_OF_LARGE_IMAGES
     activations = {}
     for family, images in synthetic_outliers(held_out, seed, n).items():
         activations[family] = collect(target, images, keep_maps=False)

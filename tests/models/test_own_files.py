@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from invaudit.data.preparation import Preparation
+from invaudit.data.vision import import_torchvision
 from invaudit.models import InputSpec, Target, build, load_model, save_target
 from invaudit.runtime.errors import ModelError, SettingError
 
@@ -133,3 +134,13 @@ def test_a_network_that_is_too_large_is_refused_before_it_is_built():
         build("mlp-999999-999999", InputSpec(1, 8, 8), 3)
     with torch.device("meta"):
         build("mlp-9999-9999", InputSpec(1, 8, 8), 3)
+
+
+def test_the_layers_of_a_strangers_network_are_read_from_our_file(tmp_path, monkeypatch):
+    network = import_torchvision().models.resnet18(weights=None, num_classes=4)
+    target = Target(network, InputSpec(3, 32, 32), 4, arch="torchvision:resnet18").eval()
+    save_target(target, tmp_path / "model.safetensors")
+    monkeypatch.setattr(Target, "_read", lambda *_: pytest.fail("passes were made to find the layers"))
+    again = load_model(tmp_path / "model.safetensors")
+    assert again.layers == target.layers
+    assert again.hash == target.hash

@@ -21,7 +21,7 @@ from invaudit.inversion import InversionSettings, invert
 from invaudit.models import InputSpec, Target, load_model
 from invaudit.models.devices import seed_torch
 from invaudit.models.families import build_network
-from invaudit.ood.guarded import guard
+from invaudit.ood.fitting import guard
 from invaudit.runtime import write_text
 from invaudit.runtime.errors import InputError
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from invaudit.models.architectures import full_name
 from invaudit.models.families import KNOWN
 from invaudit.models.filling import Filling
 from invaudit.models.huggingface import read_folder
+from invaudit.models.layers import Layers
 from invaudit.models.matching import Match
-from invaudit.models.own_files import stored_layers
+from invaudit.models.own_files import Header
 from invaudit.models.presets import describe_spec, find_preset, published_weights
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import StoredWeights, read_weights
@@ -85,7 +88,7 @@ def load_model(
     filling = Filling(source.arch, spec, source.weights, f"{source.path} does not fit {source.arch}", source.settings)
     module, matched = filling.network(match)
     classes = classes or (header.classes if header else None)
-    layers = stored_layers(header, module, source.path)
+    layers = _stored_layers(header, module, source.path)
     target = Target(module, spec, classes, arch=source.arch, output=output, layers=layers).eval()
     target.notes[:0] = [*notes, *filling.notes(matched)]
     target.settings = source.settings
@@ -100,6 +103,22 @@ def names_published_weights(model: str | Path) -> bool:
     """Whether a MODEL is no file but names weights that torchvision or timm publish."""
     text = str(model)
     return text.startswith(("timm:", "torchvision:")) and not is_file(Path(text), ModelError)
+
+
+def _stored_layers(header: Header | None, module: nn.Module, path: Path) -> Layers | None:
+    """Return which layers a file of ours says are read; None where that has to be found by passes.
+
+    Code of a user may have changed since, so what it gives is looked at again.
+
+    Raises:
+        ModelError: The network has no such layers.
+    """
+    if header is None or not header.blocks or header.arch.partition(":")[0] not in KNOWN:
+        return None
+    names = {name for name, _ in module.named_modules()}
+    if not names.issuperset((header.head, *header.blocks)):
+        raise ModelError(f"{path}: what it says of itself is damaged: it names layers that the network does not have")
+    return Layers(header.head, header.blocks)
 
 
 def model_file(path: str | Path) -> Path:

@@ -7,12 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from invaudit.models.architectures import Classifier
 from invaudit.models.ends import LastLayer
-from invaudit.models.families import KNOWN
-from invaudit.models.layers import Layers
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target
 from invaudit.runtime.errors import InputError, ModelError
@@ -97,22 +95,6 @@ class Header:
             raise ModelError(f"{path} is of schema {str(schema)[:20]}, this version reads {SCHEMA}; save it again")
         _check(header, damaged)
         return header
-
-
-def stored_layers(header: Header | None, module: nn.Module, path: Path) -> Layers | None:
-    """Return which layers a file of ours says are read; None where that has to be found by passes.
-
-    Code of a user may have changed since, so what it gives is looked at again.
-
-    Raises:
-        ModelError: The network has no such layers.
-    """
-    if header is None or not header.blocks or header.arch.partition(":")[0] not in KNOWN:
-        return None
-    names = {name for name, _ in module.named_modules()}
-    if not names.issuperset((header.head, *header.blocks)):
-        raise ModelError(f"{path}: what it says of itself is damaged: it names layers that the network does not have")
-    return Layers(header.head, header.blocks)
 
 
 def _check(header: Header, damaged: str) -> None:

@@ -203,9 +203,11 @@ def test_a_user_is_told_what_is_wrong_with_a_detector(toys):
         fit(toys("small-cnn"), f"{__name__}:Forgetful")
     with pytest.raises(SettingError, match="Greedy consumes 'gradients', expected logits, features"):
         make_detector(f"{__name__}:Greedy")
-    with pytest.raises(SettingError, match=r"Fussy': TypeError: .*'size'; it is made without arguments"):
+    with pytest.raises(
+        SettingError, match=r"Fussy' cannot be made .TypeError: .*'size'.; it is made without arguments"
+    ):
         make_detector(f"{__name__}:Fussy")
-    with pytest.raises(SettingError, match=r"Vague': AttributeError: .*'forgotten'"):
+    with pytest.raises(SettingError, match=r"Vague' cannot be made .AttributeError: .*'forgotten'"):
         make_detector(f"{__name__}:Vague")
     with pytest.raises(SettingError, match="declares cost 'much'"):
         make_detector(f"{__name__}:Unclear")

@@ -57,6 +57,8 @@ def command(words, folder, output):
     os.setsid()
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Another test may have started the server that this process comes from, deaf to interruptions.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(written, stream)

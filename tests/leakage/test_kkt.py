@@ -158,9 +158,9 @@ def test_multipliers_that_fall_to_zero_are_flagged(trained):
 
 
 def test_a_search_that_diverges_gives_no_images(trained):
-    reconstructions = kkt(
-        trained[0], KKTSettings(images=4, restarts=1, steps=3, multiplier_rate=1e30), seeded_rng(0, "tests/kkt")
-    )
+    # No such rate can be set: this stands for whatever may make a search diverge.
+    settings = KKTSettings(images=4, restarts=1, steps=3).model_copy(update={"multiplier_rate": 1e30})
+    reconstructions = kkt(trained[0], settings, seeded_rng(0, "tests/kkt"))
     assert reconstructions.outcome == "diverged"
     assert len(reconstructions) == 0
 

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from invaudit.cli.options import Common, Finite, Model, print_json
 from invaudit.cli.printing import print_columns
+from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError, RunFolderError
 from invaudit.runtime.paths import what_is
 
@@ -144,6 +145,7 @@ def score(
         json: Print one JSON object on stdout and nothing else.
         json_lines: Print one JSON object a line for each image, as soon as it is judged, and nothing else.
     """
+    console.configure(quiet=json or json_lines)
     if out and what_is(out, RunFolderError):
         raise RunFolderError(f"{out} exists already; choose another --out")
     if json_lines and (json or out):
@@ -210,6 +212,7 @@ def check(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         json: Print one JSON object on stdout and nothing else.
     """
+    console.configure(quiet=json)
     from invaudit.ood import GuardedClassifier, run_check
 
     guarded = GuardedClassifier.load(guard, arch=arch)
@@ -260,6 +263,7 @@ def calibrate(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         json: Print one JSON object on stdout and nothing else.
     """
+    console.configure(quiet=json)
     if what_is(out, RunFolderError):
         raise RunFolderError(f"{out} exists already; choose another --out")
     from invaudit.ood import GuardedClassifier, run_calibrate
@@ -306,6 +310,7 @@ def export(
         download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         json: Print one JSON object on stdout and nothing else.
     """
+    console.configure(quiet=json)
     for file in (out, out.with_name(f"{out.name}.json")):
         if what_is(file, RunFolderError):
             raise RunFolderError(f"{file} exists already; choose another name")

@@ -1,6 +1,7 @@
 """Picture files of one set: a folder with a folder for each class, a folder of files, one file, or a list of them."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from invaudit.runtime.paths import short
 
 SPLIT_NAMES = {"train", "val", "valid", "validation", "test", "dev"}
 """Names of folders that hold a split, not a class."""
+NUMBER = re.compile(r"[0-9]{1,6}")
+"""A class of a list that is its number."""
 LARGEST_LIST = 2**28
 """Bytes of a list of pictures that are read."""
 
@@ -95,7 +98,8 @@ def list_folder(folder: Path) -> Listing:
 def list_file(file: Path) -> Listing:
     """List one picture, or those that a text file names: one path a line, its class after a tab where it has one.
 
-    Paths are relative to the folder of the list. Classes are numbered in the order of their names.
+    Paths are relative to the folder of the list. Classes that are whole numbers are taken as they are, others are
+    numbered in the order of their names.
 
     Raises:
         MissingDataError: There is no such file.
@@ -113,6 +117,8 @@ def list_file(file: Path) -> Listing:
     if any(named) and not all(named):
         got = f"{short(file)} gives a class to some pictures and none to line {named.index('') + 1}"
         raise DataError(f"{got}, expected one after a tab for all, or for none")
+    if all(NUMBER.fullmatch(name) for name in named):
+        return Listing([file.parent / path.strip() for path, _, _ in entries], list(map(int, named)))
     class_names = tuple(sorted(set(named))) if any(named) else ()
     number = {name: label for label, name in enumerate(class_names)}
     labels = [number.get(name, -1) for name in named]

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from invaudit.data.image_set import ImageSet
 from invaudit.data.pictures import Pictures
+from invaudit.data.preparation import Preparation
+from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, ShapeError
 
 
@@ -22,6 +24,9 @@ def with_classes(images: ImageSet, class_names: tuple[str, ...], *, known_by: st
         DataError: The set has a class that is not among those names.
     """
     if not (class_names and images.class_names) or images.class_names == class_names:
+        return images
+    if not set(images.class_names) & set(class_names) and len(images.class_names) == len(class_names):
+        notice(f"{images.name} has other names for its classes than {known_by}: they are compared by their number")
         return images
     unknown = sorted(set(images.class_names) - set(class_names))
     if unknown:
@@ -48,6 +53,14 @@ def joined(sets: list[ImageSet]) -> ImageSet:
         if images.shape != first.shape:
             got = f"{first.name} has images of {first.shape}, {images.name} of {images.shape}"
             raise ShapeError(f"{got}, expected one shape (channels, height, width) for sets joined by +")
+        if (images.preparation or Preparation()) != (first.preparation or Preparation()):
+            raise DataError(
+                f"the pictures of {first.name} and {images.name} would be prepared in different ways; say one for all: "
+                "--resize N, or --squash"
+            )
+        if not images.class_names and images.classes > first.classes:
+            got = f"{images.name} has {images.classes} classes without names, {first.name} has {first.classes}"
+            raise DataError(f"{got}; sets joined by + need the same classes")
         if (images.labels.min() < 0) != (first.labels.min() < 0):
             raise DataError(f"of {first.name} and {images.name} one has labels and the other not; join them apart")
     matched = [first, *(with_classes(images, first.class_names, known_by=first.name) for images in others)]

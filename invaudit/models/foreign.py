@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from invaudit.runtime.boundary import lacks_memory
 from invaudit.runtime.errors import InvauditError, ModelError
 
 LONGEST = 300
@@ -29,6 +30,8 @@ def foreign_code(call: str) -> Iterator[None]:
     except (KeyboardInterrupt, InvauditError):
         raise
     except BaseException as error:
+        if lacks_memory(error):
+            raise
         raise ModelError(f"{call} failed in its own code: {_last_line(error)}{_place(error)}") from error
 
 

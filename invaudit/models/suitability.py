@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from invaudit.data import ImageSet
 from invaudit.data.joining import with_classes
-from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target, frozen_eval
 from invaudit.models.training import chance_limit
 from invaudit.runtime import console
@@ -101,8 +100,11 @@ def suitability(target: Target, images: ImageSet) -> Suitability:
     return Suitability(share, at_chance, advice)
 
 
-def refuse_misfit(target: Target, images: ImageSet, name: str) -> Suitability | None:
+def refuse_misfit(target: Target, images: ImageSet, name: str) -> ImageSet:
     """Say how a network does on labelled images and what would fit better, before long work begins.
+
+    Returns:
+        The images, with their classes numbered as the network's where both have names.
 
     Args:
         target: The network.
@@ -117,7 +119,7 @@ def refuse_misfit(target: Target, images: ImageSet, name: str) -> Suitability | 
     if images.shape != target.spec.shape:
         raise ShapeError(f"{name} has images of {images.shape}, the model takes {target.spec.shape}; resize them")
     if int(images.labels.min()) < 0:
-        return None
+        return images
     images = with_classes(images, target.class_names, known_by="the model")
     if images.classes > target.classes:
         raise DataError(f"{name} has {images.classes} classes, the model knows {target.classes}; they must be the same")
@@ -132,7 +134,7 @@ def refuse_misfit(target: Target, images: ImageSet, name: str) -> Suitability | 
     console.notice(f"the model gets {share.value:.1%} of {name} right ({interval})")
     if found.advice:
         console.notice(f"check the model's preprocessing: {found.advice}")
-    return found
+    return images
 
 
 def _spread(images: ImageSet, most: int) -> ImageSet:
@@ -157,7 +159,8 @@ def _other_order(predicted: Tensor, images: ImageSet, classes: int) -> str | Non
     right = torch.from_numpy(order)[images.labels[tried]] == predicted[tried]
     if not _far_more(right, images.labels[tried] == predicted[tried]):
         return None
-    moved = [label for label in range(classes) if order[label] != label]
+    there = set(images.labels.tolist())
+    moved = [label for label in range(classes) if order[label] != label and label in there]
     names = images.class_names or tuple(map(str, range(classes)))
     pairs = ", ".join(f"{names[label]} is its class {order[label]}" for label in moved[:10])
     share = float(right.double().mean())
@@ -176,7 +179,7 @@ def _better_preprocessing(target: Target, images: ImageSet, share: float) -> str
         if divergences[fitting] < strangeness / 4:
             return (
                 f"its first batch norm layer saw other inputs in training (divergence {strangeness:.2f}); "
-                f"{ways[fitting].name} fits ({divergences[fitting]:.2f}): {_options(ways[fitting].target.spec)}"
+                f"{ways[fitting].name} fits ({divergences[fitting]:.2f}){_options(ways[fitting])}"
             )
     if share >= GOOD_ENOUGH:
         return None
@@ -186,7 +189,7 @@ def _better_preprocessing(target: Target, images: ImageSet, share: float) -> str
     if not _far_more(rights[best], right):
         return None
     gained = f"{int(rights[best].sum())} of {len(few)} right in place of {int(right.sum())}"
-    return f"{ways[best].name} would fit better ({gained}): {_options(ways[best].target.spec)}"
+    return f"{ways[best].name} would fit better ({gained}){_options(ways[best])}"
 
 
 def _ways(target: Target) -> Iterator[_Way]:
@@ -208,9 +211,13 @@ def _far_more(right: Tensor, stated: Tensor) -> bool:
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) <= ALPHA
 
 
-def _options(spec: InputSpec) -> str:
+def _options(way: _Way) -> str:
+    """Return how to say it, where there are options for it."""
+    if way.reverse_channels:
+        return "; put a layer before the network that reverses them"
+    spec = way.target.spec
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (spec.mean, spec.std))
-    return f"--mean {mean} --std {std}"
+    return f": --mean {mean} --std {std}"
 
 
 class _SeenEnough(Exception):  # noqa: N818 - not an error: the rest of the pass is not needed

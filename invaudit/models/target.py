@@ -153,7 +153,14 @@ class Target(nn.Module):
         if old.bias is not None:
             head.bias = nn.Parameter(old.bias[:n].detach().clone())
         module.set_submodule(self.layers.head, head)
-        return Target(module, self.spec, min(self.classes, n), layers=self.layers).train(self.training)
+        return self.with_module(module, min(self.classes, n)).train(self.training)
+
+    def with_module(self, module: nn.Module, classes: int) -> "Target":
+        """Return a target of another module with the same layers, that keeps what is known of this one."""
+        target = Target(module, self.spec, classes, layers=self.layers, arch=self.arch)
+        target.notes, target.settings = list(self.notes), self.settings
+        target.class_names = self.class_names if classes == self.classes else ()
+        return target
 
     def _read(self, output: str | None) -> Layers:
         """Find out how the module gives logits, and which layers are read; see ``find_reading``."""

@@ -178,7 +178,7 @@ def with_garbage(target: Target) -> Target:
             head.bias.copy_(torch.cat([old.bias, old.bias.mean(0, keepdim=True)]))
     module = deepcopy(target.module)
     module.set_submodule(target.layers.head, head)
-    return Target(module, target.spec, target.classes, layers=target.layers, arch=target.arch)
+    return target.with_module(module, target.classes)
 
 
 def train_network(

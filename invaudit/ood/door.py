@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from invaudit.data import ImageSet
+from invaudit.data import ImageSet, Preparation
 from invaudit.models import InputSpec
 from invaudit.runtime.errors import DataError, ShapeError
 
@@ -28,14 +28,19 @@ def checked(images: Tensor | ImageSet, spec: InputSpec) -> Tensor | ImageSet:
 
     Raises:
         ShapeError: Another rank, number of channels or size, or no images.
-        DataError: No floats, values that are not finite, or values outside [0, 1] (0 to 255, or normalised). Each
-            message has the line that converts them.
+        DataError: Pictures that were prepared in another way than the spec's; no floats, values that are not finite,
+            or values outside [0, 1] (0 to 255, or normalised). Each message has the line that converts them.
     """
     if isinstance(images, ImageSet):
         if images.shape != spec.shape:
             raise ShapeError(
                 f"{images.name} holds images of shape {images.shape}, the network takes {spec.shape} "
                 "(channels, height, width); resize them as the training images were"
+            )
+        if images.preparation not in (None, spec.preparation or Preparation()):
+            raise DataError(
+                f"the pictures of {images.name} were prepared in another way than those that the guard was fitted to; "
+                "load them with wanted=guard.target.spec.pictures"
             )
         return images
     if not isinstance(images, Tensor):

@@ -128,7 +128,7 @@ def fit(
         (180, False)
     """
     if not checked:
-        check_training_images(train, start, as_it_is=as_it_is, shares=shares)
+        train = check_training_images(train, start, as_it_is=as_it_is, shares=shares)
     rng = seeded_rng(seed, "ood/fit") if rng is None else rng
     device = device or resolve_device("auto")
     splits = split(train, split_sizes(len(train)) if shares is None else shares, rng)
@@ -150,7 +150,7 @@ def fit(
             "name": train.name,
             "hash": train.hash,
             "classes": train.classes,
-            "class_names": list(train.class_names),
+            "class_names": list(train.class_names or (start.class_names if start else ())),
         },
         "steps": steps,
     }
@@ -176,14 +176,17 @@ def _refuse_few(splits: Splits) -> None:
 
 def check_training_images(
     train: ImageSet, start: Target | None, *, as_it_is: bool, shares: Mapping[str, float] | None = None
-) -> None:
+) -> ImageSet:
     """Refuse images that no guarded classifier can be made of; `fit` does so before long work.
+
+    Returns:
+        The images, with their classes numbered as those of ``start`` where both have names.
 
     Raises:
         DataError: Labels that are no classes, or too few images.
         ModelError: No network to take as it is, another number of classes, or accuracy at chance.
     """
-    counts = torch.bincount(train.labels.clamp_min(0), minlength=2)
+    counts = torch.bincount(train.labels.clamp_min(0), minlength=max(2, train.classes))
     if int(train.labels.min()) < 0 or (counts < FEWEST_PER_CLASS).any():
         raise DataError(
             f"{train.name}: labels must be classes 0 to n - 1 with at least {FEWEST_PER_CLASS} images each, "
@@ -202,9 +205,9 @@ def check_training_images(
     if start is None:
         if as_it_is:
             raise ModelError("there is no network to take as it is; give one as start")
-        return
+        return train
     if start.classes != train.classes:
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
-    refuse_misfit(start, train, train.name)
+    return refuse_misfit(start, train, train.name)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from invaudit.data import ImageSet
 from invaudit.data.folders import PictureInput
-from invaudit.data.joining import with_classes
 from invaudit.models import Target, resolve_device
 from invaudit.ood.checking import GuardCheck, check, recalibrated
 from invaudit.ood.export import Comparison
@@ -65,9 +64,7 @@ def run_fit(
     images, name = named(data, start.spec.pictures if start else wanted, download=download)
     if wanted is not None and images.shape != wanted.shape:
         raise ShapeError(f"{name} has images of {images.shape}, --input says {wanted.shape}; leave --input out")
-    if start is not None:
-        images = with_classes(images, start.class_names, known_by="the model")
-    check_training_images(images, start, as_it_is=as_it_is)
+    images = check_training_images(images, start, as_it_is=as_it_is)
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, data=name) as folder:
         checkpoint = folder.path / "work.pt"

@@ -123,6 +123,9 @@ def test_lists_name_pictures_and_their_classes(root: Path) -> None:
     assert images.labels.tolist() == [1, 0]
     assert images.class_names == ("cat", "dog")
     assert np.array_equal(images.images[:, 0].numpy(), GREY[[2, 0]])
+    (root / "list.txt").write_text("pictures/2.png\t10\npictures/0.png\t7\n")
+    assert load("list.txt").labels.tolist() == [10, 7]
+    assert load("list.txt").class_names == ()
     (root / "list.txt").write_text("pictures/2.png\tdog\npictures/0.png\n")
     with pytest.raises(DataError, match="none to line 2, expected one after a tab for all, or for none"):
         load("list.txt")

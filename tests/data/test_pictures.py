@@ -154,6 +154,11 @@ def test_sets_are_joined_and_their_classes_compared_by_name(photos: Path) -> Non
         load("photos+flat", wanted=wanted(8))
     with pytest.raises(ShapeError, match="expected one shape"):
         load("photos+digits", wanted=wanted(8))
+    Image.new("RGB", (24, 24)).save(photos.parent / "more" / "bees" / "a.png")
+    with pytest.raises(
+        DataError, match="would be prepared in different ways; say one for all: --resize N, or --squash"
+    ):
+        load("photos+more", wanted=wanted())
 
 
 PHOTOS = os.environ.get("INVAUDIT_PHOTOS")

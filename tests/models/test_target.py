@@ -9,7 +9,7 @@ from torch import nn
 
 from invaudit.data import ImageSet
 from invaudit.data.vision import import_torchvision
-from invaudit.models import ARCHITECTURES, Activations, InputSpec, Target, collect, frozen_eval
+from invaudit.models import ARCHITECTURES, Activations, InputSpec, Target, build, collect, frozen_eval
 from invaudit.models.activations import moments
 from invaudit.models.layers import Layers
 from invaudit.runtime.errors import ModelError, ShapeError
@@ -232,3 +232,11 @@ def test_collect_refuses_logits_that_are_not_finite(make):
     target.head.bias.data[0] = torch.inf
     with pytest.raises(ModelError, match="not finite"):
         collect(target, torch.zeros(2, 1, 8, 8))
+
+
+def test_copies_keep_what_is_known_of_a_network() -> None:
+    target = Target(build("mlp-4", InputSpec(1, 8, 8), 3), InputSpec(1, 8, 8), 3, arch="invaudit:mlp-4")
+    target.class_names, target.settings = ("ant", "bee", "cow"), {"hidden": 4}
+    copy = target.first_outputs(3)
+    assert (copy.class_names, copy.settings, copy.arch) == (target.class_names, target.settings, target.arch)
+    assert target.first_outputs(2).class_names == ()

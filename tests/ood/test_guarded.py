@@ -107,7 +107,7 @@ def test_without_a_recipe_it_is_the_shipped_one_and_the_seed_of_the_command(imag
             fit(images, *given, seed=7)
     assert recipes[0] == recipes[1]
     target = Target(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), InputSpec(1, 8, 8), 10)
-    monkeypatch.setattr(fitting, "check_training_images", lambda *_, **__: None)
+    monkeypatch.setattr(fitting, "check_training_images", lambda train, *_, **__: train)
     with pytest.raises(EnoughError):
         fit(images, start=target)
     assert recipes[2][0] == load_config(FitSettings, "fit/finetune").recipe

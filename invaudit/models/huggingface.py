@@ -15,6 +15,7 @@ from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.models.foreign import foreign_code
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import named
+from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -183,6 +184,10 @@ def _class_names(labels: Any) -> tuple[str, ...]:
     return names if own else ()
 
 
+ODD_PROCESSORS = ("EfficientNet", "LevitImage", "LevitFeature", "Perceiver")
+"""Beginnings of processors whose steps are not what their file says: normalised twice, or cropped in another order."""
+
+
 def _spec(folder: Path, config: Mapping[str, Any]) -> InputSpec | None:
     path = folder / PREPROCESSOR
     if not path.is_file():
@@ -191,6 +196,10 @@ def _spec(folder: Path, config: Mapping[str, Any]) -> InputSpec | None:
     unknown = [name for name, on in steps.items() if name.startswith("do_") and on is True and name not in STEPS]
     if unknown:
         raise ModelError(f"{path} asks for {', '.join(unknown)[:200]}, which is not known here")
+    maker = str(steps.get("image_processor_type") or steps.get("feature_extractor_type") or "")
+    if maker.startswith(ODD_PROCESSORS):
+        notice(f"{path} is of {maker[:80]}, which takes steps of its own: they are not read")
+        return None
     if steps.get("do_rescale", True) is not True or abs(steps.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise ModelError(f"{path} scales pixels by {steps.get('rescale_factor')}, expected 1 / 255")
     try:

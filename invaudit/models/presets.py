@@ -93,6 +93,11 @@ def import_timm() -> Any:
     return timm
 
 
+RENORMALISING = ("googlenet", "inception_v3")
+"""With published weights torchvision builds these so that they turn ImageNet's normalisation into values from -1 to 1
+inside. Built from a file they do not, and take such values."""
+
+
 def _torchvision(name: str, weights: str) -> Preset | None:
     from invaudit.data.vision import import_torchvision
 
@@ -107,7 +112,10 @@ def _torchvision(name: str, weights: str) -> Preset | None:
     steps = chosen.transforms()
     side = steps.crop_size[0]
     preparation = Preparation(resize=steps.resize_size[0], interpolation=steps.interpolation.value)
-    spec = InputSpec(3, side, side, tuple(steps.mean), tuple(steps.std), preparation)
+    mean, std = tuple(steps.mean), tuple(steps.std)
+    if name in RENORMALISING:
+        mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    spec = InputSpec(3, side, side, mean, std, preparation)
     return Preset(f"torchvision's {name}@{chosen.name}", spec, tuple(chosen.meta["categories"]), chosen.url, None)
 
 

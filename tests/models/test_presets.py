@@ -51,6 +51,18 @@ def test_torchvision_presets_prepare_pictures_as_torchvision_does(name):
     torch.testing.assert_close((ours - mean) / std, theirs)
 
 
+def test_a_network_that_changes_its_normalisation_inside_gets_what_it_would_change_it_to():
+    preset = find_preset("torchvision:googlenet@IMAGENET1K_V1")
+    assert preset is not None
+    shown = models.GoogLeNet_Weights.IMAGENET1K_V1.transforms()(picture(300, 300))[None]
+    network = models.googlenet(weights=None, transform_input=True, init_weights=False, aux_logits=False)
+    pixels = shown * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(
+        3, 1, 1
+    )
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preset.spec.mean, preset.spec.std))
+    torch.testing.assert_close((pixels - mean) / std, network._transform_input(shown))
+
+
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100.lamb_in1k"])
 def test_timm_presets_prepare_pictures_as_timm_does(name):
     import timm

@@ -122,6 +122,7 @@ def recalibrated(guarded: GuardedClassifier, images: ImageSet) -> GuardedClassif
             f"{images.name} has {len(images)} images, expected at least {FEWEST_CALIBRATION} to set a threshold by; "
             f"give {FEWEST_CALIBRATION - len(images)} more"
         )
+    images = with_classes(images, guarded.class_names, known_by="the guard")
     calibration = guarded.score(images).sort().values
     _refuse_known(guarded, images)
     about = dict(guarded.about)

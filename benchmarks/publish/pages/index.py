@@ -36,6 +36,7 @@ OTHER_RECORDS = (
     ("inversion_modes.csv", "choices/inversion_modes.py", "the four ways to ask for a class", None),
     ("similarity.json", "speed/similarity.py", "speed of the exact search", None),
     ("one_pass.json", "speed/one_pass.py", "cost of scoring with every detector", None),
+    ("many_photos.json", "speed/many_photos.py", "memory and speed of a guard of 20,000 photos", None),
     ("garbage_cycle.json", "speed/garbage_cycle.py", "cost of training with garbage", None),
 )
 """Record, script, subject and decision of what has no page."""

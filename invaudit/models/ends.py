@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
 from invaudit.models.foreign import foreign_code
+from invaudit.models.layers import watch_pass
 from invaudit.runtime.errors import ModelError
 
 ENDS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -243,26 +243,19 @@ class _Layer(NamedTuple):
 def _possible_layers(module: nn.Module, inputs: Tensor) -> list[_Layer]:
     """Return the layers that may give the logits, the last called first."""
     called_layers: list[_Layer] = []
-    handles: list[RemovableHandle] = []
 
-    def record_as(name: str):
-        def hook(part: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-            pooled = isinstance(part, nn.Conv2d)
-            if output.ndim == (4 if pooled else 2) and (pooled or _is_linear(part, given[0], output)):
-                called_layers.append(_Layer(name, pooled, tuple(output.shape)))
+    def record(name: str, part: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        pooled = isinstance(part, nn.Conv2d)
+        if output.ndim == (4 if pooled else 2) and (pooled or _is_linear(part, given[0], output)):
+            called_layers.append(_Layer(name, pooled, tuple(output.shape)))
 
-        return hook
-
+    parts: dict[str, nn.Module] = {}
     for name, part in module.named_modules():
         if not name:
             continue  # a layer alone is no network
         if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and _looks_at_one_position(part)):
-            handles.append(part.register_forward_hook(record_as(name)))
-    try:
-        module(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+            parts[name] = part
+    watch_pass(module, inputs, parts, record)
     return called_layers[::-1]
 
 

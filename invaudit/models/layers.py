@@ -1,8 +1,9 @@
 """Which layers of a classifier are read: the linear head and the blocks before it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -67,23 +68,30 @@ def _recorded_calls(module: nn.Module, inputs: Tensor) -> list[_Call]:
     """Return the calls of all submodules in one forward pass, in order."""
     calls: list[_Call] = []
 
-    def record_as(name: str):
-        def hook(part: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if isinstance(output, Tensor):
-                calls.append(_Call(name, part, output.shape))
+    def record(name: str, part: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(output, Tensor):
+            calls.append(_Call(name, part, output.shape))
 
-        return hook
+    parts = {name: part for name, part in module.named_modules() if part is not module}
+    watch_pass(module, inputs, parts, record)
+    return calls
 
+
+def watch_pass(
+    module: nn.Module,
+    inputs: Tensor,
+    parts: Mapping[str, nn.Module],
+    watch: Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], None],
+) -> None:
+    """Pass inputs through a network, and show each call of some of its parts: name, part, inputs, output."""
     handles: list[RemovableHandle] = []
-    for name, part in module.named_modules():
-        if part is not module:
-            handles.append(part.register_forward_hook(record_as(name)))
+    for name, part in parts.items():
+        handles.append(part.register_forward_hook(partial(watch, name)))
     try:
         module(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return calls
 
 
 def _blocks(module: nn.Module, calls: list[_Call]) -> list[str]:

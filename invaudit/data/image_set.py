@@ -1,7 +1,7 @@
 """Image sets: 8-bit images with their labels, a name and a content hash."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -97,8 +97,12 @@ class ImageSet:
         """Return the set itself where it is in memory, or at most so many of its files, evenly spread, decoded."""
         if isinstance(self.pixels, Tensor):
             return self
-        some = self.subset(torch.linspace(0, len(self) - 1, min(most, len(self))).long())
+        some = self.spread(most)
         return replace(some, pixels=some.images)
+
+    def spread(self, most: int) -> "ImageSet":
+        """Return at most so many of the images, evenly spread over the set."""
+        return self.subset(torch.linspace(0, len(self) - 1, min(most, len(self))).long())
 
     def subset(self, index: Tensor | slice) -> "ImageSet":
         """Return the images at ``index`` (positions, a mask or a slice) as a set of the same name."""
@@ -109,9 +113,12 @@ class ImageSet:
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order, (at most size, C, H, W) float32 in [0, 1]."""
-        pixels = self.pixels.split(size) if isinstance(self.pixels, Tensor) else self.pixels.batches(size)
-        for batch in pixels:
+        for batch in self._pixel_batches(size):
             yield batch.float().div_(255)
+
+    def _pixel_batches(self, size: int) -> Iterable[Tensor]:
+        """Return all images in order as they are stored, (at most size, C, H, W) uint8."""
+        return self.pixels.split(size) if isinstance(self.pixels, Tensor) else self.pixels.batches(size)
 
     def transformed(self, transform: Transform) -> "ImageSet":
         """Return the set after a transform; one that already went through an equal transform comes back as it is.
@@ -158,7 +165,7 @@ class ImageSet:
         if self.transform:
             return self.transform.levels
         used = torch.zeros(256, dtype=torch.bool)
-        for batch in self.pixels.split(_BATCH) if isinstance(self.pixels, Tensor) else self.pixels.batches(_BATCH):
+        for batch in self._pixel_batches(_BATCH):
             used |= values_used(batch).cpu()
             if used.all():
                 break

@@ -91,7 +91,7 @@ def suitability(target: Target, images: ImageSet) -> Suitability:
         target: The network.
         images: Images of its shape with their classes, ones that it was not trained on for an honest accuracy.
     """
-    some = _spread(images, MOST_IMAGES)
+    some = images.spread(MOST_IMAGES)
     predicted = _predicted(_Way("", target), some)
     right = predicted == some.labels
     share = counted_share(int(right.sum()), len(right))
@@ -137,11 +137,6 @@ def refuse_misfit(target: Target, images: ImageSet, name: str) -> ImageSet:
     return images
 
 
-def _spread(images: ImageSet, most: int) -> ImageSet:
-    """Return at most so many of the images, evenly spread over the set."""
-    return images.subset(torch.linspace(0, len(images) - 1, min(most, len(images))).long())
-
-
 def _predicted(way: _Way, images: ImageSet) -> Tensor:
     predicted = []
     with frozen_eval(way.target), torch.no_grad():
@@ -168,7 +163,7 @@ def _other_order(predicted: Tensor, images: ImageSet, classes: int) -> str | Non
 
 
 def _better_preprocessing(target: Target, images: ImageSet, share: float) -> str | None:
-    few = _spread(images, FEW_IMAGES)
+    few = images.spread(FEW_IMAGES)
     stated = _Way("", target)
     sample = few.floats(slice(0, None, max(1, len(few) // 40)))
     strangeness = first_norm_divergence(target, sample)

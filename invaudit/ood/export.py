@@ -204,9 +204,9 @@ def _images(network: GuardNetwork, images: Tensor | ImageSet | None) -> tuple[Te
         # Of all contrasts: plain grey is nearer to ID images than noise is.
         contrast = torch.linspace(0.05, 1, COMPARED).view(-1, 1, 1, 1)
         return 0.5 + contrast * (drawn - 0.5), "drawn"
-    index = torch.linspace(0, len(images) - 1, min(COMPARED, len(images))).long()
     if isinstance(images, ImageSet):
-        return images.floats(index), images.name
+        return images.spread(COMPARED).floats(), images.name
+    index = torch.linspace(0, len(images) - 1, min(COMPARED, len(images))).long()
     return images[index].cpu().float(), "given"
 
 

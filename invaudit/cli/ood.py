@@ -2,6 +2,7 @@
 
 import json as json_text
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +16,30 @@ from invaudit.runtime.errors import ConfigError, RunFolderError
 from invaudit.runtime.paths import what_is
 
 if TYPE_CHECKING:
-    from invaudit.ood import FitRun, GuardCheck, ImageScore, ScoreTally
+    from invaudit.ood import FitRun, GuardCheck, GuardedClassifier, ImageScore, ScoreTally
 
 SHOWN = 10
 """Images that a summary shows."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class UseGuard:
+    """Options of every command that uses a guard."""
+
+    arch: str | None = None
+    "package.module:callable of a network that code of yours builds: it is not run at a file's word."
+    download: Annotated[bool, Parameter(negative="")] = False
+    "Fetch a data set of torchvision that is not there; nothing is fetched otherwise."
+    json: Annotated[bool, Parameter(negative="")] = False
+    "Print one JSON object on stdout and nothing else."
+
+    def load(self, folder: Path) -> "GuardedClassifier":
+        """Return the guard that lies in a folder."""
+        from invaudit.ood import GuardedClassifier
+
+        return GuardedClassifier.load(folder, arch=self.arch)
+
 
 app = App(name="ood", help="Make a classifier reject what it was not trained for.")
 
@@ -126,11 +147,9 @@ def score(
     *,
     alpha: Finite = 0.05,
     delta: Finite | None = None,
-    arch: str | None = None,
-    download: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
     json_lines: Annotated[bool, Parameter(negative="")] = False,
+    use: UseGuard = UseGuard(),
 ) -> int:
     """Score images: OOD score, p-value, accepted or rejected, predicted class.
 
@@ -139,30 +158,27 @@ def score(
         data: Images: the DATA grammar.
         alpha: False-alarm rate at most, for ID images like those of calibration.
         delta: Keep the rate for all but this share of calibration sets, e.g. 0.1; without it, on average over them.
-        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
-        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
         out: CSV file for one line per image; without it a summary is printed.
-        json: Print one JSON object on stdout and nothing else.
         json_lines: Print one JSON object a line for each image, as soon as it is judged, and nothing else.
     """
-    console.configure(quiet=json or json_lines)
-    if out and what_is(out, RunFolderError):
-        raise RunFolderError(f"{out} exists already; choose another --out")
-    if json_lines and (json or out):
+    console.configure(quiet=use.json or json_lines)
+    if out:
+        _refuse_existing(out, "--out")
+    if json_lines and (use.json or out):
         raise ConfigError("--json-lines prints the images themselves; leave --json and --out out")
-    from invaudit.ood import GuardedClassifier, ImageScore, ScoreTally, stream_scores
+    from invaudit.ood import ImageScore, ScoreTally, stream_scores
     from invaudit.records import write_rows
 
-    guarded = GuardedClassifier.load(guard, arch=arch)
+    guarded = use.load(guard)
     tally = ScoreTally(alpha, delta, guarded.threshold(alpha, delta))
-    rows = tally.counting(stream_scores(guarded, data, alpha=alpha, delta=delta, download=download))
+    rows = tally.counting(stream_scores(guarded, data, alpha=alpha, delta=delta, download=use.download))
     if json_lines:
         for row in rows:
             print(json_text.dumps(row.model_dump(), allow_nan=False), flush=True)
     elif out:
         write_rows(out, ImageScore, rows)
-        _print_scores(tally, [], out, as_json=json)
-    elif json:
+        _print_scores(tally, [], out, as_json=use.json)
+    elif use.json:
         print_json({"images": [row.model_dump() for row in rows], **tally.summary()})
     else:
         first = list(islice(rows, SHOWN))
@@ -170,6 +186,11 @@ def score(
             pass
         _print_scores(tally, first, out, as_json=False)
     return 0
+
+
+def _refuse_existing(path: Path, what: str) -> None:
+    if what_is(path, RunFolderError):
+        raise RunFolderError(f"{path} exists already; choose another {what}")
 
 
 def _print_scores(tally: "ScoreTally", first: "list[ImageScore]", out: Path | None, *, as_json: bool) -> None:
@@ -197,9 +218,7 @@ def check(
     *,
     alpha: Finite = 0.05,
     delta: Finite | None = None,
-    arch: str | None = None,
-    download: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    use: UseGuard = UseGuard(),
 ) -> int:
     """Count the false alarms of a guard on new ID images: does the promised rate hold for them?
 
@@ -208,16 +227,13 @@ def check(
         data: New images of the guard's classes, labelled or not: the DATA grammar. Each rejection is a false alarm.
         alpha: The promised false-alarm rate.
         delta: As of `invaudit ood score`.
-        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
-        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
-        json: Print one JSON object on stdout and nothing else.
     """
-    console.configure(quiet=json)
-    from invaudit.ood import GuardedClassifier, run_check
+    console.configure(quiet=use.json)
+    from invaudit.ood import run_check
 
-    guarded = GuardedClassifier.load(guard, arch=arch)
-    found = run_check(guarded, data, alpha=alpha, delta=delta, download=download)
-    if json:
+    guarded = use.load(guard)
+    found = run_check(guarded, data, alpha=alpha, delta=delta, download=use.download)
+    if use.json:
         print_json(found.record())
         return 0
     for line in _check_lines(found, guard, data):
@@ -249,9 +265,7 @@ def calibrate(
     data: str,
     *,
     out: Path,
-    arch: str | None = None,
-    download: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    use: UseGuard = UseGuard(),
 ) -> int:
     """Set the threshold of a guard anew, for images of another site; network and detector stay as they are.
 
@@ -259,20 +273,16 @@ def calibrate(
         guard: The folder that `invaudit ood fit` made.
         data: At least 45 ID images of the new site that the guard has not seen, labelled or not: the DATA grammar.
         out: Folder for the new guard.
-        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
-        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
-        json: Print one JSON object on stdout and nothing else.
     """
-    console.configure(quiet=json)
-    if what_is(out, RunFolderError):
-        raise RunFolderError(f"{out} exists already; choose another --out")
-    from invaudit.ood import GuardedClassifier, run_calibrate
+    console.configure(quiet=use.json)
+    _refuse_existing(out, "--out")
+    from invaudit.ood import run_calibrate
     from invaudit.ood.trial import usual_threshold
 
-    earlier = GuardedClassifier.load(guard, arch=arch)
-    guarded = run_calibrate(earlier, data, out, download=download)
+    earlier = use.load(guard)
+    guarded = run_calibrate(earlier, data, out, download=use.download)
     before, now = usual_threshold(earlier), usual_threshold(guarded)
-    if json:
+    if use.json:
         thresholds = {"threshold_at_5_percent": now, "threshold_at_5_percent_before": before}
         print_json({"folder": str(out), "n": len(guarded.calibration), **thresholds})
         return 0
@@ -293,9 +303,7 @@ def export(
     data: str | None = None,
     alpha: Finite = 0.05,
     delta: Finite | None = None,
-    arch: str | None = None,
-    download: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    use: UseGuard = UseGuard(),
 ) -> int:
     """Write a guard as one ONNX file: classifier, score and decision, which onnxruntime serves without torch.
 
@@ -306,19 +314,15 @@ def export(
             look like those of calibration.
         alpha: False-alarm rate of the decision.
         delta: As of `invaudit ood score`.
-        arch: package.module:callable of a network that code of yours builds: it is not run at a file's word.
-        download: Fetch a data set of torchvision that is not there; nothing is fetched otherwise.
-        json: Print one JSON object on stdout and nothing else.
     """
-    console.configure(quiet=json)
+    console.configure(quiet=use.json)
     for file in (out, out.with_name(f"{out.name}.json")):
-        if what_is(file, RunFolderError):
-            raise RunFolderError(f"{file} exists already; choose another name")
-    from invaudit.ood import GuardedClassifier, run_export
+        _refuse_existing(file, "name")
+    from invaudit.ood import run_export
 
-    guarded = GuardedClassifier.load(guard, arch=arch)
-    comparison = run_export(guarded, out, data, alpha=alpha, delta=delta, download=download)
-    if json:
+    guarded = use.load(guard)
+    comparison = run_export(guarded, out, data, alpha=alpha, delta=delta, download=use.download)
+    if use.json:
         print_json({"file": str(out), "n": comparison.n, "difference": comparison.difference})
         return 0
     print(

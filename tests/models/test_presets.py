@@ -38,29 +38,31 @@ def picture(width, height):
     return Image.fromarray(values)
 
 
+def normalised(spec, shown):
+    """Return a picture as a network of this spec sees it."""
+    assert spec.preparation is not None
+    ours = torch.from_numpy(spec.preparation.apply(shown, spec.height, spec.width).copy()).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    return (ours - mean) / std
+
+
 @pytest.mark.parametrize("name", ["resnet18@IMAGENET1K_V1", "resnet50@IMAGENET1K_V2", "efficientnet_b1@DEFAULT"])
 def test_torchvision_presets_prepare_pictures_as_torchvision_does(name):
     preset = find_preset(f"torchvision:{name}")
     assert preset is not None
-    spec, shown = preset.spec, picture(500, 375)
-    assert spec.preparation is not None
-    ours = torch.from_numpy(spec.preparation.apply(shown, spec.height, spec.width).copy()).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
+    shown = picture(500, 375)
     model, weights = name.split("@")
     theirs = getattr(models.get_model_weights(model), weights).transforms()(shown)
-    torch.testing.assert_close((ours - mean) / std, theirs)
+    torch.testing.assert_close(normalised(preset.spec, shown), theirs)
 
 
 def test_a_network_that_changes_its_normalisation_inside_gets_what_it_would_change_it_to():
     preset = find_preset("torchvision:googlenet@IMAGENET1K_V1")
     assert preset is not None
-    shown = models.GoogLeNet_Weights.IMAGENET1K_V1.transforms()(picture(300, 300))[None]
+    shown = picture(300, 300)
+    theirs = models.GoogLeNet_Weights.IMAGENET1K_V1.transforms()(shown)[None]
     network = models.googlenet(weights=None, transform_input=True, init_weights=False, aux_logits=False)
-    pixels = shown * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) + torch.tensor([0.485, 0.456, 0.406]).view(
-        3, 1, 1
-    )
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preset.spec.mean, preset.spec.std))
-    torch.testing.assert_close((pixels - mean) / std, network._transform_input(shown))
+    torch.testing.assert_close(normalised(preset.spec, shown)[None], network._transform_input(theirs))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100.lamb_in1k"])
@@ -69,13 +71,10 @@ def test_timm_presets_prepare_pictures_as_timm_does(name):
 
     preset = find_preset(f"timm:{name}")
     assert preset is not None
-    spec, shown = preset.spec, picture(300, 400)
-    assert spec.preparation is not None
+    shown = picture(300, 400)
     config = timm.data.resolve_data_config(timm.models.get_pretrained_cfg(name).to_dict())
     theirs = timm.data.create_transform(**config)(shown)
-    ours = torch.from_numpy(spec.preparation.apply(shown, spec.height, spec.width).copy()).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
-    torch.testing.assert_close((ours - mean) / std, theirs)
+    torch.testing.assert_close(normalised(preset.spec, shown), theirs)
 
 
 def test_options_come_before_a_preset_and_a_preset_before_nothing(squeezed):

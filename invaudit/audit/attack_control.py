@@ -6,17 +6,18 @@ Finding nothing says something only of an attack that does find the leak of such
 import csv
 import io
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import coin_pool, load_labelled
-from invaudit.audit.settings import AuditSettings, MethodChoice
+from invaudit.audit.settings import AuditSettings, method_problems
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.leakage import (
@@ -65,16 +66,15 @@ class AttackControlSettings(Settings):
     seeds: tuple[int] = (0,)
     device: str = "auto"
 
-    @model_validator(mode="after")
-    def _known(self) -> "AttackControlSettings":
+    def problems(self) -> Iterator[str]:
+        """Yield settings that the method does not have, or that are for none."""
         if self.method is not None:
-            MethodChoice(kind=self.method, settings=self.settings)
+            yield from method_problems(self.method, self.settings)
         elif self.settings or self.reference:
-            raise ValueError(
+            yield (
                 f"settings are {self.settings} and reference is {self.reference} without a method, expected the method "
                 "that they are for; name it (--method), or leave them out"
             )
-        return self
 
 
 @dataclass(frozen=True)

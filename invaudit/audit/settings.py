@@ -1,12 +1,12 @@
 """Settings that audits share: what is measured, by what rule, and what is kept."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from invaudit.leakage import METHODS
-from invaudit.models.architectures import full_name
-from invaudit.models.loading import KNOWN
+from invaudit.models.settings import ModelSettings
 from invaudit.runtime.settings import Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
@@ -34,15 +34,20 @@ class MethodChoice(Settings):
     kind: str
     settings: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _known(self) -> "MethodChoice":
-        if self.kind not in METHODS:
-            raise ValueError(f"method {self.kind!r} is unknown, expected one of {', '.join(METHODS)}")
-        try:
-            METHODS[self.kind].settings(**self.settings)
-        except ValidationError as error:
-            raise ValueError(explain(METHODS[self.kind].settings, error)) from None
-        return self
+    def problems(self) -> Iterator[str]:
+        """Yield an unknown method, or settings that it does not have."""
+        yield from method_problems(self.kind, self.settings)
+
+
+def method_problems(kind: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an unknown method, or what is wrong with settings for it."""
+    if kind not in METHODS:
+        yield f"method {kind!r} is unknown, expected one of {', '.join(METHODS)}"
+        return
+    try:
+        METHODS[kind].settings(**settings)
+    except ValidationError as error:
+        yield explain(METHODS[kind].settings, error)
 
 
 class AuditSettings(Settings):
@@ -96,30 +101,22 @@ class TargetAuditSettings(AuditSettings):
         """Number of tests declared for one target."""
         return len(self.methods) * len(self.metrics)
 
-    @model_validator(mode="after")
-    def _can_be_judged(self) -> "TargetAuditSettings":
-        taken = [name for name in self.methods if name in STORED]
-        if taken:
-            raise ValueError(f"method name {taken[0]!r} is taken; choose another")
+    def problems(self) -> Iterator[str]:
+        """Yield names of methods that are taken, and too few draws for the level."""
+        for name in self.methods:
+            if name in STORED:
+                yield f"method name {name!r} is taken; choose another"
         if (self.draws + 1) * self.alpha < self.family:
-            raise ValueError(
-                f"{self.draws} draws cannot reach {self.alpha} in a family of {self.family} tests; give at least "
-                f"{round(self.family / self.alpha) - 1}"
-            )
-        return self
+            least = round(self.family / self.alpha) - 1
+            family = f"a family of {self.family} tests"
+            yield f"{self.draws} draws cannot reach {self.alpha} in {family}; give at least {least}"
 
 
-class ReleasedTarget(Settings):
+class ReleasedTarget(ModelSettings):
     """One audited target that somebody else trained, under the ``observational`` design."""
 
     model: str
     """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
-    arch: str
-    """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
-    match: Literal["name", "order"] = "name"
-    """How the tensors of the file find their place; by ``order`` where they have other names."""
-    mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = (0.0,)
-    std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = (1.0,)
     members: str
     """DATA that it was trained on."""
     controls: str
@@ -128,8 +125,3 @@ class ReleasedTarget(Settings):
     """DATA of the same source that is in neither."""
     most: int = Field(default=1_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that are drawn for the audit."""
-
-    def code(self) -> list[str]:
-        """An architecture that is no part of a library that we know is imported and run."""
-        family = full_name(self.arch).partition(":")[0]
-        return [] if family in KNOWN else [self.arch]

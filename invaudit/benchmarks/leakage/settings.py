@@ -1,8 +1,9 @@
 """Settings of a leakage benchmark: one YAML for each published table."""
 
+from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from invaudit.audit import MetricChoice, ReleasedTarget, TargetAuditSettings
 from invaudit.leakage import TargetRecipe
@@ -54,14 +55,14 @@ class LeakageBenchmark(TargetAuditSettings):
         """Return whether a target is a negative control."""
         return target in self.targets and self.targets[target].negative
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "LeakageBenchmark":
+    def problems(self) -> Iterator[str]:
+        """Yield seeds that are given twice, nothing to audit, and names of targets that are taken."""
+        yield from super().problems()
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
+            yield f"seeds {list(self.seeds)} hold one twice; give each seed once"
         if not self.targets and not self.released:
-            raise ValueError("nothing to audit; name at least one target under targets or released")
+            yield "nothing to audit; name at least one target under targets or released"
         names = [*self.targets, *self.released]
-        for name in names:
+        for name in dict.fromkeys(names):
             if names.count(name) > 1 or name == ATTACK_CONTROL or name.startswith(POOL):
-                raise ValueError(f"target name {name!r} is taken; choose another")
-        return self
+                yield f"target name {name!r} is taken; choose another"

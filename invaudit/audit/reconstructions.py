@@ -283,14 +283,18 @@ def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[Neighbo
         members = nearest(images, _Batches(inputs.members), metric, 1, records=work / f"{name}-member")
         controls = nearest(images, _Batches(inputs.controls), metric, 1, records=work / f"{name}-control")
         for position, label in enumerate(inputs.reconstructions.labels.tolist()):
+            member, control = int(members.index[position, 0]), int(controls.index[position, 0])
             yield NeighbourRow(
                 reconstruction=position,
                 label=label,
                 metric=name,
-                member=int(members.index[position, 0]),
+                member=member,
                 similarity_member=float(members.value[position, 0]),
-                control=int(controls.index[position, 0]),
+                control=control,
                 similarity_control=float(controls.value[position, 0]),
+                class_name=inputs.members.class_name(label),
+                member_file=inputs.members.file(member),
+                control_file=inputs.controls.file(control),
             )
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import torch
 
-from invaudit.runtime.boundary import lacks_memory
-from invaudit.runtime.errors import InvauditError, ModelError
+from invaudit.runtime.boundary import is_ours_or_the_machines, reason
+from invaudit.runtime.errors import ModelError
 
-LONGEST = 300
-"""Characters that are quoted of a message of others."""
 _TORCH = str(Path(torch.__file__).parent)
 
 
@@ -27,18 +25,10 @@ def foreign_code(call: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, InvauditError):
-        raise
     except BaseException as error:
-        if lacks_memory(error):
+        if is_ours_or_the_machines(error):
             raise
-        raise ModelError(f"{call} failed in its own code: {_last_line(error)}{_place(error)}") from error
-
-
-def _last_line(error: BaseException) -> str:
-    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
-    line = lines[0] if lines else type(error).__name__
-    return line if len(line) <= LONGEST else line[:LONGEST] + " ..."
+        raise ModelError(f"{call} failed in its own code: {reason(error)}{_place(error)}") from error
 
 
 def _place(error: BaseException) -> str:

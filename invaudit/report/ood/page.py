@@ -96,9 +96,8 @@ def _accuracy_cards(run: OodRun) -> Iterator[Card]:
             yield Card("ID accuracy", _percent(accuracy), f"of network {network}")
         return
     network = run.reference.network
-    note = f"of network {network}"
-    if run.reference.is_ours and network != "plain":
-        note = f"without garbage class {_percent(accuracies.get('plain'))}"
+    plain = accuracies.get("plain")
+    note = f"of network {network}" if plain is None else f"without garbage class {_percent(plain)}"
     yield Card("ID accuracy", _percent(accuracies.get(network)), note)
 
 

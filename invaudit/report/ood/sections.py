@@ -152,8 +152,13 @@ def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
     return PageFigure(f"inversions-{network}", image, caption, alt)
 
 
-def inversions(run: OodRun) -> Section:
-    """Return the inversions of our network over the cycles of its training, for the first seed."""
+def inversions(run: OodRun) -> Section | None:
+    """Return the inversions of a network over the cycles of its training, for the first seed; None where none had any.
+
+    The network is that of the reference, where it had some.
+    """
+    if not any(row.inversions for row in run.rows(CostRow)):
+        return None
     pictures = []
     for seed in run.seeds[:1]:
         for network in _inversion_networks(run, seed)[:1]:
@@ -171,8 +176,10 @@ def other_inversions(run: OodRun) -> Section | None:
     return Section("Inversions of the other networks", figures=pictures, is_detail=True) if pictures else None
 
 
-def attack_images(run: OodRun) -> Section:
-    """Return what fresh generators make against a finished network, for the first seed."""
+def attack_images(run: OodRun) -> Section | None:
+    """Return what fresh generators make against a finished network, for the first seed; None where none were asked."""
+    if not run.rows(ResistanceRow):
+        return None
     pictures = []
     network, _ = _shown_row(run)
     for seed in run.seeds[:1]:

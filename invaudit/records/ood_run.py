@@ -32,6 +32,7 @@ from invaudit.records.ood import SIDE_TABLES, CalibrationRow, DetectorInfo, OodR
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays, read_object
 from invaudit.runtime.paths import is_file
+from invaudit.runtime.text import shown
 from invaudit.runtime.yaml_text import read_yaml
 
 R = TypeVar("R", bound=Row)
@@ -52,17 +53,22 @@ class Reference(NamedTuple):
     Attributes:
         network: Its network.
         detector: Its detector.
-        is_ours: Whether this is a detector of ours.
+        role: Whose the detector is.
     """
 
     network: str
     detector: str
-    is_ours: bool
+    role: Role
 
     @property
     def row(self) -> tuple[str, str]:
         """Network and detector."""
         return self.network, self.detector
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the detector is ours."""
+        return self.role == "ours"
 
     @property
     def name(self) -> str:
@@ -112,9 +118,13 @@ class OodRun:
         named = settings.get("compare_with", ours) if isinstance(settings, dict) else ours
         if named is None:
             return None
+        if not isinstance(named, dict) or not ours.keys() <= named.keys():
+            raise RunFolderError(
+                f"{self.path / CONFIG} is damaged: compare_with is {shown(named)}, expected network and detector"
+            )
         network, detector = str(named["network"]), str(named["detector"])
         info = self.detectors.get(detector)
-        return Reference(network, detector, is_ours=info is None or info.role == "ours")
+        return Reference(network, detector, info.role if info else "ours")
 
     @property
     def measurements(self) -> list[OodRow] | list[OodSummaryRow]:

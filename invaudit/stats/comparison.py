@@ -19,16 +19,21 @@ BASELINE_ROLES = ("library", "user")
 """Roles of detectors that are baselines of any reference; statistics of pixels never are."""
 
 
-def is_baseline(role: str, *, on_trained_network: bool, reference_role: str = "ours") -> bool:
-    """Return whether a row is compared with the reference as its baseline: a detector on a trained network.
+def is_baseline(
+    role: str, *, on_trained_network: bool, is_part: bool = False, reference_role: str | None = "ours"
+) -> bool:
+    """Return whether a row is compared with the reference as a baseline: a detector on a trained network.
 
     Args:
         role: Whose the detector is: ``ours``, ``library``, ``user`` or ``statistic``.
         on_trained_network: Whether it reads a trained network; an untrained one is a control.
-        reference_role: Whose the reference is. Where it is ours, our own other detectors are parts and ablations of
-            it, and no baselines; to somebody else's they are.
+        is_part: Whether it is a part of another detector.
+        reference_role: Whose the reference is. Where it is ours, our other detectors are ablations of it, and no
+            baselines; to somebody else's they are. None: there is no reference.
     """
-    return on_trained_network and (role in BASELINE_ROLES or role == "ours" != reference_role)
+    if role == "ours":
+        return on_trained_network and reference_role != "ours" and not is_part
+    return on_trained_network and role in BASELINE_ROLES
 
 
 def holm_family(ood_set: str, group: str, *, aggregates: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from invaudit.benchmarks.ood.tables import make_summary, make_table
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.folder import read_record
-from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name
+from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name, whole_of
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice
@@ -65,6 +65,8 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
     checked = check_benchmark(settings)
+    for name, reason in checked.sets.missing.items():
+        notice(f"OOD set {name} is skipped: {reason}")
     devices = worker_devices(settings.device, workers)
     environment = computed_with(settings.device)
     with RunFolder.open(
@@ -154,7 +156,7 @@ def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
     for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
         record = read_record(folder.path, job_name(seed, network), OodJobRecord)
         for name, outcome in record.detectors.items():
-            whole = name.partition("/")[0]
+            whole = whole_of(name)
             is_part = whole != name and whole in record.detectors
             if outcome.status == "failed" and not is_part:
                 failures.append(Failure(name, network, seed, outcome.reason))

@@ -24,6 +24,7 @@ from invaudit.records.names import (
     OURS,
     PIXELS,
     UNTRAINED,
+    whole_of,
 )
 from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
@@ -251,7 +252,7 @@ class OODBenchmark(Settings):
         network, detector = self.compare_with.network, self.compare_with.detector
         if network not in self.networks:
             yield f"compare_with names the network {network!r}, expected one of {', '.join(self.networks)}"
-        elif detector.partition("/")[0] not in self.detectors_on(network):
+        elif whole_of(detector) not in self.detectors_on(network):
             known = ", ".join(self.detectors_on(network))
             yield f"compare_with names the detector {detector!r}, expected one that runs on {network!r}: {known}"
 

@@ -12,7 +12,7 @@ import pandas as pd
 from invaudit.benchmarks.ood.differences import Difference, PairedDifferences
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.stored import StoredJob, detectors_of
-from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXELS
+from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXELS, whole_of
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.stats import (
     ComparedRow,
@@ -145,8 +145,12 @@ def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str], reference
 
 def _compared(line: _Line, role: str, reference_role: str) -> ComparedRow:
     row = line.row
-    trained = row.network not in CONTROL_NETWORKS
-    baseline = is_baseline(role, on_trained_network=trained, reference_role=reference_role)
+    baseline = is_baseline(
+        role,
+        on_trained_network=row.network not in CONTROL_NETWORKS,
+        is_part=whole_of(row.detector) != row.detector,
+        reference_role=reference_role,
+    )
     return ComparedRow(baseline, holm_family(row.ood_set, row.group, aggregates=AGGREGATES), line.p_value)
 
 

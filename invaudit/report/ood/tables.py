@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED, whole_of
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.records.ood_run import OodRun
 from invaudit.report.printing import DASH, MINUS, level, plain_table
@@ -159,12 +159,18 @@ def measured(rows: Iterable[R]) -> list[R]:
 def ranked_baselines(run: OodRun, group: str) -> list[OodSummaryRow]:
     """Return the ``mean-GROUP`` rows of all baselines that ran, the highest AUROC first."""
     reference = run.reference
-    reference_role = "ours" if reference is not None and reference.is_ours else "none of ours"
+    reference_role = reference.role if reference else None
     baselines = []
     for row in by_detector(measured(run.summary), f"mean-{group}").values():
-        role, trained = run.detectors[row.detector].role, row.network not in CONTROL_NETWORKS
-        is_reference = reference is not None and key_of(row) == reference.row
-        if not is_reference and is_baseline(role, on_trained_network=trained, reference_role=reference_role):
+        if reference is not None and key_of(row) == reference.row:
+            continue
+        baseline = is_baseline(
+            run.detectors[row.detector].role,
+            on_trained_network=row.network not in CONTROL_NETWORKS,
+            is_part=whole_of(row.detector) != row.detector,
+            reference_role=reference_role,
+        )
+        if baseline:
             baselines.append(row)
     return sorted(baselines, key=lambda row: (-(row.auroc or 0), *key_of(row)))
 

@@ -5,11 +5,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, print_json, refuse_existing
+from invaudit.cli.options import AllowCode, Common, print_json, refuse_existing
 from invaudit.cli.printing import print_table
 from invaudit.runtime.console import say
-
-AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 
 app = App(
     name="benchmark",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, Finite, Model, print_json, refuse_existing
+from invaudit.cli.options import AllowCode, Common, Finite, Model, print_json, refuse_existing
 from invaudit.cli.printing import print_columns
 from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError
@@ -49,6 +49,7 @@ def fit(
     *,
     as_it_is: Annotated[bool, Parameter(negative="")] = False,
     download: Annotated[bool, Parameter(negative="")] = False,
+    allow_code: AllowCode = (),
     model: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -64,6 +65,7 @@ def fit(
         as_it_is: Do not train: fit the detector to the model as it is.
         download: Fetch a data set of torchvision, or published weights, that are not there; nothing is fetched
             otherwise.
+        allow_code: An architecture of yours that the config names, package.module:callable; --arch allows its own.
     """
     common.start("workers", *(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
@@ -79,6 +81,7 @@ def fit(
         FitSettings,
         "fit/scratch" if model.model is None else "fit/finetune",
         precision_key="recipe.training.precision",
+        allow_code=(*allow_code, model.arch or ""),
         arch=model.arch if model.model is None else None,
         seed=None if common.seeds is None else common.seed(),
         device=common.device,

@@ -56,6 +56,8 @@ Finite = Annotated[float, Parameter(converter=_finite_number)]
 """Type of an option that takes a number."""
 Wholes = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", converter=_whole_numbers)]
 """Type of an option that takes several whole numbers."""
+AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""Type of the option that names code which a config may run."""
 
 
 @Parameter(name="*")

@@ -8,6 +8,7 @@ from pydantic import Field
 from invaudit.data import NOISES
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
+from invaudit.models.settings import foreign_arch
 from invaudit.runtime.describing import Known
 from invaudit.runtime.settings import Device, Settings, Weight
 
@@ -138,3 +139,7 @@ class FitSettings(Settings):
     seed: int = 0
     """Seed of all draws."""
     device: Device = "auto"
+
+    def code(self) -> list[str]:
+        """An architecture that is no part of a library that we know is imported and run."""
+        return [*super().code(), *foreign_arch(self.arch)]

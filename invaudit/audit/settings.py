@@ -1,13 +1,14 @@
 """Settings that audits share: what is measured, by what rule, and what is kept."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from invaudit.leakage import METHODS
 from invaudit.models.settings import ModelSettings
-from invaudit.runtime.settings import Name, Settings, explain
+from invaudit.runtime.describing import Known
+from invaudit.runtime.settings import Device, Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
 
@@ -29,10 +30,12 @@ class MetricChoice(Settings):
 
 
 class MethodChoice(Settings):
-    """One reconstruction method with its settings; ``kind`` is a name of ``invaudit.leakage.METHODS``."""
+    """One reconstruction method with its settings."""
 
-    kind: str
+    kind: Annotated[str, Known(METHODS)]
+    """The method."""
     settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the method; those that are not named take its defaults."""
 
     def problems(self) -> Iterator[str]:
         """Yield an unknown method, or settings that it does not have."""
@@ -53,7 +56,7 @@ def method_problems(kind: str, settings: Mapping[str, Any]) -> Iterator[str]:
 class AuditSettings(Settings):
     """What every audit of a leak needs to know, whoever made the reconstructions."""
 
-    metrics: dict[str, MetricChoice] = Field(
+    metrics: Annotated[dict[str, MetricChoice], Known(METRICS)] = Field(
         default={"ssim": MetricChoice(), "lpips-alex": MetricChoice()}, min_length=1
     )
     """Metrics, declared before looking; the first one is the primary metric."""
@@ -69,7 +72,7 @@ class AuditSettings(Settings):
     """Whether reconstructions and pool images are kept and shown."""
     download: bool = False
     """Fetch the trunk weights of LPIPS where they are not found."""
-    device: str = "auto"
+    device: Device = "auto"
 
     @property
     def family(self) -> int:

@@ -1,14 +1,16 @@
 """Recipes: every open choice of the garbage cycle as a named setting, with the reason for its default."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from invaudit.data import NOISES
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
-from invaudit.runtime.settings import Settings, Weight
+from invaudit.models.settings import foreign_arch
+from invaudit.runtime.describing import Known
+from invaudit.runtime.settings import Device, Settings, Weight
 
 Loss = Literal["logit-norm", "outlier-exposure", "energy", "vos"]
 """Losses of ``invaudit.ood.losses``."""
@@ -46,7 +48,7 @@ class GarbageSettings(Settings):
     real: float = Field(default=0.0, ge=0, le=1)
     """Share of real outliers, which have to be given: outside data that the other shares do without."""
 
-    noise_kinds: tuple[str, ...] = ()
+    noise_kinds: Annotated[tuple[str, ...], Known(NOISES)] = ()
     """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
 
     sharpen: int = Field(default=0, ge=0, le=10_000)
@@ -90,6 +92,7 @@ class Recipe(Settings):
     """How one network is trained: the classifier, the garbage, the inversion."""
 
     training: TrainingSettings = TrainingSettings()
+    """How the classifier is trained."""
     garbage: GarbageSettings | None = None
     """Outliers: for the garbage class, or for a loss that asks for some."""
     loss: Loss | None = None
@@ -130,8 +133,13 @@ class FitSettings(Settings):
 
     arch: str | None = "cnn"
     """Architecture of a new network, as in the MODEL grammar; of a run that started from a network, that of this one,
-    None where it has no name."""
+    unset where it has no name."""
     recipe: Recipe | None = Recipe(garbage=GarbageSettings())
-    """How the network is trained; None: not at all, it is taken as it is."""
+    """How the network is trained; ``null``: not at all, it is taken as it is."""
     seed: int = 0
-    device: str = "auto"
+    """Seed of all draws."""
+    device: Device = "auto"
+
+    def code(self) -> list[str]:
+        """An architecture that is no part of a library that we know is imported and run."""
+        return [*super().code(), *foreign_arch(self.arch)]

@@ -38,6 +38,10 @@ Rate = Annotated[float, Field(gt=0, le=1_000)]
 """Learning rate."""
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 """Weight of a term."""
+Device = Annotated[str, Field(description="``auto``, ``cpu``, ``cuda`` or ``cuda:K``.")]
+"""Where a run computes."""
+OneSeed = Annotated[tuple[int], Field(description="The seed of all draws; a list, which holds one.")]
+"""Seeds of a command that runs once."""
 
 
 class Settings(BaseModel):

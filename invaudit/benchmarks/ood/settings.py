@@ -1,7 +1,7 @@
 """Settings of an OOD benchmark: one YAML for each published table."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -26,8 +26,9 @@ from invaudit.records.names import (
     UNTRAINED,
     whole_of,
 )
+from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
-from invaudit.runtime.settings import Images, Name, Settings
+from invaudit.runtime.settings import Device, Images, Name, Settings
 
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
@@ -37,8 +38,12 @@ class OODSet(Settings):
     """One OOD set: its name in tables, its DATA and its group."""
 
     name: Name
+    """Its name in tables."""
     data: str
+    """DATA of its images; a set that is not there is a row that is skipped."""
     group: Literal["near", "far", "seen", "shift"]
+    """``near``: much like the ID set; ``far``: another kind of picture; ``seen``: of a kind used in training;
+    ``shift``: the ID classes from another source, in no mean of the tables."""
     without: dict[str, int] = Field(default={})
     """Classes that are left out since they show an ID class: name -> label."""
 
@@ -87,7 +92,7 @@ class Network(ModelSettings):
     """DATA: real outliers for the share of them in ``garbage``, an upper reference with outside data."""
     trained: bool = True
     """Whether it is trained; only the control ``random`` is not."""
-    baselines: bool | tuple[str, ...] = False
+    baselines: Annotated[bool | tuple[str, ...], Known(BASELINES)] = False
     """Whether pytorch-ood's detectors run on it, or the names of those that do."""
     tuned: bool = False
     """Whether they also run tuned on synthetic outliers."""
@@ -197,13 +202,12 @@ class OODBenchmark(Settings):
     synthetic_images: Images = 40
     """Images of each synthetic family that baselines are tuned on."""
     detectors: tuple[str, ...] = ()
-    """Further detectors, ``package.module:Class``, code that is run; see ``invaudit.ood.detector.UserDetector``."""
+    """Further detectors beside the baselines, ``package.module:Class``, code that is run."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds of all draws; a network of ``model`` is the same for each, its splits of the images are not."""
     draws: int = Field(default=10_000, ge=1, le=10_000_000)
     """Bootstrap draws: at least 40 for each baseline of a family, or Holm's correction can never call a difference."""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:K``."""
+    device: Device = "auto"
 
     def code(self) -> list[str]:
         """Architectures and detectors that are no part of a library that we know are imported and run."""

@@ -34,8 +34,8 @@ PART_TITLES = {
     "reference": "",
     "other ours": "detectors of ours",
     "ablation": "ablations: ours on other networks, and the garbage class alone",
-    "best near": f"best baselines on near OOD, up to {N_BEST} on the network of the first row and {N_BEST} on others",
-    "best far": "best baselines on far OOD, likewise",
+    "best near": f"best others on near OOD, up to {N_BEST} on the network of the first row and {N_BEST} elsewhere",
+    "best far": "best others on far OOD, likewise",
 }
 TERMS = {
     "mean-near, mean-far": (

@@ -199,11 +199,12 @@ def difference_text(row: OodSummaryRow) -> str:
 def terminal_table(run: OodRun) -> Table:
     """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold."""
     compared = f"row minus {run.reference.name}" if run.reference else "none, the config names no row to compare with"
-    parts = "abl. = ablation" if run.reference and run.reference.is_ours else "ours = detectors of ours"
+    is_ours = run.reference is not None and run.reference.is_ours
+    parts = "abl. = ablation; near, far = best baselines" if is_ours else "near, far = best detectors"
     caption = (
         "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
         f"difference: {compared} in mean-near, points, 95 % interval.\n"
-        f"First column: {parts}; near, far = best baselines on these sets."
+        f"First column: {parts} on these sets."
     )
     table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
     for name in ("", *NAME_COLUMNS):

@@ -10,6 +10,7 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.audit.attack_control import AttackControlResult, AttackControlSettings, make_attack_control
+    from invaudit.audit.model_audit import ModelAuditResult, ModelAuditSettings, audit_model
     from invaudit.audit.pools import coin_pool, released_pool
     from invaudit.audit.reconstructions import ScoreResult, ScoreSettings, score
     from invaudit.audit.settings import AuditSettings, MethodChoice, MetricChoice, ReleasedTarget, TargetAuditSettings
@@ -21,11 +22,14 @@ __all__ = [
     "AuditSettings",
     "MethodChoice",
     "MetricChoice",
+    "ModelAuditResult",
+    "ModelAuditSettings",
     "ReleasedTarget",
     "ScoreResult",
     "ScoreSettings",
     "TargetAudit",
     "TargetAuditSettings",
+    "audit_model",
     "audit_target",
     "coin_pool",
     "load_released",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import benchmark, invert, leakage, ood
+from invaudit.cli import audit, benchmark, invert, leakage, ood
 from invaudit.runtime.boundary import lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -26,6 +26,7 @@ app = App(
     help="Audit an image classifier: does it know what it does not know, and does it give away its training data?",
     version=__version__,
 )
+app.command(audit.audit)
 app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)

@@ -261,6 +261,27 @@ class Ended(Row):
     """Time that it took."""
 
 
+class ReadinessRow(Ended):
+    """What one detector makes of one set of images of another kind: a row of ``readiness.csv``."""
+
+    detector: str
+    """Name of the detector."""
+    ood_set: str
+    """Name of the set; ``id-test`` for images of the model's own kind, which nothing else has used."""
+    group: str
+    """``noise`` or ``given``; ``id`` for the model's own kind."""
+    n: Count = None
+    """Images of the set."""
+    auroc: GoodFraction = None
+    """How often an image of the set scores higher than one of ``id-test``."""
+    auroc_low: Fraction = None
+    """Lower end of its 95 % interval."""
+    auroc_high: Fraction = None
+    """Upper end of it."""
+    rejected: Fraction = None
+    """Share that is rejected at the threshold for 5 % false alarms; of ``id-test`` these are the false alarms."""
+
+
 class MethodOutcome(Ended):
     """How a reconstruction method fared on a target."""
 
@@ -388,3 +409,14 @@ class PoolRecord(Row):
     """The blind baseline."""
     limits: dict[str, LimitResult] = Field(default_factory=dict)
     """The scoring limit by ``METRIC/COUNT``."""
+
+
+class ReadinessRecord(Row):
+    """What an audit measured of images of other kinds: ``records/readiness.json``."""
+
+    schema_version: Literal[1] = 1
+    """Version of this record."""
+    rows: list[ReadinessRow]
+    """One for each detector and set; none where it could not be measured."""
+    reason: str = ""
+    """Why it could not be measured."""

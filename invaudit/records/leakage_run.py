@@ -24,10 +24,11 @@ from invaudit.records.leakage import (
     MembershipRow,
     MetricRow,
     PapersCountRow,
+    ReadinessRow,
     TargetRow,
     TestRow,
 )
-from invaudit.records.names import ATTACK_CONTROL, CONFIG, METRICS, SUMMARY, TABLE
+from invaudit.records.names import ATTACK_CONTROL, CONFIG, METRICS, READINESS, SUMMARY, TABLE
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays
 from invaudit.runtime.paths import is_file
@@ -47,6 +48,7 @@ class LeakageRun:
         papers_count: Rows of ``papers_count.csv``.
         summary: Rows of ``summary.csv``.
         metrics: What each metric is, by its name.
+        readiness: Rows of ``readiness.csv``, of the audit of a model.
         config: Text of ``config.yaml``.
         environment: Content of ``environment.json``.
     """
@@ -59,6 +61,7 @@ class LeakageRun:
     papers_count: list[PapersCountRow]
     summary: list[LeakageSummaryRow]
     metrics: Mapping[str, MetricRow]
+    readiness: list[ReadinessRow]
     config: str | None
     environment: dict[str, Any] | None
 
@@ -154,6 +157,7 @@ def read_leakage_run(path: Path) -> LeakageRun:
         papers_count=read_rows(path / "papers_count.csv", PapersCountRow),
         summary=read_rows(path / SUMMARY, LeakageSummaryRow, missing_columns),
         metrics=_metrics(path, schema),
+        readiness=read_rows(path / READINESS, ReadinessRow),
         config=read_config(path),
         environment=read_environment(path),
     )

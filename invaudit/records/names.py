@@ -4,6 +4,8 @@ from typing import Literal
 
 TABLE, SUMMARY, CONFIG, ENVIRONMENT = "table.csv", "summary.csv", "config.yaml", "environment.json"
 RUN_RECORD, CONTROLS_RECORD = "records/run.json", "records/controls.json"
+READINESS = "readiness.csv"
+"""Side file of the audit of a model: how well detectors tell other images from those of its kind."""
 DETECTORS, METRICS = "detectors.csv", "metrics.csv"
 """Side files: what each detector of an OOD run is, and which way each metric of a leakage run is better."""
 

@@ -10,10 +10,13 @@ from invaudit.records.audit_file import (
     AuditFile,
     AuditMembership,
     AuditNetwork,
+    AuditOodSet,
+    AuditReadiness,
     AuditTarget,
     AuditTest,
 )
 from invaudit.records.leakage_run import LeakageRun, read_leakage_run
+from invaudit.records.names import ID_TEST
 from invaudit.report.leakage.findings import LIMITS, Finding, findings, not_tested
 from invaudit.report.leakage.scope import scope
 from invaudit.runtime.errors import RunFolderError
@@ -41,7 +44,7 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
             scope=dict(scope(run)),
             membership=tuple(map(AuditMembership.of, run.membership)),
             controls=tuple(map(AuditControl.of, run.controls)),
-            ood=None,
+            ood=_readiness(run),
             not_tested=tuple(not_tested(run)),
             limits=LIMITS,
             settings=run.settings,
@@ -66,3 +69,28 @@ def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
         reasons=finding.reasons,
         tests=tuple(map(AuditTest.of, tests)),
     )
+
+
+def _readiness(run: LeakageRun) -> AuditReadiness | None:
+    """Return what our detector makes of images of other kinds; None where that was not tested."""
+    rows = [row for row in run.readiness if row.detector == "joint"]
+    own = [row for row in rows if row.ood_set == ID_TEST]
+    if not own:
+        return None
+    sets = []
+    for row in rows:
+        if row.ood_set != ID_TEST:
+            sets.append(
+                AuditOodSet(
+                    ood_set=row.ood_set,
+                    group=row.group,
+                    n_id=own[0].n,
+                    n_ood=row.n,
+                    auroc=row.auroc,
+                    auroc_low=row.auroc_low,
+                    auroc_high=row.auroc_high,
+                    fpr95=None if row.rejected is None else 1 - row.rejected,
+                )
+            )
+    accuracy = run.targets[-1].control_accuracy if run.targets else None
+    return AuditReadiness(detector="joint", id_accuracy=accuracy, sets=tuple(sets))

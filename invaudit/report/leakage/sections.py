@@ -7,6 +7,7 @@ from invaudit.records.leakage import ControlRow, TestRow
 from invaudit.records.leakage_run import LeakageRun
 from invaudit.report.leakage.findings import LIMITS, MEANINGS, REASONS, WORDS, Finding, gaps_of, not_tested
 from invaudit.report.leakage.pictures import image_pictures, membership_picture, quantiles_picture
+from invaudit.report.leakage.readiness import readiness_section
 from invaudit.report.leakage.remarks import directions, remarks_on_gaps, remarks_on_scores, remarks_on_tests
 from invaudit.report.leakage.scope import scope
 from invaudit.report.leakage.tables import (
@@ -125,6 +126,11 @@ def papers_count(content: Content) -> Section:
         grid=over_seeds(counted, ("target", "method"), PAPERS_COUNT),
         missing="Not recorded.",
     )
+
+
+def readiness(content: Content) -> Section | None:
+    """Return what the model makes of images of other kinds; None for a run that does not ask."""
+    return readiness_section(content.run.readiness) if content.run.readiness else None
 
 
 def controls(content: Content) -> Section:
@@ -261,6 +267,7 @@ SECTIONS: tuple[Callable[[Content], Section | None], ...] = (
     members_against_controls,
     images,
     membership_scores,
+    readiness,
     papers_count,
     controls,
     what_was_tested,

@@ -1,0 +1,273 @@
+"""The audit of a model whole: what it gives away of its training images, and what it does not know.
+
+A model, images that it was trained on and images of the same source that it was not trained on go in; a folder with
+verdicts, tables and a page comes out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
+from invaudit.audit.method import AuditSetup
+from invaudit.audit.metrics import make_metrics
+from invaudit.audit.pools import coin_pool, describe_pool
+from invaudit.audit.readiness import readiness
+from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
+from invaudit.audit.settings import MethodChoice, TargetAuditSettings
+from invaudit.audit.store import array_files, write_array_files, write_tables
+from invaudit.audit.target import TargetAudit, audit_target
+from invaudit.data import ImageSet, load, seeded_rng
+from invaudit.leakage import Pool, TargetRecipe, make_pool, train_target
+from invaudit.leakage.pool import stratified
+from invaudit.leakage.targets import RECIPES
+from invaudit.models import Target, limit_threads, resolve_device
+from invaudit.models.suitability import refuse_misfit
+from invaudit.records import (
+    LEAKAGE_RUN,
+    AuditRecord,
+    ControlRow,
+    PoolRecord,
+    ReadinessRecord,
+    ReadinessRow,
+    TargetRow,
+    TestRow,
+    write_rows,
+)
+from invaudit.records.folder import read_record
+from invaudit.records.names import ATTACK_CONTROL, READINESS
+from invaudit.report import audit_record, leakage_page
+from invaudit.report.leakage.findings import overall_of
+from invaudit.runtime.console import notice
+from invaudit.runtime.errors import DataError, InputError
+from invaudit.runtime.files import write_json
+from invaudit.runtime.runs import RunFolder
+from invaudit.runtime.seeds import child_seed
+from invaudit.runtime.settings import Name, OneSeed
+from invaudit.stats import BlindBaseline, OverallVerdict
+
+POOL = "pool"
+"""Name of the record of the pool."""
+
+
+class ModelAuditSettings(TargetAuditSettings):
+    """What is audited of a model, and how."""
+
+    name: Name = "target"
+    """Name of the model in tables."""
+    members: str
+    """DATA that the model was trained on."""
+    controls: str
+    """DATA of the same source that it was not trained on, with classes."""
+    reference: str | None = None
+    """Further DATA of the source, in neither; it helps most attacks, and gives the scoring limit."""
+    ood: tuple[str, ...] = ()
+    """DATA of other kinds, for the question what the model does not know."""
+    methods: dict[Name, MethodChoice] = Field(
+        default={
+            "kkt": MethodChoice(kind="kkt", settings={"images": 100, "restarts": 1}),
+            "generator": MethodChoice(kind="generator", settings={"images": 100}),
+            "deepinversion": MethodChoice(kind="deepinversion", settings={"images": 100}),
+        },
+        min_length=1,
+    )
+    """Reconstruction methods by the name that tables give them; where one does not fit the model, its rows say so."""
+    most: int = Field(default=1_000, ge=7, le=1_000_000)
+    """Largest number of members, and of controls, that are tested."""
+    drop_duplicates: bool = False
+    """Leave out images that are both member and control."""
+    known_leak: TargetRecipe = RECIPES["mlp-decay"]
+    """How the attack control is trained, a network that is known to leak."""
+    known_members: int = Field(default=40, ge=7, le=1_000_000)
+    """Its members, drawn from the controls of the model, and as many controls."""
+    seeds: OneSeed = (0,)
+
+
+@dataclass(frozen=True)
+class ModelAuditResult:
+    """What the audit of a model says.
+
+    Attributes:
+        folder: The folder of the audit.
+        verdict: Whether images can be made from it: the verdict over all tests; None where no test has a result.
+        tests: The tests, as in ``table.csv``.
+        readiness: What detectors make of images of other kinds; none where it could not be measured.
+    """
+
+    folder: Path
+    verdict: OverallVerdict | None
+    tests: list[TestRow]
+    readiness: list[ReadinessRow]
+
+
+class _Images(NamedTuple):
+    """The images of an audit, as the model takes them."""
+
+    members: ImageSet
+    controls: ImageSet
+    reference: ImageSet | None
+    ood: dict[str, ImageSet]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Content hash of each set by its name."""
+        hashes = {"members": self.members.hash, "controls": self.controls.hash}
+        if self.reference is not None:
+            hashes["reference"] = self.reference.hash
+        return hashes | {f"ood/{name}": images.hash for name, images in self.ood.items()}
+
+
+def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resume: bool = False) -> ModelAuditResult:
+    """Audit a model and write the folder of the audit.
+
+    Args:
+        target: The model.
+        settings: The images, the attacks, and how they are judged.
+        out: The folder: ``table.csv``, ``membership.csv``, ``readiness.csv``, ``report.html``, ``audit.json``.
+        resume: Continue an audit that the folder holds; finished stages are not done again.
+
+    Raises:
+        InputError: Data that is missing or does not fit; nothing is written then.
+    """
+    images = _load(target, settings)
+    pool, blind = _pool(settings, images)
+    target = target.to(resolve_device(settings.device)).eval()
+    inputs = (target.hash, *images.hashes.values())
+    with limit_threads(1), RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs) as folder:
+        audit = _Audit(target, settings, images, pool, blind, folder)
+        for stage in (audit.known_leak, audit.attacks, audit.readiness):
+            stage()
+        notice("making the report")
+        tests = audit.write_tables()
+        leakage_page(folder.path)
+        write_json(folder.path / "audit.json", audit_record(folder.path, data=images.hashes).model_dump(mode="json"))
+    return ModelAuditResult(folder.path, overall_of(tests), tests, audit.readiness_rows())
+
+
+def _load(target: Target, settings: ModelAuditSettings) -> _Images:
+    """Load all images as the model takes them; what does not fit is refused here, before anything is written."""
+    wanted = target.spec.pictures
+    members = refuse_misfit(target, _labelled(settings.members, target), f"the members {settings.members}")
+    controls = refuse_misfit(target, _labelled(settings.controls, target), f"the controls {settings.controls}")
+    reference = None if settings.reference is None else load(settings.reference, wanted=wanted)
+    return _Images(members, controls, reference, {data: load(data, wanted=wanted) for data in settings.ood})
+
+
+def _labelled(data: str, target: Target) -> ImageSet:
+    images = load(data, wanted=target.spec.pictures)
+    if int(images.labels.min()) < 0:
+        raise DataError(f"{data} has images without labels, expected a class for each; give labelled data")
+    return images
+
+
+def _pool(settings: ModelAuditSettings, images: _Images) -> tuple[Pool, BlindBaseline]:
+    """Return the part of members and controls that is tested, and the blind baseline on it."""
+    reference = None if images.reference is None else images.reference.floats()
+    whole = make_pool(images.members, images.controls, reference=reference, drop_duplicates=settings.drop_duplicates)
+    rng = np.random.default_rng(child_seed(settings.seeds[0], "strata"))
+    return stratified(whole, rng, most=settings.most)
+
+
+class _Audit:
+    """The stages of an audit; each leaves a record, and one that has a record is not done again."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: ModelAuditSettings,
+        images: _Images,
+        pool: Pool,
+        blind: BlindBaseline,
+        folder: RunFolder,
+    ) -> None:
+        self.target, self.settings, self.images = target, settings, images
+        self.pool, self.blind, self.folder = pool, blind, folder
+        self.seed = settings.seeds[0]
+
+    def known_leak(self) -> None:
+        """Train a network that is known to leak, on controls of the model, and attack it in the same way."""
+        name = self._record_name(ATTACK_CONTROL)
+        if self.folder.record(name) is not None:
+            return
+        notice("attacking a network that is known to leak")
+        pool, _ = coin_pool(self.images.controls, self.settings.known_members, seeded_rng(self.seed, ATTACK_CONTROL))
+        member, rng = pool.member, seeded_rng(self.seed, f"target/{ATTACK_CONTROL}")
+        recipe, device = self.settings.known_leak, resolve_device(self.settings.device)
+        known = train_target(recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
+        self._attack(known, pool, ATTACK_CONTROL, f"{recipe.arch}, known to leak")
+
+    def attacks(self) -> None:
+        """Attack the model, and measure what its pool allows by itself."""
+        name = self._record_name(self.settings.name)
+        if self.folder.record(name) is not None:
+            return
+        notice("attacking the model")
+        self._attack(self.target, self.pool, self.settings.name, self.target.arch or "a model of its own architecture")
+
+    def readiness(self) -> None:
+        """Measure what the model does not know, where there are enough controls to do so."""
+        if self.folder.record("readiness") is not None:
+            return
+        notice("measuring what the model makes of other images")
+        try:
+            rows = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
+            record = ReadinessRecord(rows=rows)
+        except InputError as error:
+            record = ReadinessRecord(rows=[], reason=str(error))
+        self.folder.finish("readiness", record.model_dump())
+
+    def readiness_rows(self) -> list[ReadinessRow]:
+        """Return the rows of the stage."""
+        return read_record(self.folder.path, "readiness", ReadinessRecord).rows
+
+    def write_tables(self) -> list[TestRow]:
+        """Write every table from the records, and return the tests of the model."""
+        settings, path = self.settings, self.folder.path
+        methods, metrics = list(settings.methods), list(settings.metrics)
+        known = self._stored(ATTACK_CONTROL)
+        record = self._stored(settings.name)
+        verdicts = attack_verdicts(known, methods, metrics, design="pairs", alpha=settings.alpha)
+        pool = self._pool_record(record)
+        audited = Audited.of(settings.name, self.seed, record.target)
+        called = called_methods(verdicts, methods)
+        tests = judge_rows(audited, record, pool, methods, metrics, alpha=settings.alpha, called=called)
+        membership, counts = membership_rows(audited, record), papers_count_rows(audited, record)
+        write_tables(path, tests, membership, counts, record.metrics.values())
+        write_rows(path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, self.seed, known, verdicts))
+        targets = []
+        for name, stored in ((ATTACK_CONTROL, known), (settings.name, record)):
+            targets.append(TargetRow(target=name, seed=self.seed, **stored.target.model_dump()))
+        write_rows(path / "targets.csv", TargetRow, targets)
+        write_rows(path / READINESS, ReadinessRow, self.readiness_rows())
+        return tests
+
+    def _attack(self, target: Target, pool: Pool, name: str, description: str) -> None:
+        work = self.folder.path / "work"
+        audit: TargetAudit = audit_target(
+            target, pool, self.settings, name=name, seed=self.seed, description=description, work=work
+        )
+        files = array_files(audit, pool, images=self.settings.images == "full")
+        write_array_files(files, self.folder.path, self.seed, name)
+        self.folder.finish(self._record_name(name), audit.record.model_dump())
+
+    def _pool_record(self, record: AuditRecord) -> PoolRecord:
+        """Return what the pool allows by itself: measured once, after the attacks, whose numbers of images it needs."""
+        name = self._record_name(POOL)
+        if self.folder.record(name) is None:
+            notice("measuring the pool without the model")
+            device = resolve_device(self.settings.device)
+            metrics = make_metrics(self.settings.metrics, self.pool.reference, device, download=self.settings.download)
+            setup = AuditSetup(self.pool, metrics, self.seed, POOL, self.settings.draws)
+            counts = {outcome.n for outcome in record.methods.values() if outcome.n}
+            measured = describe_pool(setup, counts, self.settings, blind=self.blind)
+            self.folder.finish(name, measured.model_dump())
+        return read_record(self.folder.path, name, PoolRecord)
+
+    def _stored(self, target: str) -> AuditRecord:
+        return read_record(self.folder.path, self._record_name(target), AuditRecord)
+
+    def _record_name(self, name: str) -> str:
+        return f"seed-{self.seed}-{name}"

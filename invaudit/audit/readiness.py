@@ -1,0 +1,103 @@
+"""OOD readiness: what a model, as it is, makes of images of other kinds, by our detector and six of the library's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from invaudit.audit.attempts import attempt
+from invaudit.data import NOISES, ImageSet, Splits, seeded_rng, split
+from invaudit.models import Activations, Target, collect
+from invaudit.ood import FitInputs, make_detector
+from invaudit.ood.fitting import split_sizes
+from invaudit.ood.guarded import FALSE_ALARM_RATE
+from invaudit.records import ReadinessRow
+from invaudit.records.names import ID_TEST
+from invaudit.stats import auroc_interval, conformal_threshold
+
+DETECTORS = ("joint", "GEN", "EnergyBased", "KNN", "ViM", "fDBD", "RMD")
+"""Ours, and six of the library's that were fixed beforehand: what reads logits or features, at its defaults."""
+NOISE_IMAGES = 200
+"""Images of each kind of noise."""
+GIVEN = "given"
+"""Group of the sets that a user gives."""
+
+
+def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, seed: int = 0) -> list[ReadinessRow]:
+    """Measure how well detectors tell other images from those of the model's kind; the model is taken as it is.
+
+    Args:
+        target: The model.
+        images: Images of its kind with their classes, which it was not trained on: some fit the detectors, some set
+            the thresholds, the rest is tested on.
+        ood: Further sets of other images, by name.
+        seed: Seed of the split and of what is made.
+
+    Returns:
+        One row for each detector and set; a detector that cannot run has rows that say why.
+
+    Raises:
+        InputError: Too few images.
+    """
+    splits = split(images, split_sizes(len(images)), seeded_rng(seed, "readiness/split"))
+    sets = {ID_TEST: ("id", collect(target, splits.test, keep_maps=False))}
+    others = _noise(splits.fit, seed) | {name: (GIVEN, other) for name, other in ood.items()}
+    for name, (group, other) in others.items():
+        sets[name] = (group, collect(target, other, keep_maps=False))
+    calibration = collect(target, splits.calibrate, keep_maps=False)
+    inputs = _fit_inputs(target, splits)
+    rows: list[ReadinessRow] = []
+    for name in DETECTORS:
+        own = replace(inputs, rng=seeded_rng(seed, f"readiness/{name}"))
+        scored = attempt(name, partial(_scored, name, own, sets, calibration))
+        for set_name, (group, _) in sets.items():
+            row = scored.record(ReadinessRow, detector=name, ood_set=set_name, group=group)
+            rows.append(row if scored.value is None else _measured(row, *scored.value))
+    return rows
+
+
+def _scored(
+    name: str, inputs: FitInputs, sets: Mapping[str, tuple[str, Activations]], calibration: Activations
+) -> tuple[dict[str, Tensor], float]:
+    """Return the scores of a detector by set, and its threshold."""
+    detector = make_detector(name).fit(inputs)
+    scores = {set_name: detector.score(activations) for set_name, (_, activations) in sets.items()}
+    return scores, conformal_threshold(detector.score(calibration).numpy(), FALSE_ALARM_RATE)
+
+
+def _noise(like: ImageSet, seed: int) -> dict[str, tuple[str, ImageSet]]:
+    """Return images of each kind of noise, by name with their group."""
+    made: dict[str, tuple[str, ImageSet]] = {}
+    for name, noise in NOISES.items():
+        images = noise((NOISE_IMAGES, *like.shape), seeded_rng(seed, f"readiness/noise/{name}"))
+        pixels = like.quantise(images)
+        made[name] = ("noise", ImageSet(name, pixels, torch.full((len(pixels),), -1)))
+    return made
+
+
+def _fit_inputs(target: Target, splits: Splits) -> FitInputs:
+    train = collect(target, splits.train, keep_maps=False)
+    fit = collect(target, splits.fit, keep_maps=False)
+    return FitInputs(
+        target=target,
+        train=train,
+        train_labels=splits.train.labels,
+        maps=train,
+        maps_labels=splits.train.labels,
+        fit=fit,
+        fit_labels=splits.fit.labels,
+        rng=torch.Generator(),
+        held_out=splits.fit,
+    )
+
+
+def _measured(row: ReadinessRow, scores: Mapping[str, Tensor], threshold: float) -> ReadinessRow:
+    """Return a row with its figures."""
+    own, other = scores[ID_TEST].numpy(), scores[row.ood_set].numpy()
+    figures: dict[str, float | None] = {"n": len(other), "rejected": float((other > threshold).mean())}
+    if row.ood_set != ID_TEST:
+        interval = auroc_interval(own, other)
+        figures |= {"auroc": interval.value, "auroc_low": interval.low, "auroc_high": interval.high}
+    return row.model_copy(update=figures)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from invaudit.runtime.boundary import lacks_memory
 from invaudit.runtime.errors import InvauditError, ModelError
@@ -33,6 +34,21 @@ def foreign_code(call: str) -> Iterator[None]:
         if lacks_memory(error):
             raise
         raise ModelError(f"{call} failed in its own code: {_last_line(error)}{_place(error)}") from error
+
+
+def called(module: nn.Module, inputs: Tensor) -> str:
+    """Return in words which call of whose code is made."""
+    return f"{type(module).__name__}.forward of inputs {tuple(inputs.shape)}"
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a network's state by name; what else its code keeps there is its own.
+
+    Raises:
+        ModelError: Its code fails.
+    """
+    with foreign_code(f"{type(module).__name__}.state_dict"):
+        return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _last_line(error: BaseException) -> str:

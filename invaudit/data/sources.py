@@ -148,7 +148,7 @@ def _builtin(request: Request) -> ImageSet:
 
 
 def _npz(request: Request) -> ImageSet:
-    if request.base.endswith(".npz"):
+    if request.base.lower().endswith(".npz"):
         return read_npz(Path(request.base), request.split, Path(request.base).stem)
     path = None if request.root is None else request.root / f"{request.base}.npz"
     if path is None or not path.is_file():

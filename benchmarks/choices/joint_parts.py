@@ -101,9 +101,9 @@ CANDIDATES = PARTS | {
 def scored(settings: OODBenchmark, network: str, seed: int) -> Scores:
     """Train one network and return the scores of each candidate on held-out ID images and on each family."""
     sets = load_sets(settings, seed)
-    splits, choices = sets.splits, settings.networks[network]
-    target = new_network(settings, seed, choices, sets)
-    train_new(settings, seed, choices, sets, target)
+    splits = sets.splits
+    target = new_network(settings, seed, network, sets)
+    train_new(settings, seed, network, sets, target)
     train, fit = (collect(target, data, keep_maps=False) for data in (splits.train, splits.fit))
     weighing = synthetic_activations(target, splits.fit)
     seen = {"id": collect(target, splits.calibrate, keep_maps=False)}

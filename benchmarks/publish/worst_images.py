@@ -148,9 +148,9 @@ def attack_again(run: Path, settings: OODBenchmark, seed: int, attack: str) -> t
         SettingError: The attack diverged, or the images are not those of the run.
     """
     name = job_name(seed, OURS[0])
-    sets, choices = load_sets(settings, seed), settings.networks[OURS[0]]
-    target = new_network(settings, seed, choices, sets)
-    train_new(settings, seed, choices, sets, target, run / "work" / f"{name}.pt")
+    sets = load_sets(settings, seed)
+    target = new_network(settings, seed, OURS[0], sets)
+    train_new(settings, seed, OURS[0], sets, target, run / "work" / f"{name}.pt")
     rng = seeded_rng(seed, f"attack/{attack}")
     _, images = fresh_inversions(target, settings.attacks[attack], settings.attack_images, rng)
     if images is None:

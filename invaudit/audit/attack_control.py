@@ -6,20 +6,22 @@ Finding nothing says something only of an attack that does find the leak of such
 import csv
 import io
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.pools import coin_pool, load_labelled
-from invaudit.audit.settings import AuditSettings, MethodChoice
+from invaudit.audit.settings import AuditSettings, method_problems
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.leakage import (
+    METHODS,
     RECIPES,
     Pool,
     Reconstructions,
@@ -34,12 +36,13 @@ from invaudit.models import Target, limit_threads, resolve_device, save_target
 from invaudit.records import AttackControlRecord
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, CONFIG, RUN_RECORD
 from invaudit.runtime.console import notice
+from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import MissingDataError, ModelError, RunFolderError, ShapeError
 from invaudit.runtime.files import content_hash, npz_bytes, read_object, write_bytes, write_text
 from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.runs import RunFolder, RunKind
 from invaudit.runtime.seeds import child_seed
-from invaudit.runtime.settings import Settings, load_config
+from invaudit.runtime.settings import Device, OneSeed, Settings, load_config
 from invaudit.stats import BlindBaseline
 
 RECONSTRUCTIONS, MEMBERS, CONTROLS = "reconstructions.npz", "members.npz", "controls.npz"
@@ -50,8 +53,8 @@ CONTROL_FOLDER = RunKind(ATTACK_CONTROL, schema=1, readable=(1,))
 class AttackControlSettings(Settings):
     """A network that is known to leak, and the attack on it."""
 
-    method: str | None = None
-    """Name of a method of ``invaudit.leakage.METHODS``; None: the network is attacked by other means."""
+    method: Annotated[str | None, Known(METHODS)] = None
+    """Reconstruction method; unset: the network is attacked by other means."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings of the method, the same as on the audited network."""
     reference: bool = False
@@ -62,19 +65,18 @@ class AttackControlSettings(Settings):
     """How the network is trained; the default memorises its members."""
     members: int = Field(default=40, ge=7, le=1_000_000)
     """Members, and as many controls. With under 7 pairs no test can reach 1 %."""
-    seeds: tuple[int] = (0,)
-    device: str = "auto"
+    seeds: OneSeed = (0,)
+    device: Device = "auto"
 
-    @model_validator(mode="after")
-    def _known(self) -> "AttackControlSettings":
+    def problems(self) -> Iterator[str]:
+        """Yield settings that the method does not have, or that are for none."""
         if self.method is not None:
-            MethodChoice(kind=self.method, settings=self.settings)
+            yield from method_problems(self.method, self.settings)
         elif self.settings or self.reference:
-            raise ValueError(
+            yield (
                 f"settings are {self.settings} and reference is {self.reference} without a method, expected the method "
                 "that they are for; name it (--method), or leave them out"
             )
-        return self
 
 
 @dataclass(frozen=True)

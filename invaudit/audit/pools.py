@@ -13,6 +13,7 @@ from invaudit.audit.attempts import attempt
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
+from invaudit.data.joining import with_classes
 from invaudit.leakage import (
     PairsDraw,
     Pool,
@@ -82,6 +83,7 @@ def released_pool(choice: ReleasedTarget, seed: int) -> tuple[Pool, BlindBaselin
         InputError: Data that is missing, has no labels, or does not fit together.
     """
     members, controls, reference = load_labelled(choice.members), load_labelled(choice.controls), load(choice.reference)
+    controls = with_classes(controls, members.class_names, known_by=choice.members)
     refuse_duplicates({"members": members, "controls": controls, "reference": reference})
     rng = np.random.default_rng(child_seed(seed, f"pool/{choice.members}"))
     return stratified(make_pool(members, controls, reference=reference.floats()), rng, most=choice.most)

@@ -41,7 +41,7 @@ from invaudit.runtime.files import write_json
 from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
-from invaudit.runtime.settings import Name
+from invaudit.runtime.settings import Name, OneSeed
 from invaudit.similarity import nearest
 from invaudit.stats import BlindBaseline, OverallVerdict
 
@@ -69,15 +69,15 @@ class ScoreSettings(AuditSettings):
     reference: str | None = None
     """DATA: further images of the source, for the centre of the cosine and for the scoring limit."""
     attack_control: Path | None = None
-    """Folder with reconstructions by the same attack of a network that is known to leak; see ``make_attack_control``.
-    Without it, finding nothing says nothing."""
+    """Folder with reconstructions by the same attack of a network that is known to leak, as
+    ``invaudit leakage attack-control`` makes it. Without it, finding nothing says nothing."""
     used_members: bool = False
     """Whether any setting, choice or statistic of the attack used members: then nothing is concluded."""
     drop_duplicates: bool = False
     """Leave out images that are both member and control."""
     most: int = Field(default=2_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that are tested under ``observational``; all are searched."""
-    seeds: tuple[int] = (0,)
+    seeds: OneSeed = (0,)
 
     @field_validator("name")
     @classmethod
@@ -283,14 +283,18 @@ def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[Neighbo
         members = nearest(images, _Batches(inputs.members), metric, 1, records=work / f"{name}-member")
         controls = nearest(images, _Batches(inputs.controls), metric, 1, records=work / f"{name}-control")
         for position, label in enumerate(inputs.reconstructions.labels.tolist()):
+            member, control = int(members.index[position, 0]), int(controls.index[position, 0])
             yield NeighbourRow(
                 reconstruction=position,
                 label=label,
                 metric=name,
-                member=int(members.index[position, 0]),
+                member=member,
                 similarity_member=float(members.value[position, 0]),
-                control=int(controls.index[position, 0]),
+                control=control,
                 similarity_control=float(controls.value[position, 0]),
+                class_name=inputs.members.class_name(label),
+                member_file=inputs.members.file(member),
+                control_file=inputs.controls.file(control),
             )
 
 

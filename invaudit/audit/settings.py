@@ -1,13 +1,14 @@
 """Settings that audits share: what is measured, by what rule, and what is kept."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from invaudit.leakage import METHODS
-from invaudit.models.architectures import full_name
-from invaudit.models.loading import KNOWN
-from invaudit.runtime.settings import Name, Settings, explain
+from invaudit.models.settings import ModelSettings
+from invaudit.runtime.describing import Known
+from invaudit.runtime.settings import Device, Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
 
@@ -29,26 +30,33 @@ class MetricChoice(Settings):
 
 
 class MethodChoice(Settings):
-    """One reconstruction method with its settings; ``kind`` is a name of ``invaudit.leakage.METHODS``."""
+    """One reconstruction method with its settings."""
 
-    kind: str
+    kind: Annotated[str, Known(METHODS)]
+    """The method."""
     settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the method; those that are not named take its defaults."""
 
-    @model_validator(mode="after")
-    def _known(self) -> "MethodChoice":
-        if self.kind not in METHODS:
-            raise ValueError(f"method {self.kind!r} is unknown, expected one of {', '.join(METHODS)}")
-        try:
-            METHODS[self.kind].settings(**self.settings)
-        except ValidationError as error:
-            raise ValueError(explain(METHODS[self.kind].settings, error)) from None
-        return self
+    def problems(self) -> Iterator[str]:
+        """Yield an unknown method, or settings that it does not have."""
+        yield from method_problems(self.kind, self.settings)
+
+
+def method_problems(kind: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an unknown method, or what is wrong with settings for it."""
+    if kind not in METHODS:
+        yield f"method {kind!r} is unknown, expected one of {', '.join(METHODS)}"
+        return
+    try:
+        METHODS[kind].settings(**settings)
+    except ValidationError as error:
+        yield explain(METHODS[kind].settings, error)
 
 
 class AuditSettings(Settings):
     """What every audit of a leak needs to know, whoever made the reconstructions."""
 
-    metrics: dict[str, MetricChoice] = Field(
+    metrics: Annotated[dict[str, MetricChoice], Known(METRICS)] = Field(
         default={"ssim": MetricChoice(), "lpips-alex": MetricChoice()}, min_length=1
     )
     """Metrics, declared before looking; the first one is the primary metric."""
@@ -64,7 +72,7 @@ class AuditSettings(Settings):
     """Whether reconstructions and pool images are kept and shown."""
     download: bool = False
     """Fetch the trunk weights of LPIPS where they are not found."""
-    device: str = "auto"
+    device: Device = "auto"
 
     @property
     def family(self) -> int:
@@ -96,30 +104,22 @@ class TargetAuditSettings(AuditSettings):
         """Number of tests declared for one target."""
         return len(self.methods) * len(self.metrics)
 
-    @model_validator(mode="after")
-    def _can_be_judged(self) -> "TargetAuditSettings":
-        taken = [name for name in self.methods if name in STORED]
-        if taken:
-            raise ValueError(f"method name {taken[0]!r} is taken; choose another")
+    def problems(self) -> Iterator[str]:
+        """Yield names of methods that are taken, and too few draws for the level."""
+        for name in self.methods:
+            if name in STORED:
+                yield f"method name {name!r} is taken; choose another"
         if (self.draws + 1) * self.alpha < self.family:
-            raise ValueError(
-                f"{self.draws} draws cannot reach {self.alpha} in a family of {self.family} tests; give at least "
-                f"{round(self.family / self.alpha) - 1}"
-            )
-        return self
+            least = round(self.family / self.alpha) - 1
+            family = f"a family of {self.family} tests"
+            yield f"{self.draws} draws cannot reach {self.alpha} in {family}; give at least {least}"
 
 
-class ReleasedTarget(Settings):
+class ReleasedTarget(ModelSettings):
     """One audited target that somebody else trained, under the ``observational`` design."""
 
     model: str
     """MODEL: the file; a relative name is also looked for in the folder of INVAUDIT_WEIGHTS."""
-    arch: str
-    """``invaudit:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:callable``."""
-    match: Literal["name", "order"] = "name"
-    """How the tensors of the file find their place; by ``order`` where they have other names."""
-    mean: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = (0.0,)
-    std: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] = (1.0,)
     members: str
     """DATA that it was trained on."""
     controls: str
@@ -128,8 +128,3 @@ class ReleasedTarget(Settings):
     """DATA of the same source that is in neither."""
     most: int = Field(default=1_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that are drawn for the audit."""
-
-    def code(self) -> list[str]:
-        """An architecture that is no part of a library that we know is imported and run."""
-        family = full_name(self.arch).partition(":")[0]
-        return [] if family in KNOWN else [self.arch]

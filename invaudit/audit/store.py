@@ -52,13 +52,19 @@ def write_array_files(files: Mapping[str, bytes], run: Path, seed: int, target: 
 
 
 def pool_arrays(pool: Pool) -> dict[str, np.ndarray]:
-    """Return who is a member and what moves together; for images that were given also which of them each one is."""
+    """Return who is a member and what moves together; for images that were given also which of them each one is.
+
+    Where they came from files, and their classes have names, these are there too.
+    """
     design = pool.design
     arrays = {"labels": pool.labels.numpy(), "member": design.member}
     if isinstance(design, Pairs):
         arrays["pair"] = design.pair
     else:
         arrays["stratum"] = design.stratum
+    for name, texts in (("files", pool.images.files), ("class_names", pool.images.class_names)):
+        if texts:
+            arrays[name] = np.array(texts)
     if pool.source is not None:
         arrays["source"] = pool.source
         if not isinstance(design, Pairs):

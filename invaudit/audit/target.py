@@ -31,7 +31,7 @@ from invaudit.leakage import (
     reconstruct,
 )
 from invaudit.leakage.matches import Embeddings
-from invaudit.models import InputSpec, Target, accuracy, collect, load_model, resolve_device
+from invaudit.models import Target, accuracy, collect, resolve_device
 from invaudit.models.suitability import refuse_misfit
 from invaudit.records import (
     AuditRecord,
@@ -237,9 +237,7 @@ def load_released(choice: ReleasedTarget, pool: Pool, device: str) -> Target:
         SettingError: The members have more classes than the target.
         ModelError: The file cannot be read, or the target is hardly better than chance on its members.
     """
-    channels, height, width = pool.images.images.shape[1:]
-    spec = InputSpec(channels, height, width, mean=choice.mean, std=choice.std)
-    target = load_model(choice.model, arch=choice.arch, spec=spec, match=choice.match).to(resolve_device(device))
+    target = choice.load(choice.model, pool.images.shape).to(resolve_device(device))
     if pool.classes > target.classes:
         raise SettingError(f"{choice.members} has {pool.classes} classes, {choice.model} knows {target.classes}")
     refuse_misfit(target, pool.images.subset(pool.member), f"the members {choice.members}")

@@ -1,17 +1,18 @@
-"""``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``."""
+"""``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``; and ``init``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, print_json
+from invaudit.cli.options import AllowCode, Common, print_json, refuse_existing
 from invaudit.cli.printing import print_table
 from invaudit.runtime.console import say
 
-AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
-
-app = App(name="benchmark", help="Run a whole benchmark and make its tables and report.")
+app = App(
+    name="benchmark",
+    help="Run a whole benchmark and make its tables and report, or begin one of your own.",
+)
 
 
 @app.command
@@ -77,6 +78,25 @@ def leakage(
     )
     folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
     _print_leakage(folder, as_json=common.json)
+    return 0
+
+
+@app.command
+def init(kind: Literal["ood", "leakage"] = "ood", /, *, out: Path = Path("benchmark.yaml")) -> int:
+    """Write a commented config, to make a benchmark of your own from.
+
+    It runs as it is, on the embedded digits, in under a minute. Comments say what each key means, and show how to name
+    your own networks and images.
+
+    Args:
+        kind: The benchmark that it is for.
+        out: File to write.
+    """
+    refuse_existing(out, "--out")
+    from invaudit.benchmarks.starting import write_start
+
+    command = write_start(kind, out)
+    say(f"Written: {out}. Run it: {command}")
     return 0
 
 

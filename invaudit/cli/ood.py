@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, Finite, Model, print_json
+from invaudit.cli.options import AllowCode, Common, Finite, Model, print_json, refuse_existing
 from invaudit.cli.printing import print_columns
 from invaudit.runtime import console
-from invaudit.runtime.errors import ConfigError, RunFolderError
-from invaudit.runtime.paths import what_is
+from invaudit.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from invaudit.ood import FitRun, GuardCheck, GuardedClassifier, ImageScore, ScoreTally
@@ -50,6 +49,7 @@ def fit(
     *,
     as_it_is: Annotated[bool, Parameter(negative="")] = False,
     download: Annotated[bool, Parameter(negative="")] = False,
+    allow_code: AllowCode = (),
     model: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -65,6 +65,7 @@ def fit(
         as_it_is: Do not train: fit the detector to the model as it is.
         download: Fetch a data set of torchvision, or published weights, that are not there; nothing is fetched
             otherwise.
+        allow_code: An architecture of yours that the config names, package.module:callable; --arch allows its own.
     """
     common.start("workers", *(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
@@ -80,6 +81,7 @@ def fit(
         FitSettings,
         "fit/scratch" if model.model is None else "fit/finetune",
         precision_key="recipe.training.precision",
+        allow_code=(*allow_code, model.arch or ""),
         arch=model.arch if model.model is None else None,
         seed=None if common.seeds is None else common.seed(),
         device=common.device,
@@ -163,7 +165,7 @@ def score(
     """
     console.configure(quiet=use.json or json_lines)
     if out:
-        _refuse_existing(out, "--out")
+        refuse_existing(out, "--out")
     if json_lines and (use.json or out):
         raise ConfigError("--json-lines prints the images themselves; leave --json and --out out")
     from invaudit.ood import ImageScore, ScoreTally, stream_scores
@@ -186,11 +188,6 @@ def score(
             pass
         _print_scores(tally, first, out, as_json=False)
     return 0
-
-
-def _refuse_existing(path: Path, what: str) -> None:
-    if what_is(path, RunFolderError):
-        raise RunFolderError(f"{path} exists already; choose another {what}")
 
 
 def _print_scores(tally: "ScoreTally", first: "list[ImageScore]", out: Path | None, *, as_json: bool) -> None:
@@ -275,7 +272,7 @@ def calibrate(
         out: Folder for the new guard.
     """
     console.configure(quiet=use.json)
-    _refuse_existing(out, "--out")
+    refuse_existing(out, "--out")
     from invaudit.ood import run_calibrate
     from invaudit.ood.trial import usual_threshold
 
@@ -316,7 +313,7 @@ def export(
     """
     console.configure(quiet=use.json)
     for file in (out, out.with_name(f"{out.name}.json")):
-        _refuse_existing(file, "name")
+        refuse_existing(file, "name")
     from invaudit.ood import run_export
 
     guarded = use.load(guard)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 
 from invaudit.runtime import console
-from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.errors import ConfigError, RunFolderError
 from invaudit.runtime.numbers import whole_number
+from invaudit.runtime.paths import what_is
 from invaudit.runtime.text import shown
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ Finites = Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative
 """Type of an option that takes several numbers."""
 Wholes = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", converter=_whole_numbers)]
 """Type of an option that takes several whole numbers."""
+AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""Type of the option that names code which a config may run."""
 
 
 @Parameter(name="*")
@@ -243,6 +246,12 @@ class Model:
         from invaudit.data.preparation import Preparation
 
         return Preparation(self.resize, self.crop, self.interpolation or "bilinear", self.squash)
+
+
+def refuse_existing(path: Path, what: str) -> None:
+    """Refuse to write where something lies already; ``what`` names it, e.g. the option."""
+    if what_is(path, RunFolderError):
+        raise RunFolderError(f"{path} exists already; choose another {what}")
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -32,11 +32,14 @@ class PictureInput:
         shape: Channels, height, width that a network takes; None where there is no network.
         preparation: How they get there; None: it may be chosen.
         workers: Threads that decode; None: one for each core.
+        keeps_one_size: Whether pictures that all have one size keep it where no preparation is named, since what
+            follows brings images to the shape.
     """
 
     shape: tuple[int, int, int] | None = None
     preparation: Preparation | None = None
     workers: int | None = None
+    keeps_one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,10 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
     coloured = sum(not header.grey for header in headers)
     if coloured and wanted.shape and wanted.shape[0] == 1:
         console.notice(f"{name}: {coloured} of {len(headers)} pictures have colours; the network sees their luminance")
-    channels, height, width = wanted.shape or _own_shape(listing.paths, headers)
+    shape = wanted.shape
+    if wanted.keeps_one_size and wanted.preparation is None and _has_one_size(headers):
+        shape = None
+    channels, height, width = shape or _own_shape(listing.paths, headers)
     preparation = wanted.preparation
     if preparation is None:
         preparation = _chosen(name, headers, height, width)
@@ -166,12 +172,19 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
 
 
 def _chosen(name: str, headers: list[PictureHeader], height: int, width: int) -> Preparation:
-    if all((header.height, header.width) == (height, width) for header in headers):
+    if _has_one_size(headers) and (headers[0].height, headers[0].width) == (height, width):
         return Preparation()
     preparation = default_preparation(height, width)
     steps = preparation.describe(height, width)
-    console.notice(f"{name}: pictures are prepared by default: {steps}; --resize, --crop or --squash say it otherwise")
+    console.notice(
+        f"{name}: pictures are prepared by default: {steps}; "
+        "--resize, --crop or --squash (pictures in a config of a benchmark) say it otherwise"
+    )
     return preparation
+
+
+def _has_one_size(headers: list[PictureHeader]) -> bool:
+    return len({(header.height, header.width) for header in headers}) == 1
 
 
 def _own_shape(files: list[Path], headers: list[PictureHeader]) -> tuple[int, int, int]:

@@ -176,6 +176,14 @@ class ImageSet:
         """Number of classes: their names, or the largest label plus one; 0 for a set without labels."""
         return max(len(self.class_names), int(self.labels.max()) + 1, 0)
 
+    def class_name(self, label: int) -> str | None:
+        """Return the name of a class; None where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else None
+
+    def file(self, position: int) -> str | None:
+        """Return the file of an image; None where it came from no file of its own."""
+        return self.files[position] if self.files else None
+
 
 def eight_bits(images: Tensor) -> Tensor:
     """Return images of floats in [0, 1] as uint8, rounded: the way back of ``ImageSet.floats``."""

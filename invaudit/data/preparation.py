@@ -85,7 +85,11 @@ class Preparation:
     def _cropped(self, picture: Image.Image, height: int, width: int, resample: Image.Resampling) -> Image.Image:
         if self.as_it_is and picture.size != (width, height):
             got = f"is {picture.size[0]} x {picture.size[1]}, expected {width} x {height}"
-            raise ShapeError(f"{got}: give --resize {floor(max(height, width) / DEFAULT_SHARE)}, or --squash")
+            side = floor(max(height, width) / DEFAULT_SHARE)
+            raise ShapeError(
+                f"{got}: bring pictures to that size, or say how they get it (--resize {side} or --squash, where the "
+                "command has them; a guard prepares as it was fitted)"
+            )
         if self.resize:
             picture = picture.resize(_short_side(picture.size, self.resize), resample)
         crop_width, crop_height = (self.crop, self.crop) if self.crop else (width, height)

@@ -14,9 +14,11 @@ from invaudit.inversion.results import Inversion
 from invaudit.inversion.settings import InversionSettings
 from invaudit.models import Target
 from invaudit.report import gallery, write_figure
+from invaudit.report.drawing import LONGEST_CLASS
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
+from invaudit.runtime.text import printable
 
 
 @dataclass(frozen=True)
@@ -79,5 +81,8 @@ def _draw_gallery(run: InversionRun, target: Target, images: int, rng: torch.Gen
     labels = torch.arange(target.classes).repeat_interleave(images)
     inversions = run.inversion.sample(labels, rng)
     pictures = eight_bits(inversions.cpu()).view(target.classes, images, *target.spec.shape).numpy()
-    titles = [f"{label}: {accuracy:.0%}" for label, accuracy in enumerate(run.diagnosis.accuracy_per_class)]
+    titles = []
+    for label, accuracy in enumerate(run.diagnosis.accuracy_per_class):
+        name = target.class_names[label] if target.class_names else str(label)
+        titles.append(f"{printable(name, LONGEST_CLASS)}: {accuracy:.0%}")
     write_figure(gallery(pictures, titles), run.folder / "figures" / "gallery.png")

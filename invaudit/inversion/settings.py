@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from invaudit.inversion.conditions import MODES
 from invaudit.inversion.generators import GENERATORS
 from invaudit.inversion.objectives import OBJECTIVES
+from invaudit.runtime.describing import Known
 from invaudit.runtime.settings import Batch, Rate, Settings
 
 
@@ -28,7 +29,7 @@ def check_weights(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-ObjectiveWeights = Annotated[dict[str, float], AfterValidator(check_weights)]
+ObjectiveWeights = Annotated[dict[str, float], AfterValidator(check_weights), Known(OBJECTIVES)]
 """Name of an objective -> its weight in the loss."""
 
 RecordEvery = Annotated[int, Field(ge=1)]
@@ -47,11 +48,11 @@ LeastSpread = Annotated[float, Field(ge=0, le=1)]
 class InversionSettings(Settings):
     """How a generator is trained against a target."""
 
-    mode: str = "vector-matrix"
-    """Condition mode, a key of ``MODES``; by default the one that all later papers use."""
+    mode: Annotated[str, Known(MODES)] = "vector-matrix"
+    """Condition mode: how the generator is told which class is wanted; by default the one of all later papers."""
 
-    generator: str = "upsample"
-    """A key of ``GENERATORS``; by default the light one, which costs less than the target."""
+    generator: Annotated[str, Known(GENERATORS)] = "upsample"
+    """Kind of generator; by default the light one, which costs less than the target."""
 
     weights: ObjectiveWeights = Field(
         default={"kl": 1.0, "cross-entropy": 4.0, "cosine": 2.0, "orthogonality": 0.1, "batch-norm": 3.0}

@@ -60,7 +60,7 @@ class KKTSettings(Settings):
     """Weight of the image prior; it needs reference images."""
 
     spread: float | None = Field(default=None, gt=0, le=100)
-    """Standard deviation of the first images; None for 0.3 at a side of 8, falling to 0.1 at 28."""
+    """Standard deviation of the first images; unset: 0.3 at a side of 8, falling to 0.1 at 28."""
 
     record_every: RecordEvery = 250
     """Steps between two records of the loss, which also write the checkpoint."""

@@ -252,6 +252,7 @@ def _merged(
     order = np.argsort(members.kept_hashes + controls.kept_hashes, kind="stable")
     images = torch.cat([members.images.images[first], controls.images.images[second]])[order]
     labels = torch.cat([members.images.labels[first], controls.images.labels[second]])[order].clamp_min(0)
+    files = _files_of(members.images, first) + _files_of(controls.images, second)
     member = np.repeat([True, False], [len(first), len(second)])[order]
     if are_pairs:
         design = Pairs(member, np.concatenate([first, second])[order])
@@ -262,13 +263,24 @@ def _merged(
             group = np.concatenate([member_groups[first], control_groups[second]])[order]
         design = Observational(member, labels.numpy(), group)
     return Pool(
-        images=ImageSet("pool", images, labels, members.images.transform),
+        images=ImageSet(
+            "pool",
+            images,
+            labels,
+            members.images.transform,
+            class_names=members.images.class_names,
+            files=tuple(files[place] for place in order.tolist()) if any(files) else (),
+        ),
         design=design,
         classes=classes,
         source=np.concatenate([members.source[first], controls.source[second]])[order],
         dropped=dropped,
         labelled=bool(members.images.labels.min() >= 0),
     )
+
+
+def _files_of(images: ImageSet, places: NDArray[np.int64]) -> list[str]:
+    return [images.files[place] for place in places.tolist()] if images.files else [""] * len(places)
 
 
 def stratified(pool: Pool, rng: np.random.Generator, *, most: int | None = None) -> tuple[Pool, BlindBaseline]:

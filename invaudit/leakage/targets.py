@@ -23,12 +23,19 @@ class TargetRecipe(Settings):
     """How a target is trained: every step on all members at once."""
 
     arch: str = "mlp-300"
-    """Name of an architecture of ``invaudit.models.build``."""
+    """Architecture of invaudit, such as ``mlp-300`` or ``tiny-cnn``."""
 
     optimizer: Literal["sgd", "adam"] = "sgd"
+    """The optimiser."""
+
     learning_rate: Rate = 0.5
+    """Its learning rate."""
+
     steps: int = Field(default=3000, ge=1)
+    """Its steps."""
+
     weight_decay: float = Field(default=0.0, ge=0, le=1_000)
+    """Its weight decay, which makes a target leak more."""
 
     first_scale: float = Field(default=1.0, gt=0, le=1_000)
     """Factor on the initial weights of the first layer; 1 is torch's own."""

@@ -8,11 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from invaudit.runtime.boundary import lacks_memory
-from invaudit.runtime.errors import InvauditError, ModelError
+from invaudit.runtime.boundary import is_ours_or_the_machines, reason
+from invaudit.runtime.errors import ModelError
 
-LONGEST = 300
-"""Characters that are quoted of a message of others."""
 _TORCH = str(Path(torch.__file__).parent)
 
 
@@ -28,12 +26,10 @@ def foreign_code(call: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyboardInterrupt, InvauditError):
-        raise
     except BaseException as error:
-        if lacks_memory(error):
+        if is_ours_or_the_machines(error):
             raise
-        raise ModelError(f"{call} failed in its own code: {_last_line(error)}{_place(error)}") from error
+        raise ModelError(f"{call} failed in its own code: {reason(error)}{_place(error)}") from error
 
 
 def called(module: nn.Module, inputs: Tensor) -> str:
@@ -49,12 +45,6 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """
     with foreign_code(f"{type(module).__name__}.state_dict"):
         return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-
-
-def _last_line(error: BaseException) -> str:
-    lines = traceback.format_exception_only(error)[-1].strip().splitlines()
-    line = lines[0] if lines else type(error).__name__
-    return line if len(line) <= LONGEST else line[:LONGEST] + " ..."
 
 
 def _place(error: BaseException) -> str:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from invaudit.data import ImageSet
 from invaudit.inversion import Inverter
-from invaudit.models import InputSpec, Outliers, Target, build, collect, frozen_eval, train
+from invaudit.models import InputSpec, Outliers, Target, collect, frozen_eval, train
 from invaudit.models.architectures import full_name
 from invaudit.models.devices import resolve_precision, seed_torch
+from invaudit.models.families import build_network, initialise_lazy
 from invaudit.ood.garbage import Garbage, sharpened
 from invaudit.ood.recipes import GarbageSettings, Recipe
 from invaudit.ood.scores import uncertainty
-from invaudit.runtime.errors import SettingError
+from invaudit.runtime.errors import ModelError, SettingError
 from invaudit.runtime.files import content_hash
 
 logger = logging.getLogger(__name__)
@@ -149,21 +150,34 @@ class Cycle:
 
 
 def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generator, *, garbage: bool) -> Target:
-    """Return an untrained network of ours for these images, normalised by the mean and std of their pixels.
+    """Return an untrained network for these images, normalised by the mean and std of their pixels.
 
     Args:
-        arch: Name of an architecture.
+        arch: Name of an architecture, as in the MODEL grammar.
         data: Training images.
         classes: Number of ID classes.
         rng: Source of the initial weights.
         garbage: Whether to add the garbage class.
+
+    Raises:
+        ModelError: Unknown architecture, code of others that fails, or that gives another number of outputs.
     """
     pixels = data.in_memory(1_000).images.double().div(255).transpose(0, 1).flatten(1)
     mean, std = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
     spec = InputSpec(*data.shape, mean=tuple(mean), std=tuple(std))
+    arch = full_name(arch)
     with seed_torch(rng):
-        module = build(arch, spec, classes + garbage)
-    return Target(module, spec, classes, arch=full_name(arch))
+        module = build_network(arch, spec, classes + garbage)
+        initialise_lazy(module, spec)
+    target = Target(module, spec, arch=arch)
+    if target.outputs not in (classes, classes + garbage):
+        raise ModelError(
+            f"{arch} gives {target.outputs} outputs, and {data.name} has {classes} classes; expected as many outputs"
+        )
+    if target.outputs == classes:
+        # Code of others has the outputs that it has; the garbage class is put on.
+        return with_garbage(target) if garbage else target
+    return Target(target.module, spec, classes, layers=target.layers, arch=arch)
 
 
 def with_garbage(target: Target) -> Target:

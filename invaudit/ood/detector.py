@@ -6,10 +6,8 @@ name it by path, see `UserDetector`.
 """
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -34,7 +32,7 @@ from invaudit.ood.scores import (
 from invaudit.records import DetectorInfo
 from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import NotApplicableError, SettingError
-from invaudit.runtime.named import import_named
+from invaudit.runtime.named import import_named, source_code
 from invaudit.runtime.text import shown
 
 CONSUMABLE = ("logits", "features", "moments", "maps", "images")
@@ -175,17 +173,12 @@ def make_detector(name: str) -> Detector:
 
 
 def source_of(path: str) -> bytes:
-    """Return the content of the file that holds a user's class, by which a run knows whether its code has changed.
-
-    Returns:
-        The bytes; none where the class was written in no file, as in a notebook.
+    """Return the content of the file that holds a user's class, see ``source_code``.
 
     Raises:
         SettingError: There is no such class.
     """
-    module = sys.modules[getattr(_class_at(path), "__module__", path.partition(":")[0])]
-    file = getattr(module, "__file__", None)
-    return Path(file).read_bytes() if file else b""
+    return source_code(_class_at(path))
 
 
 def _declared(detector: Any) -> dict[str, Any]:

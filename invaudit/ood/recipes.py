@@ -1,19 +1,26 @@
 """Recipes: every open choice of the garbage cycle as a named setting, with the reason for its default."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from invaudit.data import NOISES
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
-from invaudit.runtime.settings import Settings, Weight
+from invaudit.models.settings import foreign_arch
+from invaudit.runtime.describing import Known
+from invaudit.runtime.settings import Device, Settings, Weight
 
 Loss = Literal["logit-norm", "outlier-exposure", "energy", "vos"]
 """Losses of ``invaudit.ood.losses``."""
 
 WITH_OUTLIERS = frozenset({"outlier-exposure", "energy"})
 """Those that ask for outliers; the others would ignore them."""
+
+
+CYCLE_INVERSION = InversionSettings(steps=50, batch_size=64)
+"""Inversion of one cycle: short, since the generator is kept warm and the classifier moves on."""
 
 
 class GarbageSettings(Settings):
@@ -41,7 +48,7 @@ class GarbageSettings(Settings):
     real: float = Field(default=0.0, ge=0, le=1)
     """Share of real outliers, which have to be given: outside data that the other shares do without."""
 
-    noise_kinds: tuple[str, ...] = ()
+    noise_kinds: Annotated[tuple[str, ...], Known(NOISES)] = ()
     """Kinds of noise; empty: all. The papers' recipe has Gaussian noise alone."""
 
     sharpen: int = Field(default=0, ge=0, le=10_000)
@@ -72,63 +79,67 @@ class GarbageSettings(Settings):
     renew_every: int = Field(default=0, ge=0)
     """Cycles after which a new generator starts (0: one generator kept warm, which costs fewer steps)."""
 
-    @model_validator(mode="after")
-    def _whole(self) -> "GarbageSettings":
+    def problems(self) -> Iterator[str]:
+        """Yield shares that do not sum to 1, and unknown noise."""
         total = self.noise + self.derived + self.inversions + self.real
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares noise, derived, inversions and real sum to {total:g}, expected 1")
+            yield f"the shares noise, derived, inversions and real sum to {total:g}, expected 1"
         if unknown := set(self.noise_kinds) - set(NOISES):
-            raise ValueError(f"unknown noise {min(unknown)!r}; known: {', '.join(NOISES)}")
-        return self
+            yield f"unknown noise {min(unknown)!r}; known: {', '.join(NOISES)}"
 
 
 class Recipe(Settings):
     """How one network is trained: the classifier, the garbage, the inversion."""
 
     training: TrainingSettings = TrainingSettings()
+    """How the classifier is trained."""
     garbage: GarbageSettings | None = None
     """Outliers: for the garbage class, or for a loss that asks for some."""
     loss: Loss | None = None
     """A loss of pytorch-ood on an n-class network, in place of a garbage class: a training-time baseline."""
-    inversion: InversionSettings = InversionSettings(steps=50, batch_size=64)
-    """Inversion of one cycle: short, since the generator is kept warm and the classifier moves on."""
+    inversion: InversionSettings = CYCLE_INVERSION
+    """Inversion of one cycle."""
 
     @property
     def has_garbage_class(self) -> bool:
         """Whether the network has a garbage class."""
         return self.garbage is not None and self.loss is None
 
-    @model_validator(mode="after")
-    def _fed(self) -> "Recipe":
-        check_loss(self.loss, self.garbage, self.training)
-        return self
+    def problems(self) -> Iterator[str]:
+        """Yield why loss, garbage and training do not go together."""
+        yield from loss_problems(self.loss, self.garbage)
+        yield from smoothing_problems(self.loss, self.training)
 
 
-def check_loss(loss: str | None, garbage: GarbageSettings | None, training: TrainingSettings | None = None) -> None:
-    """Refuse a loss, outliers and, where it is known, a training that do not go together.
-
-    Raises:
-        ValueError: A loss without the outliers that it needs, with outliers that it ignores, with a weight of them, or
-            with label smoothing.
-    """
+def loss_problems(loss: str | None, garbage: GarbageSettings | None) -> Iterator[str]:
+    """Yield a loss without the outliers that it needs, with outliers that it ignores, or with a weight of them."""
     if loss is None:
         return
     if (loss in WITH_OUTLIERS) != (garbage is not None):
         asks = "needs outliers: say under garbage which" if loss in WITH_OUTLIERS else "takes no outliers"
-        raise ValueError(f"loss {loss!r} {asks}")
+        yield f"loss {loss!r} {asks}"
     if garbage and garbage.weight != 1:
-        raise ValueError(f"loss {loss!r} weighs outliers itself; leave garbage.weight at 1")
-    if training and training.label_smoothing:
-        raise ValueError(f"loss {loss!r} knows no label smoothing; set training.label_smoothing to 0")
+        yield f"loss {loss!r} weighs outliers itself; leave garbage.weight at 1"
+
+
+def smoothing_problems(loss: str | None, training: TrainingSettings) -> Iterator[str]:
+    """Yield a loss with label smoothing, which none of pytorch-ood's knows."""
+    if loss is not None and training.label_smoothing:
+        yield f"loss {loss!r} knows no label smoothing; set training.label_smoothing to 0"
 
 
 class FitSettings(Settings):
     """What ``invaudit ood fit`` does: a recipe, and where to start."""
 
     arch: str | None = "cnn"
-    """Architecture of a new network, with or without ``invaudit:``; of a run that started from a network, that of this
-    one, None where it has no name."""
+    """Architecture of a new network, as in the MODEL grammar; of a run that started from a network, that of this one,
+    unset where it has no name."""
     recipe: Recipe | None = Recipe(garbage=GarbageSettings())
-    """How the network is trained; None: not at all, it is taken as it is."""
+    """How the network is trained; ``null``: not at all, it is taken as it is."""
     seed: int = 0
-    device: str = "auto"
+    """Seed of all draws."""
+    device: Device = "auto"
+
+    def code(self) -> list[str]:
+        """An architecture that is no part of a library that we know is imported and run."""
+        return [*super().code(), *foreign_arch(self.arch)]

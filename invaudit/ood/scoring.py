@@ -150,9 +150,9 @@ def stream_scores(
         for predicted, predicted_name, score, p_value, accepted in columns:
             yield ImageScore(
                 index=index,
-                file=images.files[index] if images.files else None,
+                file=images.file(index),
                 label=labels[index],
-                label_name=_name(images, index),
+                label_name=images.class_name(int(images.labels[index])),
                 predicted=predicted,
                 predicted_name=predicted_name,
                 score=score,
@@ -169,8 +169,3 @@ def _labels(images: ImageSet, class_names: tuple[str, ...]) -> Tensor:
     numbers = {name: number for number, name in enumerate(class_names)}
     known = torch.tensor([numbers.get(name, -1) for name in images.class_names])
     return torch.where(images.labels < 0, -1, known[images.labels.clamp_min(0)])
-
-
-def _name(images: ImageSet, index: int) -> str | None:
-    label = int(images.labels[index])
-    return images.class_names[label] if images.class_names and label >= 0 else None

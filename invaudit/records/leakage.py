@@ -159,6 +159,12 @@ class NeighbourRow(Row):
     """Position of the nearest control."""
     similarity_control: Similarity = None
     """Its similarity."""
+    class_name: Text = None
+    """Name of the class of the reconstruction, where the members' classes have names."""
+    member_file: Text = None
+    """File of the nearest member, where it came from one of its own."""
+    control_file: Text = None
+    """File of the nearest control, likewise."""
 
 
 class TargetRow(Row):

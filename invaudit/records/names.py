@@ -59,6 +59,16 @@ ATTACK_CONTROL_COMMAND = "invaudit leakage attack-control --method METHOD --out 
 _SEPARATOR = "::"
 
 
+def part_name(detector: str, part: str) -> str:
+    """Return the name of the row of a part of a detector."""
+    return f"{detector}/{part}"
+
+
+def whole_of(detector: str) -> str:
+    """Return the detector that a row of a part belongs to; a whole detector is its own."""
+    return detector.partition("/")[0]
+
+
 def scores_key(detector: str, image_set: str) -> str:
     """Return the name of the array that holds the scores of a detector on a set."""
     return f"{detector}{_SEPARATOR}{image_set}"

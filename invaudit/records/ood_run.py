@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,10 +14,12 @@ from invaudit.records.names import (
     ACCEPTED,
     ATTACK_PREFIX,
     ATTACKS_ENDING,
+    CONFIG,
     CONTROLS_RECORD,
     DETECTORS,
     IMAGES,
     INVERSIONS_ENDING,
+    OURS,
     PIXEL_PREFIX,
     SUMMARY,
     TABLE,
@@ -29,6 +32,8 @@ from invaudit.records.ood import SIDE_TABLES, CalibrationRow, DetectorInfo, OodR
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays, read_object
 from invaudit.runtime.paths import is_file
+from invaudit.runtime.text import shown
+from invaudit.runtime.yaml_text import read_yaml
 
 R = TypeVar("R", bound=Row)
 
@@ -40,6 +45,35 @@ class Inversions(NamedTuple):
     """(cycles, classes, k, C, H, W) uint8."""
     epochs: np.ndarray
     """(cycles,) epoch of each cycle."""
+
+
+class Reference(NamedTuple):
+    """The row that all others are compared with.
+
+    Attributes:
+        network: Its network.
+        detector: Its detector.
+        role: Whose the detector is.
+    """
+
+    network: str
+    detector: str
+    role: Role
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """Network and detector."""
+        return self.network, self.detector
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the detector is ours."""
+        return self.role == "ours"
+
+    @property
+    def name(self) -> str:
+        """What texts call it."""
+        return "ours" if self.is_ours else f"{self.detector} on {self.network}"
 
 
 class AttackImages(NamedTuple):
@@ -75,6 +109,23 @@ class OodRun:
     config: str | None
     environment: dict[str, Any] | None
 
+    @cached_property
+    def reference(self) -> Reference | None:
+        """The row that differences are to; None where the run has none."""
+        settings = read_yaml(self.config or "", str(self.path / CONFIG))
+        # Runs that do not say it were all compared with ours.
+        ours = dict(zip(("network", "detector"), OURS, strict=True))
+        named = settings.get("compare_with", ours) if isinstance(settings, dict) else ours
+        if named is None:
+            return None
+        if not isinstance(named, dict) or not ours.keys() <= named.keys():
+            raise RunFolderError(
+                f"{self.path / CONFIG} is damaged: compare_with is {shown(named)}, expected network and detector"
+            )
+        network, detector = str(named["network"]), str(named["detector"])
+        info = self.detectors.get(detector)
+        return Reference(network, detector, info.role if info else "ours")
+
     @property
     def measurements(self) -> list[OodRow] | list[OodSummaryRow]:
         """Rows of the table, else those of the summary."""
@@ -84,6 +135,11 @@ class OodRun:
     def id_set(self) -> str:
         """Name of the ID set."""
         return ", ".join(distinct(row.id_set for row in self.summary))
+
+    @property
+    def networks(self) -> list[str]:
+        """Networks whose accuracy is known, in the order of the run."""
+        return distinct(row.network for row in self.rows(CalibrationRow))
 
     @property
     def seeds(self) -> list[int]:

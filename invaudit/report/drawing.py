@@ -22,6 +22,8 @@ Mark = tuple[str, str]
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, INK = "#9AA3AD", "#222B36"
 WIDTH = 10.8
+LONGEST_CLASS = 16
+"""Letters of the name of a class beside or above a picture."""
 CELL_PIXELS, GAP_PIXELS, CAPTION_PIXELS = 96, 8, 30
 STYLE: Any = {
     "font.family": "DejaVu Sans",

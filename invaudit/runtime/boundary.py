@@ -33,10 +33,8 @@ def foreign(what: str, kind: type[InputError], *, remedy: str = "") -> Iterator[
     """
     try:
         yield
-    except InvauditError:
-        raise
     except (Exception, SystemExit) as error:
-        if lacks_memory(error):
+        if is_ours_or_the_machines(error):
             raise
         raise kind(f"{what} ({reason(error)}){'; ' if remedy else ''}{remedy}") from error
 
@@ -46,6 +44,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return printable(error.strerror, MOST_OF_A_REASON)
     return printable(" ".join(traceback.format_exception_only(error)[-1].split()), MOST_OF_A_REASON)
+
+
+def is_ours_or_the_machines(error: BaseException) -> bool:
+    """Return whether an error passes as it is: one of ours, an interruption, or a lack of memory."""
+    return isinstance(error, InvauditError | KeyboardInterrupt) or lacks_memory(error)
 
 
 def lacks_memory(error: BaseException) -> bool:

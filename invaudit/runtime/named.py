@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -24,3 +25,13 @@ def import_named(module: str, name: str) -> Any:
     finally:
         for path in added:
             sys.path.remove(path)
+
+
+def source_code(thing: Any) -> bytes:
+    """Return the content of the file in which a class or function was written, by which a run knows a change of it.
+
+    Returns:
+        The bytes; none where it was written in no file, as in a notebook.
+    """
+    file = getattr(sys.modules.get(getattr(thing, "__module__", "")), "__file__", None)
+    return Path(file).read_bytes() if file else b""

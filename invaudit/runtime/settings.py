@@ -1,12 +1,22 @@
 """Typed settings: one YAML file, validated, unknown keys refused with the nearest name."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import ConfigError
@@ -28,6 +38,10 @@ Rate = Annotated[float, Field(gt=0, le=1_000)]
 """Learning rate."""
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 """Weight of a term."""
+Device = Annotated[str, Field(description="``auto``, ``cpu``, ``cuda`` or ``cuda:K``.")]
+"""Where a run computes."""
+OneSeed = Annotated[tuple[int], Field(description="The seed of all draws; a list, which holds one.")]
+"""Seeds of a command that runs once."""
 
 
 class Settings(BaseModel):
@@ -36,7 +50,7 @@ class Settings(BaseModel):
     Fields whose size costs memory have a narrower bound of their own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*")
     @classmethod
@@ -47,6 +61,17 @@ class Settings(BaseModel):
             if isinstance(leaf, str | Path) and not _is_text(str(leaf)):
                 raise ValueError(f"got {shown(str(leaf))}, expected text without NUL or bytes that are no characters")
         return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        found = list(self.problems())
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not go together in settings whose fields are right one by one; a subclass says it."""
+        yield from ()
 
     def code(self) -> list[str]:
         """Return the names of code, ``package.module:NAME``, that a run with these settings imports and executes."""
@@ -128,7 +153,35 @@ def load_config(model: type[S], name: str | None, overrides: tuple[str, ...] = (
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{source}: {explain(model, error)}") from error
+            problems = _all_problems(model, values, error)
+            raise ConfigError(f"{source}: {problems}") from error
+
+
+def _all_problems(model: type[Settings], values: dict[str, Any], error: ValidationError) -> str:
+    """Return what is wrong with a config in one line, also what pydantic looks at only where all keys are known."""
+    problems = error.errors(include_url=False)
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown and len(unknown) == len(problems):
+        known = deepcopy(values)
+        for keys in unknown:
+            _remove(known, keys)
+        try:
+            model.model_validate(known)
+        except ValidationError as more:
+            problems += more.errors(include_url=False)
+    return _explained(model, problems)
+
+
+def _remove(values: Any, keys: tuple[int | str, ...]) -> None:
+    """Remove what lies at the end of a path of keys; a path that pydantic writes may hold names of types, too."""
+    *parents, last = keys
+    for key in parents:
+        try:
+            values = values[key]
+        except (KeyError, TypeError, IndexError):
+            continue
+    if isinstance(values, dict):
+        values.pop(last, None)
 
 
 def dump_config(settings: Settings) -> str:
@@ -158,7 +211,10 @@ def _override(values: dict[str, Any], text: str) -> None:
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Return in one line what is wrong with some values: key, problem, what was got, the nearest name."""
-    problems = error.errors(include_url=False)
+    return _explained(model, error.errors(include_url=False))
+
+
+def _explained(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
     messages = []
     for problem in problems[:MOST_PROBLEMS]:
         keys = list(map(str, problem["loc"]))

@@ -1,4 +1,7 @@
-"""What a comparison of detectors says: who is a baseline, which tests are corrected together, and the verdict."""
+"""What a comparison of detectors says: who is a baseline, which tests are corrected together, and the verdict.
+
+Each row of a run is compared with one, its reference: ours, unless the config names another.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,19 +13,26 @@ COMPARISON_ALPHA = 0.05
 """Share of families of comparisons in which a difference may be called where there is none; 95 % intervals match it."""
 
 ComparisonVerdict = Literal["ahead", "behind", "unclear", "untested"]
-"""What a comparison says of ours against another row."""
+"""What a comparison says of the reference against another row."""
 
 BASELINE_ROLES = ("library", "user")
-"""Roles of detectors that ours is compared with; our own and statistics of pixels are no baselines."""
+"""Roles of detectors that are baselines of any reference; statistics of pixels never are."""
 
 
-def is_baseline(role: str, *, on_trained_network: bool) -> bool:
-    """Return whether a row is somebody else's detector on a trained network.
+def is_baseline(
+    role: str, *, on_trained_network: bool, is_part: bool = False, reference_role: str | None = "ours"
+) -> bool:
+    """Return whether a row is compared with the reference as a baseline: a detector on a trained network.
 
     Args:
         role: Whose the detector is: ``ours``, ``library``, ``user`` or ``statistic``.
         on_trained_network: Whether it reads a trained network; an untrained one is a control.
+        is_part: Whether it is a part of another detector.
+        reference_role: Whose the reference is. Where it is ours, our other detectors are ablations of it, and no
+            baselines; to somebody else's they are. None: there is no reference.
     """
+    if role == "ours":
+        return on_trained_network and reference_role != "ours" and not is_part
     return on_trained_network and role in BASELINE_ROLES
 
 
@@ -39,12 +49,12 @@ def holm_family(ood_set: str, group: str, *, aggregates: Collection[str]) -> str
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """A row that was compared with ours.
+    """A row that was compared with the reference.
 
     Attributes:
         is_baseline: Whether it is a baseline, see `is_baseline`.
         family: The family of its test, see `holm_family`.
-        p_value: p-value of its difference to ours; None where it was not tested.
+        p_value: p-value of its difference to the reference; None where it was not tested.
     """
 
     is_baseline: bool
@@ -75,16 +85,16 @@ def adjusted_p_values(rows: Sequence[ComparedRow]) -> list[float | None]:
 def comparison_verdict(
     low: float | None, high: float | None, p_adjusted: float | None, *, alpha: float = COMPARISON_ALPHA
 ) -> ComparisonVerdict:
-    """Say what the difference of another row to ours means: a difference counts where interval and p-value agree.
+    """Say what the difference of a row to the reference means: it counts where interval and p-value agree.
 
     Args:
-        low: Lower end of the interval of the other row minus ours; None where it was not tested.
+        low: Lower end of the interval of the row minus the reference; None where it was not tested.
         high: Upper end of it.
         p_adjusted: p-value after the correction for the family; None where the row belongs to none.
         alpha: Largest p-value that counts.
 
     Returns:
-        ``ahead`` where ours is ahead, ``behind`` where ours is behind.
+        ``ahead`` where the reference is ahead, ``behind`` where it is behind.
     """
     if low is None or high is None:
         return "untested"

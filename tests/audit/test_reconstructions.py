@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from invaudit.audit import ScoreSettings, score
 from invaudit.data import load, seeded_rng
@@ -210,3 +211,25 @@ def test_a_shift_between_members_and_controls_is_inconclusive(made, tmp_path):
     assert (row["verdict"], row["verdict_reason"]) == ("inconclusive", "shift")
     assert row["blind_auroc"] >= 0.6
     assert row["blind_p"] <= 0.01
+
+
+def test_the_nearest_images_are_named_by_their_files_and_classes(made, tmp_path):
+    images = load("digits")
+    for name, label in (("eight", 8), ("one", 1)):
+        for index, image in enumerate(images.images[images.labels == label][:80, 0].numpy()):
+            place = tmp_path / ("members" if index % 2 else "controls") / name
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / f"{index}.png")
+    copies = load(f"{tmp_path}/members/")
+    save(tmp_path / "copies.npz", copies.floats(), copies.labels)
+    given = {name: f"{tmp_path}/{name}" for name in ("members", "controls")}
+    changes = {"reconstructions": f"{tmp_path}/copies.npz", "reference": None, "images": "full", **given}
+    folder = score(settings(made, **changes), tmp_path / "run").folder
+    rows = pd.read_csv(folder / "neighbours.csv")
+    assert rows["member_file"].tolist() == list(copies.files)
+    assert rows["class_name"].tolist() == [copies.class_names[label] for label in copies.labels]
+    assert set(rows["control_file"]) <= set(load(given["controls"]).files)
+    with np.load(folder / "scores" / "seed-0" / "target" / "pool.npz") as pool:
+        assert pool["class_names"].tolist() == ["eight", "one"]
+        for member, file in zip(pool["member"], pool["files"], strict=True):
+            assert ("/members/" if member else "/controls/") in file

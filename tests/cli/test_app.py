@@ -43,7 +43,16 @@ def refused(result, *parts, cwd=None):
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("ood",), ("ood", "fit"), ("ood", "score"), ("invert",), ("benchmark", "leakage"), ("leakage", "score")],
+    [
+        (),
+        ("ood",),
+        ("ood", "fit"),
+        ("ood", "score"),
+        ("invert",),
+        ("benchmark", "leakage"),
+        ("benchmark", "init"),
+        ("leakage", "score"),
+    ],
 )
 def test_help_answers_without_torch(words):
     code = (

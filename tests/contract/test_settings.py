@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 from pydantic import ValidationError
 
+from invaudit.runtime.describing import one_line
 from invaudit.runtime.settings import Settings
 
 MODULES = (
@@ -37,6 +38,15 @@ def refused(kind, name, value):
 
 def test_there_are_fields_to_check():
     assert len(FIELDS) > 100
+
+
+def test_every_field_says_what_it_means():
+    silent = []
+    for kind, name in FIELDS:
+        said = one_line(kind.model_fields[name].description or "")
+        if len(said.split()) < 2 or not said.endswith("."):
+            silent.append(f"{kind.__name__}.{name}: {said}")
+    assert silent == []
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{kind.__name__}.{name}" for kind, name in FIELDS])

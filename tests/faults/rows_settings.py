@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.faults.rows import NINES, Row, config, invert, score
+from tests.faults.rows import NINES, Row, config, fit, invert, score
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
@@ -181,6 +181,12 @@ CODE = [
     ),
     leakage(
         "an architecture", "name: x\n" + RELEASED.format(arch="evil:make"), "'evil:make'", "--allow-code evil:make"
+    ),
+    Row(
+        "an architecture of a guard",
+        fit("many.npz", *IN_CONFIG),
+        ("c.yaml names code, 'evil:make'", "--allow-code evil:make"),
+        config("arch: 'evil:make'\n"),
     ),
 ]
 ROWS = [*VALUES, *FILES, *NAMES, *NUMBERS, *CODE]

@@ -148,7 +148,7 @@ def _audit_trained(settings: LeakageBenchmark, job: Job, pool: Pool, members: Im
 def _audit_released(settings: LeakageBenchmark, job: Job, work: Path) -> JobResult:
     """Audit a target that somebody else trained; without its files its rows are skipped."""
     choice = settings.released[job.target]
-    description = f"{choice.arch}, released"
+    description = f"{choice.arch or choice.model}, released"
     try:
         pool, blind = released_pool(choice, job.seed)
         target = load_released(choice, pool, settings.device)

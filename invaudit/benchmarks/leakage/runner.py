@@ -16,7 +16,7 @@ from invaudit.benchmarks.leakage.jobs import (
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
-from invaudit.data import load, seeded_rng
+from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.devices import computed_with, worker_devices
@@ -30,6 +30,7 @@ from invaudit.runtime.executor import Job as RunJob
 from invaudit.runtime.executor import make_executor, run_jobs
 from invaudit.runtime.files import content_hash, write_json
 from invaudit.runtime.paths import read_bytes
+from invaudit.runtime.problems import Problems
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
@@ -52,13 +53,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
     environment = computed_with(settings.device)
-    data = load_data(settings)
-    for job in target_jobs(settings):
-        if job.target not in settings.released:
-            pool, _ = draw_pool(settings, data, job.seed, job.target)
-            channels, height, width = pool.images.images.shape[1:]
-            spec = InputSpec(channels, height, width)
-            untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
+    data = _checked_data(settings)
     inputs = {settings.data: data.hash} | _released_inputs(settings)
     devices, hashes = worker_devices(settings.device, workers), tuple(inputs.values())
     with RunFolder.open(
@@ -80,6 +75,25 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs).model_dump(mode="json"))
     return folder.path
+
+
+def _checked_data(settings: LeakageBenchmark) -> ImageSet:
+    """Return the data, after a look at everything that would stop a target that is trained.
+
+    Raises:
+        InputError: All that is wrong, each with its remedy.
+    """
+    data = load_data(settings)
+    problems = Problems()
+    for job in target_jobs(settings):
+        if job.target in settings.released:
+            continue
+        with problems.noted(f"target {job.target}"):
+            pool, _ = draw_pool(settings, data, job.seed, job.target)
+            spec = InputSpec(*pool.images.shape)
+            untrained_target(settings.choice(job.target).recipe, spec, pool.classes, seeded_rng(0, "check"))
+    problems.refuse()
+    return data
 
 
 def _run_job(settings: LeakageBenchmark, job: Job, folder: RunFolder) -> RunJob:

@@ -1,4 +1,4 @@
-"""How far a detector is from our detector, over the same resamples of images and seeds."""
+"""How far a detector is from the one that all are compared with, over the same resamples of images and seeds."""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from invaudit.benchmarks.ood.scoring import evenly
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.stored import StoredJob
-from invaudit.records.names import ID_TEST, OURS
+from invaudit.records.names import ID_TEST
 from invaudit.records.ood import OodRow
 from invaudit.runtime.console import progress
 from invaudit.runtime.seeds import child_seed
@@ -39,7 +39,7 @@ class AurocDraws(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """AUROC of a row minus that of our detector."""
+    """AUROC of a row minus that of the reference."""
 
     value: float
     """As observed, mean over seeds."""
@@ -52,7 +52,7 @@ class Difference(NamedTuple):
 
 
 class PairedDifferences:
-    """Differences to our detector, over the same resamples of images for all detectors.
+    """Differences to the reference of a run, over the same resamples of images for all detectors.
 
     ID images are shared by all sets, and what several seeds share, by these seeds: images that are the same for all of
     them do not become more by being scored by more networks. Sets that share only some images count as different ones.
@@ -65,10 +65,11 @@ class PairedDifferences:
     def __init__(self, jobs: list[StoredJob], settings: OODBenchmark) -> None:
         self.jobs = {(job.seed, job.network): job for job in jobs}
         self.seeds = settings.seeds
+        self.reference = settings.compare_with
         drawn: dict[str, np.ndarray] = {}
         self.counts: dict[tuple[int, str], np.ndarray] = {}
-        for seed in settings.seeds:
-            sets = self.jobs[seed, OURS[0]].record.sets
+        sets_of_seed = {job.seed: job.record.sets for job in jobs}
+        for seed, sets in sets_of_seed.items():
             for name, images in ((ID_TEST, sets.splits["test"]), *sets.ood.items()):
                 if images.hash not in drawn:
                     rng = np.random.default_rng(child_seed(0, f"bootstrap/{images.hash}"))
@@ -120,7 +121,7 @@ class PairedDifferences:
         return AurocDraws(np.stack(observed, axis=1), np.stack(resampled, axis=1))
 
     def difference(self, network: str, detector: str, ood_sets: list[str], how: OverSets) -> Difference | None:
-        """Return the difference to our detector over the mean or the worst of some sets.
+        """Return the difference to the reference over the mean or the worst of some sets.
 
         Args:
             network: Network of the row.
@@ -129,16 +130,18 @@ class PairedDifferences:
             how: Mean over the sets, or the smallest value.
 
         Returns:
-            The difference; None for our detector itself, or where a seed has no score.
+            The difference; None for the reference itself, where there is none, or where a seed has no score.
         """
-        if (network, detector) == OURS:
+        if self.reference is None or (network, detector) == self.reference.row:
             return None
-        theirs, ours = self._over_sets(network, detector, ood_sets), self._over_sets(*OURS, ood_sets)
-        if theirs is None or ours is None:
+        theirs, reference = self._over_sets(network, detector, ood_sets), self._over_sets(*self.reference.row, ood_sets)
+        if theirs is None or reference is None:
             return None
-        observed = combine(theirs.observed[..., None], over_sets=how) - combine(ours.observed[..., None], over_sets=how)
+        observed = combine(theirs.observed[..., None], over_sets=how) - combine(
+            reference.observed[..., None], over_sets=how
+        )
         resampled = combine(theirs.resampled, over_sets=how, seeds=self.seed_draws) - combine(
-            ours.resampled, over_sets=how, seeds=self.seed_draws
+            reference.resampled, over_sets=how, seeds=self.seed_draws
         )
         value = float(np.mean(observed))
         interval = percentile_interval(resampled, value=value, n=0, over=self.seed_draws.over)

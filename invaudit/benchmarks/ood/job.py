@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood.attacks import Attacks, attack_network, attack_pictures
-from invaudit.benchmarks.ood.networks import new_network, train_new
+from invaudit.benchmarks.ood.networks import new_network, numbered_as, train_new
 from invaudit.benchmarks.ood.scoring import Outcomes, score_sets
 from invaudit.benchmarks.ood.sets import Sets, halves, read_sets, sets_file, synthetic
 from invaudit.benchmarks.ood.settings import Network, OODBenchmark
 from invaudit.data import STATISTICS, ImageSet, seeded_rng
 from invaudit.models import Activations, Target, collect, limit_threads
-from invaudit.ood import BASELINES, TUNABLE, Detector, FitInputs, TrainingResult, make_detector
-from invaudit.ood.detector import InParts, our_detectors
+from invaudit.ood import Detector, FitInputs, TrainingResult, make_detector
+from invaudit.ood.detector import InParts
 from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.ood.scores import confidence, fools_network, predictions
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
@@ -130,10 +130,12 @@ class _NetworkJob:
 
     def run(self, checkpoint: Path) -> JobScores:
         """Train the network, fit every detector, attack, score everything."""
-        target = new_network(self.settings, self.seed, self.choices, self.sets)
+        record = self.sets.record()
+        target = new_network(self.settings, self.seed, self.network, self.sets)
+        self.sets = numbered_as(target, self.sets)
         training = self._train(target, checkpoint)
         detectors = self._fitted_detectors(target)
-        attacks = attack_network(self.settings, self.seed, target) if training else Attacks({}, {})
+        attacks = attack_network(self.settings, self.seed, target) if self.choices.trained else Attacks({}, {})
         scored = _scored_sets(self.sets) | {CALIBRATE: self.sets.splits.calibrate}
         few_images = self.settings.slow_images
         logits, arrays = score_sets(target, detectors, scored, self.outcomes, few_images)
@@ -158,7 +160,7 @@ class _NetworkJob:
             images = torch.stack(training.snapshots.images).numpy()
             pictures[INVERSIONS_ENDING] = {"images": images, "epochs": np.array(training.snapshots.epochs)}
         job = OodJobRecord(
-            sets=self.sets.record(),
+            sets=record,
             detectors=self.outcomes.by_name,
             classes=target.classes,
             cost=_cost(training) if training else None,
@@ -169,9 +171,9 @@ class _NetworkJob:
         return JobScores(self.seed, self.network, arrays, pictures, job)
 
     def _train(self, target: Target, checkpoint: Path) -> TrainingResult | None:
-        if not self.choices.trained:
+        if not self.choices.trained or self.choices.model is not None:
             return None
-        return train_new(self.settings, self.seed, self.choices, self.sets, target, checkpoint)
+        return train_new(self.settings, self.seed, self.network, self.sets, target, checkpoint)
 
     def _fitted_detectors(self, target: Target) -> dict[str, Detector]:
         """Fit every detector that runs on this network; one that cannot be fitted has an outcome that says why."""
@@ -187,22 +189,11 @@ class _NetworkJob:
     def _detectors(self, target: Target) -> dict[str, Detector]:
         """Return what runs on this network: ours that it can serve, and where it has baselines these and users'."""
         detectors: dict[str, Detector] = {}
-        for name in our_detectors():
+        for name in self.settings.detectors_on(self.network):
             detector = make_detector(name)
             if target.has_garbage or "garbage" not in detector.info.consumes.split("+"):
                 detectors[name] = detector
-        if self.choices.baselines:
-            for name in self._baseline_names():
-                detectors[name] = make_detector(name)
         return detectors
-
-    def _baseline_names(self) -> list[str]:
-        baselines = self.choices.baselines
-        names = list(baselines if isinstance(baselines, tuple) else BASELINES)
-        tuned = []
-        if self.choices.tuned:
-            tuned = [f"{name}@tuned" for name in names if name in TUNABLE]
-        return [*names, *tuned, *self.settings.detectors]
 
     def _fit_inputs(self, target: Target) -> FitInputs:
         # In an order drawn at random: the first images feed detectors that fit on maps, and in the data's own order

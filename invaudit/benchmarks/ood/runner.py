@@ -5,29 +5,24 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from invaudit.benchmarks.ood.check import check_benchmark
 from invaudit.benchmarks.ood.controls import check_controls
 from invaudit.benchmarks.ood.job import run_job, store_job
-from invaudit.benchmarks.ood.networks import new_network
 from invaudit.benchmarks.ood.sets import Sets, load_sets, sets_file, write_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
-from invaudit.data import seeded_rng
-from invaudit.data.vision import import_torchvision
-from invaudit.inversion import Inverter
-from invaudit.models.devices import computed_with, resolve_device, worker_devices
-from invaudit.ood import make_detector
-from invaudit.ood.detector import source_of
+from invaudit.models.devices import computed_with, worker_devices
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.folder import read_record
-from invaudit.records.names import CONTROLS_RECORD, DETECTORS, OURS, PIXELS, SUMMARY, TABLE, job_name
+from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name, whole_of
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.executor import Job, make_executor, run_jobs
-from invaudit.runtime.files import content_hash, write_json
+from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
@@ -69,11 +64,9 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
             path has no result on any network: the tables are written, and say so.
         ControlError: A control failed; the tables are written and cannot be trusted.
     """
-    first = check_benchmark(settings)
-    inputs = [images.hash for images in first.all().values()]
-    for path in settings.detectors:
-        # A detector whose code was changed meanwhile would share the tables with what it was before.
-        inputs.append(content_hash(source_of(path)))
+    checked = check_benchmark(settings)
+    for name, reason in checked.sets.missing.items():
+        notice(f"OOD set {name} is skipped: {reason}")
     devices = worker_devices(settings.device, workers)
     environment = computed_with(settings.device)
     with RunFolder.open(
@@ -81,10 +74,10 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         settings,
         kind=OOD_RUN,
         resume=resume,
-        inputs=tuple(inputs),
+        inputs=checked.inputs,
         **environment,
     ) as folder:
-        _prepare_sets(settings, first, folder)
+        _prepare_sets(settings, checked.sets, folder)
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
@@ -122,38 +115,6 @@ def write_tables(folder: Path, settings: OODBenchmark) -> list[OodRow]:
         write_rows(folder / f"{name}.csv", SIDE_TABLES[name], rows)
     write_json(controls, {"passed": check_controls(jobs, table)})
     return table
-
-
-def check_benchmark(settings: OODBenchmark) -> Sets:
-    """Refuse a benchmark that could not run, before its first job: for its device, its data, detectors by path.
-
-    Returns:
-        The sets of the first seed, which were loaded on the way.
-
-    Raises:
-        InputError: What is wrong, and the remedy.
-    """
-    device = resolve_device(settings.device)
-    if _networks_with_baselines(settings):
-        import_torchvision()
-    for path in settings.detectors:
-        make_detector(path)
-    sets = load_sets(settings, settings.seeds[0])
-    on_device = settings.model_copy(update={"device": str(device)})
-    target = new_network(on_device, settings.seeds[0], settings.networks[OURS[0]], sets)
-    inversions = [settings.inversion]
-    for network in settings.networks.values():
-        if network.inversion is not None:
-            inversions.append(network.inversion)
-    inversions += settings.attacks.values()
-    for inversion in inversions:
-        Inverter(inversion, target, seeded_rng(0, "check"))
-    return sets
-
-
-def _networks_with_baselines(settings: OODBenchmark) -> list[str]:
-    """Return the networks that pytorch-ood's detectors, and users' own, run on."""
-    return [name for name, network in settings.networks.items() if network.baselines]
 
 
 def describe_failures(failures: tuple[Failure, ...]) -> str:
@@ -195,7 +156,7 @@ def _failures(settings: OODBenchmark, folder: RunFolder) -> tuple[Failure, ...]:
     for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
         record = read_record(folder.path, job_name(seed, network), OodJobRecord)
         for name, outcome in record.detectors.items():
-            whole = name.partition("/")[0]
+            whole = whole_of(name)
             is_part = whole != name and whole in record.detectors
             if outcome.status == "failed" and not is_part:
                 failures.append(Failure(name, network, seed, outcome.reason))

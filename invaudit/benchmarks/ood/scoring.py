@@ -18,6 +18,7 @@ from invaudit.ood import Detector
 from invaudit.ood.detector import InParts
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo, DetectorOutcome, scores_key
+from invaudit.records.names import part_name
 from invaudit.runtime.errors import NotApplicableError, ShapeError
 
 logger = logging.getLogger(__name__)
@@ -133,11 +134,6 @@ def score_rows(name: str, detector: Detector, activations: Activations) -> dict[
             raise ShapeError(f"{row} gives scores of shape {tuple(scores.shape)}, expected ({len(activations)},)")
         checked[row] = require_finite(scores, row)
     return checked
-
-
-def part_name(detector: str, part: str) -> str:
-    """Return the name of the row of a part of a detector."""
-    return f"{detector}/{part}"
 
 
 def evenly(n: int, k: int) -> np.ndarray:

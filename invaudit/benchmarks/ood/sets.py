@@ -11,9 +11,12 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood.settings import OODBenchmark, OODSet
 from invaudit.data import ImageSet, Splits, Transform, digits_benchmark, load, seeded_rng, split, synthetic_outliers
+from invaudit.data.folders import PictureInput
+from invaudit.data.joining import with_classes
 from invaudit.records import ImageSetRecord, SetsRecord
 from invaudit.runtime.errors import DataError, MissingDataError
 from invaudit.runtime.files import write_bytes
+from invaudit.runtime.problems import Problems
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
     data_of_networks = {network.real for network in settings.networks.values() if network.real}
     real: dict[str, ImageSet] = {}
     for data in sorted(data_of_networks):
-        real[data] = load(data).transformed(sets.transform)
+        real[data] = _transformed(data, settings, sets.transform)
     sets = replace(sets, real=real)
     for name, images in sets.all().items():
         if images.transform != sets.transform:
@@ -79,42 +82,75 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
 
 def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     transform = Transform(settings.side, settings.channels)
-    base, at, limits = settings.id.partition("@")
-    train = load(f"{base}:train{at}{limits}").transformed(transform)
-    test = load(f"{base}:test").transformed(transform)
-    if settings.test is not None:
-        if settings.test > len(test):
-            raise DataError(
-                f"test is {settings.test}, and {base}:test has {len(test)} images; give fewer, or leave it out"
-            )
-        # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
-        test = test.subset(torch.randperm(len(test), generator=seeded_rng(0, "data/test"))[: settings.test])
+    problems = Problems()
+    id_images = None
+    with problems.noted("id"):
+        id_images = _load_id(settings, transform)
+    ood: dict[str, ImageSet] = {}
+    missing: dict[str, str] = {}
+    for ood_set in settings.ood:
+        with problems.noted(f"OOD set {ood_set.name}"):
+            try:
+                ood[ood_set.name] = _load_ood_set(ood_set, settings, transform)
+            except MissingDataError as error:
+                missing[ood_set.name] = str(error)
+    problems.refuse()
+    assert id_images is not None  # noqa: S101 - else there was a problem
+    train, test = id_images
     sizes = {
         "train": len(train) - settings.fit - settings.calibrate,
         "fit": settings.fit,
         "calibrate": settings.calibrate,
     }
-    ood: dict[str, ImageSet] = {}
-    groups: dict[str, str] = {}
-    missing: dict[str, str] = {}
-    for ood_set in settings.ood:
-        groups[ood_set.name] = ood_set.group
-        try:
-            ood[ood_set.name] = _load_ood_set(ood_set, transform)
-        except MissingDataError as error:
-            missing[ood_set.name] = str(error)
+    groups: dict[str, str] = {ood_set.name: ood_set.group for ood_set in settings.ood}
     splits = split(train, sizes, seeded_rng(seed, "data/splits"), test=test)
     return Sets(splits, ood, groups, missing, transform)
 
 
-def _load_ood_set(ood_set: OODSet, transform: Transform) -> ImageSet:
-    images = load(ood_set.data)
+def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, ImageSet]:
+    """Return the ID images that are split, and those that are tested on."""
+    if settings.id_test is not None:
+        train_data, test_data = settings.id, settings.id_test
+    else:
+        base, at, limits = settings.id.partition("@")
+        train_data, test_data = f"{base}:train{at}{limits}", f"{base}:test"
+    train = _transformed(train_data, settings, transform)
+    test = _transformed(test_data, settings, transform)
+    for data, images in ((train_data, train), (test_data, test)):
+        if int(images.labels.min()) < 0:
+            raise DataError(f"{data} has images without labels, expected a class for each ID image; give labelled data")
+    test = with_classes(test, train.class_names, known_by=train_data)
+    most = len(train) - settings.fit - settings.calibrate
+    if most < 1:
+        raise DataError(
+            f"{train_data} has {len(train)} images, and fit ({settings.fit}) and calibrate ({settings.calibrate}) take "
+            "all of them; lower these, or give more images"
+        )
+    if settings.test is not None:
+        if settings.test > len(test):
+            raise DataError(
+                f"test is {settings.test}, and {test_data} has {len(test)} images; give fewer, or leave it out"
+            )
+        # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
+        test = test.subset(torch.randperm(len(test), generator=seeded_rng(0, "data/test"))[: settings.test])
+    return train, test
+
+
+def _transformed(data: str, settings: OODBenchmark, transform: Transform) -> ImageSet:
+    """Load a set as the images of a benchmark; pictures of one size go through the transform alone."""
+    preparation = settings.pictures.preparation() if settings.pictures else None
+    shape = (transform.channels, transform.side, transform.side)
+    return load(data, wanted=PictureInput(shape, preparation, keeps_one_size=True)).transformed(transform)
+
+
+def _load_ood_set(ood_set: OODSet, settings: OODBenchmark, transform: Transform) -> ImageSet:
+    images = _transformed(ood_set.data, settings, transform)
     absent = [name for name, label in ood_set.without.items() if label not in images.labels]
     if absent:
         raise DataError(f"{ood_set.data} has no image of {', '.join(absent)}, which {ood_set.name} leaves out by label")
     left_out = torch.tensor(list(ood_set.without.values()), dtype=torch.int64)
-    images = images.subset(~torch.isin(images.labels, left_out)).transformed(transform)
-    return replace(images, name=ood_set.name, labels=torch.full_like(images.labels, -1))
+    images = images.subset(~torch.isin(images.labels, left_out))
+    return replace(images, name=ood_set.name, labels=torch.full_like(images.labels, -1), class_names=())
 
 
 def sets_file(folder: Path, seed: int) -> Path:
@@ -129,7 +165,7 @@ def write_sets(sets: Sets, path: Path) -> None:
     for key, images in sets.all().items():
         arrays[f"{key}/images"] = images.images.numpy()
         arrays[f"{key}/labels"] = images.labels.numpy()
-        descriptions[key] = {"name": images.name, "hash": images.hash}
+        descriptions[key] = {"name": images.name, "hash": images.hash, "class_names": images.class_names}
     description = {
         "sets": descriptions,
         "groups": sets.groups,
@@ -152,7 +188,8 @@ def read_sets(path: Path) -> Sets:
             kind, _, name = key.partition("/")
             images = torch.from_numpy(file[f"{key}/images"])
             labels = torch.from_numpy(file[f"{key}/labels"])
-            image_set = ImageSet(set_description["name"], images, labels, transform)
+            class_names = tuple(set_description["class_names"])
+            image_set = ImageSet(set_description["name"], images, labels, transform, class_names)
             # The place where a cached property keeps its value: the hash of these very images.
             vars(image_set)["hash"] = set_description["hash"]
             parts[kind][name] = image_set

@@ -1,13 +1,17 @@
 """Settings of an OOD benchmark: one YAML for each published table."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
+from invaudit.models.settings import ModelSettings, foreign_arch
 from invaudit.ood import BASELINES, TUNABLE, GarbageSettings
-from invaudit.ood.recipes import Loss, check_loss
+from invaudit.ood.detector import our_detectors
+from invaudit.ood.recipes import CYCLE_INVERSION, Loss, loss_problems, smoothing_problems
 from invaudit.records.names import (
     AGGREGATES,
     ATTACK_PREFIX,
@@ -20,8 +24,11 @@ from invaudit.records.names import (
     OURS,
     PIXELS,
     UNTRAINED,
+    whole_of,
 )
-from invaudit.runtime.settings import Images, Name, Settings
+from invaudit.runtime.describing import Known
+from invaudit.runtime.errors import SettingError
+from invaudit.runtime.settings import Device, Images, Name, Settings
 
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
@@ -31,16 +38,52 @@ class OODSet(Settings):
     """One OOD set: its name in tables, its DATA and its group."""
 
     name: Name
+    """Its name in tables."""
     data: str
+    """DATA of its images; a set that is not there is a row that is skipped."""
     group: Literal["near", "far", "seen", "shift"]
+    """``near``: much like the ID set; ``far``: another kind of picture; ``seen``: of a kind used in training;
+    ``shift``: the ID classes from another source, in no mean of the tables."""
     without: dict[str, int] = Field(default={})
     """Classes that are left out since they show an ID class: name -> label."""
 
 
-class Network(Settings):
-    """One network of the comparison; everything that is not named here is the same for all."""
+class PictureSettings(Settings):
+    """How pictures of any size become the images of a benchmark."""
 
+    resize: int | None = None
+    """Length that the short side gets first."""
+    crop: int | None = None
+    """Then the side of the square that is cut from the centre; unset: ``side``."""
+    interpolation: Interpolation = "bilinear"
+    """How pixels are interpolated."""
+    squash: bool = False
+    """Scale whole pictures to ``side``, whatever their shape, in place of ``resize`` and ``crop``."""
+
+    def problems(self) -> Iterator[str]:
+        """Yield steps that do not go together."""
+        try:
+            self.preparation()
+        except SettingError as error:
+            yield str(error)
+
+    def preparation(self) -> Preparation:
+        """Return the steps."""
+        return Preparation(self.resize, self.crop, self.interpolation, self.squash)
+
+
+class Network(ModelSettings):
+    """One network of the comparison; everything that is not named here is the same for all.
+
+    With ``model`` it is a network that was trained elsewhere and is taken as it is; else it is trained here, with
+    ``arch`` in place of the benchmark's where that is set.
+    """
+
+    model: str | None = None
+    """MODEL: a trained network, which is not trained again: a file (also in the folder of INVAUDIT_WEIGHTS), a folder,
+    or the name of published weights."""
     garbage: GarbageSettings | None = None
+    """What its garbage class is fed with; unset: it gets none."""
     inversion: InversionSettings | None = None
     """What makes the inversions of its garbage, if not that of the benchmark; unnamed settings take the defaults."""
     loss: Loss | None = None
@@ -48,96 +91,180 @@ class Network(Settings):
     real: str | None = None
     """DATA: real outliers for the share of them in ``garbage``, an upper reference with outside data."""
     trained: bool = True
-    baselines: bool | tuple[str, ...] = False
+    """Whether it is trained; only the control ``random`` is not."""
+    baselines: Annotated[bool | tuple[str, ...], Known(BASELINES)] = False
     """Whether pytorch-ood's detectors run on it, or the names of those that do."""
     tuned: bool = False
     """Whether they also run tuned on synthetic outliers."""
 
-    @model_validator(mode="after")
-    def _fed(self) -> "Network":
-        check_loss(self.loss, self.garbage)
+    @property
+    def baseline_names(self) -> list[str]:
+        """The detectors of pytorch-ood that run on it, then the tuned ones."""
+        names = list(self.baselines) if isinstance(self.baselines, tuple) else list(BASELINES) * self.baselines
+        tuned = [f"{name}@tuned" for name in names if name in TUNABLE]
+        return names + tuned if self.tuned else names
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not go together in one network."""
+        yield from loss_problems(self.loss, self.garbage)
         if isinstance(self.baselines, tuple):
-            unknown = set(self.baselines) - set(BASELINES)
-            if unknown:
-                raise ValueError(f"unknown detector {min(unknown)!r}; known: {', '.join(BASELINES)}")
+            for name in self.baselines:
+                if name not in BASELINES:
+                    yield f"unknown detector {name!r}; known: {', '.join(BASELINES)}"
         if self.inversion and not (self.garbage and self.garbage.inversions):
-            raise ValueError("inversion is set, but garbage holds no inversions; give them a share, or leave it out")
+            yield "inversion is set, but garbage holds no inversions; give them a share, or leave it out"
         if self.tuned and self.baselines is not True and not set(self.baselines or ()) & set(TUNABLE):
-            raise ValueError(f"tuned is set, but no baseline that can be tuned: {', '.join(TUNABLE)}; or leave it out")
+            yield f"tuned is set, but no baseline that can be tuned: {', '.join(TUNABLE)}; or leave it out"
         share = self.garbage.real if self.garbage else 0
         if (self.real is not None) != bool(share):
-            raise ValueError(
-                f"real is {self.real!r} and garbage.real is {share:g}; name DATA and give it a share, or neither"
-            )
-        return self
+            yield f"real is {self.real!r} and garbage.real is {share:g}; name DATA and give it a share, or neither"
+        yield from self._problems_of_model()
+
+    def _problems_of_model(self) -> Iterator[str]:
+        if self.model is None:
+            for name in ("match", "output", "mean", "std"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    yield f"{name} says how a trained network is read; name it under model, or leave {name} out"
+            return
+        for name in ("garbage", "inversion", "loss"):
+            if getattr(self, name) is not None:
+                yield f"{name} says how a network is trained, and that of model is not trained again; leave one out"
+        if not self.trained:
+            yield "model is a trained network; leave trained: false out"
+
+
+class Compared(Settings):
+    """The row that all others are compared with."""
+
+    network: str
+    """Its network."""
+    detector: str = OURS[1]
+    """Its detector, as tables name it."""
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """Network and detector."""
+        return self.network, self.detector
+
+
+def _ours_if_there(fields: dict[str, Any]) -> Compared | None:
+    network, detector = OURS
+    return Compared(network=network, detector=detector) if network in fields.get("networks", {}) else None
 
 
 class OODBenchmark(Settings):
     """A whole benchmark.
 
-    ``id: digits`` is the embedded benchmark: it brings its own splits, OOD sets and transform. Any other ``id`` is DATA
-    with a train and a test split.
+    ``id: digits`` is the embedded benchmark: it brings its own splits, OOD sets and transform. Any other ``id`` is
+    DATA.
     """
 
     name: Name
+    """Name of the benchmark, and of its ID set in tables."""
     id: str = "digits"
+    """``digits``, or DATA with the splits ``train`` and ``test``; with ``id_test``, the DATA of the training images
+    alone. Images that networks of ``model`` were trained on make their thresholds too optimistic."""
+    id_test: str | None = None
+    """DATA of the ID test images, where these are no split of ``id``."""
     ood: tuple[OODSet, ...] = ()
+    """The OOD sets."""
     side: int = Field(default=28, ge=8, le=4_096)
+    """Height and width that all images get: for networks of ``model``, what they take."""
     channels: Literal[1, 3] = 1
+    """Channels that all images get: 1 (grey) or 3 (RGB)."""
+    pictures: PictureSettings | None = None
+    """How picture files become images of that side; unset: as they are where all of a set have one size, else short
+    side to ``side`` / 0.875, then the centre."""
     fit: int = Field(default=1_000, ge=30)
     """Held-out ID images for scaling and joining of scores."""
     calibrate: int = Field(default=1_000, ge=20)
     """Held-out ID images for thresholds."""
     test: int | None = Field(default=None, ge=2)
-    """ID test images, drawn at random, the same for all seeds; None: all."""
+    """ID test images, drawn at random, the same for all seeds; unset: all."""
     arch: str = "cnn"
-    training: TrainingSettings
-    inversion: InversionSettings
+    """Architecture of the networks that are trained, as in the MODEL grammar."""
+    training: TrainingSettings = TrainingSettings()
+    """How they are trained."""
+    inversion: InversionSettings = CYCLE_INVERSION
+    """Inversion of one cycle of garbage."""
     networks: dict[Name, Network] = Field(min_length=1)
-    attacks: dict[Name, InversionSettings] = Field(min_length=1)
+    """The networks by the name that tables give them. ``full`` is ours; ``random`` is the control without training."""
+    compare_with: Compared | None = Field(default_factory=_ours_if_there)
+    """Row that all differences are to; unset: ``joint`` on ``full`` where there is one, else no differences."""
+    attacks: dict[Name, InversionSettings] = Field(default_factory=dict)
     """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
     attack_images: Images = 500
     """Fresh inversions that each of them makes."""
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
     slow_images: int | None = Field(default=None, ge=20)
-    """Evenly spaced images of each set for detectors of high cost, which take milliseconds for each; None: all."""
+    """Evenly spaced images of each set for detectors of high cost, which take milliseconds for each; unset: all."""
     synthetic_images: Images = 40
     """Images of each synthetic family that baselines are tuned on."""
     detectors: tuple[str, ...] = ()
-    """Further detectors, ``package.module:Class``; see `invaudit.ood.detector.UserDetector`."""
+    """Further detectors beside the baselines, ``package.module:Class``, code that is run."""
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    """Seeds of all draws; a network of ``model`` is the same for each, its splits of the images are not."""
     draws: int = Field(default=10_000, ge=1, le=10_000_000)
     """Bootstrap draws: at least 40 for each baseline of a family, or Holm's correction can never call a difference."""
-    device: str = "auto"
+    device: Device = "auto"
 
     def code(self) -> list[str]:
-        """Detectors that are no part of pytorch-ood or of ours are imported and run."""
-        return [*super().code(), *self.detectors]
+        """Architectures and detectors that are no part of a library that we know are imported and run."""
+        return [*super().code(), *foreign_arch(self.arch), *self.detectors]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> "OODBenchmark":
+    def arch_of(self, network: str) -> str:
+        """Return the architecture of a network that is trained."""
+        return self.networks[network].arch or self.arch
+
+    def detectors_on(self, network: str) -> list[str]:
+        """Return the detectors that run on a network, where it can serve them."""
+        choices = self.networks[network]
+        names = list(our_detectors())
+        if choices.baselines:
+            names += [*choices.baseline_names, *self.detectors]
+        return names
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not go together in the benchmark."""
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} hold one twice; give each seed once")
-        if OURS[0] not in self.networks:
-            raise ValueError(f"networks must hold {OURS[0]!r}, the one that the others are compared with")
+            yield f"seeds {list(self.seeds)} hold one twice; give each seed once"
         for name, network in self.networks.items():
-            if name == PIXELS or name.endswith((INVERSIONS_ENDING, ATTACKS_ENDING)):
-                raise ValueError(f"a network is called {name!r}, as other rows or files of the run are; rename it")
-            if network.trained == (name == UNTRAINED):
-                raise ValueError(
-                    f"network {name!r} has trained {network.trained}; the one that is not trained is called "
-                    f"{UNTRAINED!r}, since tables show it as a control, and all others are trained"
-                )
-            check_loss(network.loss, network.garbage, self.training)
-        names = [ood_set.name for ood_set in self.ood]
-        for name in names:
-            if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK_PREFIX):
-                raise ValueError(f"an OOD set is called {name!r}, as another set or row of the tables is; rename it")
+            yield from self._problems_of_network(name, network)
+        yield from self._problems_of_reference()
+        yield from self._problems_of_sets()
         if self.detectors and not any(network.baselines for network in self.networks.values()):
-            raise ValueError("detectors are named, but no network has baselines; they run beside these")
-        if self.id != "digits" and not self.ood:
-            raise ValueError("ood is empty; name at least one OOD set")
-        if self.id == "digits" and self.ood:
-            raise ValueError("ood is set, but digits bring OOD sets of their own; leave it out, or name ID images")
-        return self
+            yield "detectors are named, but no network has baselines; they run beside these"
+
+    def _problems_of_network(self, name: str, network: Network) -> Iterator[str]:
+        if name == PIXELS or name.endswith((INVERSIONS_ENDING, ATTACKS_ENDING)):
+            yield f"a network is called {name!r}, as other rows or files of the run are; rename it"
+        if network.trained == (name == UNTRAINED):
+            yield (
+                f"network {name!r} has trained {network.trained}; the one that is not trained is called "
+                f"{UNTRAINED!r}, since tables show it as a control, and all others are trained"
+            )
+        yield from smoothing_problems(network.loss, self.training)
+
+    def _problems_of_reference(self) -> Iterator[str]:
+        if self.compare_with is None:
+            return
+        network, detector = self.compare_with.network, self.compare_with.detector
+        if network not in self.networks:
+            yield f"compare_with names the network {network!r}, expected one of {', '.join(self.networks)}"
+        elif whole_of(detector) not in self.detectors_on(network):
+            known = ", ".join(self.detectors_on(network))
+            yield f"compare_with names the detector {detector!r}, expected one that runs on {network!r}: {known}"
+
+    def _problems_of_sets(self) -> Iterator[str]:
+        names = [ood_set.name for ood_set in self.ood]
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK_PREFIX):
+                yield f"an OOD set is called {name!r}, as another set or row of the tables is; rename it"
+        if self.id != "digits":
+            if not self.ood:
+                yield "ood is empty; name at least one OOD set"
+            return
+        for key in ("ood", "id_test", "pictures"):
+            if getattr(self, key):
+                yield f"{key} is set, but digits bring sets of their own; leave it out, or name ID images under id"

@@ -12,7 +12,7 @@ import pandas as pd
 from invaudit.benchmarks.ood.differences import Difference, PairedDifferences
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.stored import StoredJob, detectors_of
-from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXELS
+from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXELS, whole_of
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.stats import (
     ComparedRow,
@@ -129,21 +129,28 @@ def make_summary(jobs: list[StoredJob], table: list[OodRow], settings: OODBenchm
             if line is not None:
                 lines.append(line)
     roles = {info.name: info.role for info in detectors_of(jobs)}
-    return _with_adjusted_p_values(lines, roles)
+    reference = settings.compare_with
+    reference_role = roles.get(reference.detector, "ours") if reference else "ours"
+    return _with_adjusted_p_values(lines, roles, reference_role)
 
 
-def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str]) -> list[OodSummaryRow]:
+def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str], reference_role: str) -> list[OodSummaryRow]:
     """Return the rows of the summary, their p-values adjusted over the families that the roles of detectors give."""
-    adjusted = adjusted_p_values([_compared(line, roles[line.row.detector]) for line in lines])
+    adjusted = adjusted_p_values([_compared(line, roles[line.row.detector], reference_role) for line in lines])
     rows = []
     for line, p_adjusted in zip(lines, adjusted, strict=True):
         rows.append(line.row.model_copy(update={"p_adjusted": p_adjusted}))
     return rows
 
 
-def _compared(line: _Line, role: str) -> ComparedRow:
+def _compared(line: _Line, role: str, reference_role: str) -> ComparedRow:
     row = line.row
-    baseline = is_baseline(role, on_trained_network=row.network not in CONTROL_NETWORKS)
+    baseline = is_baseline(
+        role,
+        on_trained_network=row.network not in CONTROL_NETWORKS,
+        is_part=whole_of(row.detector) != row.detector,
+        reference_role=reference_role,
+    )
     return ComparedRow(baseline, holm_family(row.ood_set, row.group, aggregates=AGGREGATES), line.p_value)
 
 
@@ -241,7 +248,7 @@ def _measured(
     ood_sets: list[str],
     how: Literal["mean", "worst"],
 ) -> _Line:
-    """Return a row with its means over seeds, its spread and its difference to our detector on some sets."""
+    """Return a row with its means over seeds, its spread and its difference to the reference on some sets."""
     aurocs = values["auroc"]
     figures: dict[str, float | None] = {}
     for metric in METRICS:

@@ -20,6 +20,8 @@ from invaudit.ood.fit_inputs import FitInputs
 from invaudit.runtime.errors import ModelError, NotApplicableError
 
 _BATCH, _SMALL_BATCH = 256, 32
+_PIXELS = 64 * 64
+"""Size of images up to which batches are as large as that: passes that keep gradients hold the maps of all layers."""
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -48,7 +50,8 @@ def nac(row: Baseline, inputs: FitInputs, hyperparameters: Hyperparameters) -> S
     """
     model = Tapped(deepcopy(inputs.target).eval().requires_grad_(True))
     detector = row.kind(model, [model.features], **hyperparameters)
-    detector.fit([part.to(inputs.target.device) for part in inputs.maps.images.split(_BATCH)])
+    images = inputs.maps.images.split(_fitting(inputs.target, _BATCH))
+    detector.fit([part.to(inputs.target.device) for part in images])
     return _on_copy(inputs, model.target, detector.predict, form="images, neurons of the features")
 
 
@@ -139,7 +142,7 @@ def _on_copy(
     batch: int = _BATCH,
     form: str = "images",
 ) -> ScoreFunction:
-    device = inputs.target.device
+    device, batch = inputs.target.device, _fitting(inputs.target, batch)
     score = batched(lambda activations: predict(read(activations).to(device)).detach().cpu(), batch)
 
     def checked(activations: Activations) -> Tensor:
@@ -148,6 +151,11 @@ def _on_copy(
         return scores
 
     return ScoreFunction(checked, form)
+
+
+def _fitting(target: Target, batch: int) -> int:
+    """Return how many images a pass takes: fewer where they are large."""
+    return max(1, min(batch, batch * _PIXELS // (target.spec.height * target.spec.width)))
 
 
 def _assert_intact(model: nn.Module, target: Target) -> None:

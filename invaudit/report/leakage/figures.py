@@ -15,6 +15,7 @@ from invaudit.report.drawing import (
     GREEN,
     GREY,
     INK,
+    LONGEST_CLASS,
     ORANGE,
     PURPLE,
     WIDTH,
@@ -25,6 +26,7 @@ from invaudit.report.drawing import (
     styled,
 )
 from invaudit.report.leakage.nearest import Nearest
+from invaudit.runtime.text import printable
 
 METHOD_MARKS: tuple[Mark, ...] = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (INK, "v"), (GREY, "P"))
 KINDS: dict[str, Mark] = {
@@ -43,10 +45,10 @@ class Similarities(NamedTuple):
 
 
 class Triplets(NamedTuple):
-    """Some reconstructions (n, C, H, W) uint8 with labels, the pool, and where their nearest images lie in it."""
+    """Some reconstructions (n, C, H, W) uint8 with their classes, the pool, and where their nearest lie in it."""
 
     images: np.ndarray
-    labels: Sequence[int]
+    classes: Sequence[str]
     how: Sequence[str]
     pool: np.ndarray
     member: Nearest
@@ -169,7 +171,7 @@ def triplets(chosen: Triplets) -> Figure:
         pictures[near.position < 0] = 255
         rows.append(pictures)
         captions.append(_captions(near))
-    columns = [f"class {label}" for label in chosen.labels]
+    columns = [printable(title, LONGEST_CLASS) for title in chosen.classes]
     return mosaic(np.stack(rows), ["reconstruction", "nearest member", "nearest control"], columns, captions)
 
 

@@ -1,6 +1,6 @@
 """The figures of a leakage run as they stand on its page, each with its caption."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def image_pictures(run: LeakageRun) -> Iterator[PageFigure]:
         rows = np.concatenate([by_margin, at_random])
         chosen = figures.Triplets(
             images=arrays["images"][rows],
-            labels=arrays["labels"][rows].tolist(),
+            classes=_class_titles(arrays["labels"][rows].tolist(), pool),
             how=["margin"] * len(by_margin) + ["random"] * len(at_random),
             pool=pool_images["images"],
             member=nearest_of(index[rows], value[rows], pool["member"]),
@@ -85,6 +85,12 @@ def image_pictures(run: LeakageRun) -> Iterator[PageFigure]:
         caption = f"{method} on {target} (seed {seed}), {metric} below each image{direction}."
         alt = "Reconstructions, nearest members and nearest controls"
         yield PageFigure(f"images-{number:02}", png(figures.triplets(chosen)), caption, alt)
+
+
+def _class_titles(labels: Sequence[int], pool: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the class of each reconstruction, by its name where the pool has names."""
+    names = pool["class_names"].tolist() if "class_names" in pool else []
+    return [names[label] if 0 <= label < len(names) else f"class {label}" for label in labels]
 
 
 def _places(run: LeakageRun) -> list[tuple[int, str, str]]:

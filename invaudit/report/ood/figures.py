@@ -29,14 +29,17 @@ class _SetLine(NamedTuple):
 
 @styled
 def headline(run: OodRun) -> Figure:
-    """Draw AUROC of ours and of the best baseline of each group on its sets, and their difference.
+    """Draw AUROC of the reference and of the best baseline of each group on its sets, and their difference.
 
     Left: AUROC with sd over seeds, the other baselines as ticks, the weakest perhaps off the axis.
-    Right: difference to ours with 95 % interval. A set without a result keeps an empty line.
+    Right: difference to the reference with 95 % interval. A set without a result keeps an empty line.
 
     Args:
-        run: The run.
+        run: The run, with a row that all others are compared with.
     """
+    if run.reference is None:
+        raise LookupError("the run has no row that all others are compared with")
+    reference = run.reference
     lines = _lines(run)
     ranked: dict[str, list[Key]] = {}
     for group in COMPARED_GROUPS:
@@ -52,8 +55,8 @@ def headline(run: OodRun) -> Figure:
             if key in rows:
                 ticks.append(100 * (rows[key].auroc or 0))
         left.plot(ticks, [y] * len(ticks), "|", color=GREY, markersize=9, markeredgewidth=0.8, zorder=1)
-        if OURS in rows:
-            lowest = min(lowest, _level_dot(left, rows[OURS], y - 0.1, OURS_MARK))
+        if reference.row in rows:
+            lowest = min(lowest, _level_dot(left, rows[reference.row], y - 0.1, OURS_MARK))
         for key in ranked[group][:1]:
             if key in rows:
                 lowest = min(lowest, _level_dot(left, rows[key], y + 0.1, MARKS[group]))
@@ -62,7 +65,8 @@ def headline(run: OodRun) -> Figure:
     start = max(start, 2 * lowest - 101)
     left.set_xlim(start, max(min(end, 100 + 0.04 * (100 - start)), start + 0.1))
     _label_headline(left, right, lines, {row.ood_set for row in run.summary if row.trivial})
-    _add_legend(figure, left, ranked)
+    right.set_xlabel(f"difference to {reference.name} (points), bar: 95 % interval")
+    _add_legend(figure, left, ranked, reference.name)
     return figure
 
 
@@ -113,7 +117,6 @@ def _label_headline(left: Axes, right: Axes, lines: dict[str, _SetLine], trivial
     left.invert_yaxis()
     left.set_xlabel("AUROC (%), bar: ± sd over seeds")
     right.axvline(0, color=OURS_MARK[0], linewidth=1.4)
-    right.set_xlabel("difference to ours (points), bar: 95 % interval")
 
 
 def _line_label(name: str, group: str, *, is_trivial: bool) -> str:
@@ -122,8 +125,8 @@ def _line_label(name: str, group: str, *, is_trivial: bool) -> str:
     return f"{name} (trivial)" if is_trivial else name
 
 
-def _add_legend(figure: Figure, axes: Axes, ranked: Mapping[str, list[Key]]) -> None:
-    marks = [(OURS_MARK, "ours")]
+def _add_legend(figure: Figure, axes: Axes, ranked: Mapping[str, list[Key]], reference: str) -> None:
+    marks = [(OURS_MARK, reference)]
     for group, keys in ranked.items():
         if keys:
             network, detector = keys[0]

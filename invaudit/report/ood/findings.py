@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from invaudit.records.columns import Count, Fraction, Row, distinct
-from invaudit.records.names import COMPARED_GROUPS, CONTROL_SAME, OURS
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_SAME
 from invaudit.records.ood import OodSummaryRow
-from invaudit.records.ood_run import OodRun
-from invaudit.report.ood.tables import by_detector, exact_level, measured, of_networks, ranked_baselines
+from invaudit.records.ood_run import OodRun, Reference
+from invaudit.report.ood.tables import by_detector, exact_level, measured, off_network, on_network, ranked_baselines
 from invaudit.report.printing import p_text
 from invaudit.stats.bootstrap import MIN_SEEDS
 from invaudit.stats.comparison import ComparisonVerdict, comparison_verdict
@@ -21,42 +21,45 @@ PHRASES: dict[ComparisonVerdict, str] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against the best baseline of one group of OOD sets.
+    """The reference against the best baseline of one group of OOD sets.
 
-    Baselines on our network profit from its training, so that they are compared apart.
+    Baselines on its network profit from the training of that, so that they are compared apart.
 
     Attributes:
         group: The group.
-        on_our_network: Whether the baselines are those on our network, or those on all others.
+        reference: What all rows are compared with.
+        on_its_network: Whether the baselines are those on its network, or those on all others.
         n_baselines: Number of them.
-        ours: Our row of ``mean-GROUP``.
+        row: Its row of ``mean-GROUP``.
         best: That of the best baseline, with its difference to ours.
     """
 
     group: str
-    on_our_network: bool
+    reference: Reference
+    on_its_network: bool
     n_baselines: int
-    ours: OodSummaryRow
+    row: OodSummaryRow
     best: OodSummaryRow
 
     @property
     def verdict(self) -> ComparisonVerdict:
-        """What the comparison says of ours."""
+        """What the comparison says of the reference."""
         return comparison_verdict(self.best.difference_low, self.best.difference_high, self.best.p_adjusted)
 
     @property
     def networks(self) -> str:
         """The networks of the baselines."""
-        return "our network" if self.on_our_network else "other networks"
+        if not self.on_its_network:
+            return "other networks"
+        return "our network" if self.reference.is_ours else f"network {self.reference.network}"
 
     @property
     def sentence(self) -> str:
         """The comparison in one sentence with its figures."""
         best = self.best
-        text = (
-            f"mean AUROC {exact_level(self.ours.auroc)} % for ours, {exact_level(best.auroc)} % for the best of "
-            f"{self.n_baselines} baselines on {self.networks} ({best.detector} on {best.network})"
-        )
+        baselines = f"{self.n_baselines} baselines on {self.networks} ({best.detector} on {best.network})"
+        text = f"mean AUROC {exact_level(self.row.auroc)} % for {self.reference.name}, "
+        text += f"{exact_level(best.auroc)} % for the best of {baselines}"
         if best.difference is None:
             return f"{text}."
         sign = 1 if best.difference > 0 else -1
@@ -74,16 +77,19 @@ def _points(difference: float) -> float:
 
 
 def compare(run: OodRun) -> list[Comparison]:
-    """Return ours against the best baseline on other networks and on our own, for each group that has both."""
+    """Return the reference against the best baseline on other networks and on its own, for each group with both."""
     rows = measured(run.summary)
-    comparisons = []
+    comparisons: list[Comparison] = []
+    reference = run.reference
+    if reference is None:
+        return comparisons
     for group in COMPARED_GROUPS:
-        ours = by_detector(rows, f"mean-{group}").get(OURS)
+        row = by_detector(rows, f"mean-{group}").get(reference.row)
         ranked = ranked_baselines(run, group)
-        for on_our_network in (False, True):
-            baselines = of_networks(ranked, ours=on_our_network)
-            if ours and baselines:
-                comparisons.append(Comparison(group, on_our_network, len(baselines), ours, baselines[0]))
+        for on_its_network, baselines in ((False, off_network(run, ranked)), (True, on_network(run, ranked))):
+            if row and baselines:
+                comparison = Comparison(group, reference, on_its_network, len(baselines), row, baselines[0])
+                comparisons.append(comparison)
     return comparisons
 
 
@@ -94,8 +100,11 @@ def headline_sentence(run: OodRun) -> str:
         baselines = f"{comparison.n_baselines} baselines on {comparison.networks}"
         phrases = by_group.setdefault(comparison.group, {})
         phrases.setdefault(PHRASES[comparison.verdict], []).append(baselines)
+    reference = run.reference
+    if reference is None:
+        return f"{run.id_set}: a table of detectors; the config names no row to compare them with."
     if not by_group:
-        return f"{run.id_set}: this run holds no comparison of ours with a baseline."
+        return f"{run.id_set}: this run holds no comparison of {reference.name} with a baseline."
     groups_by_words: dict[str, list[str]] = {}
     for group, phrases in by_group.items():
         words = []
@@ -104,7 +113,7 @@ def headline_sentence(run: OodRun) -> str:
         groups_by_words.setdefault(", and ".join(words), []).append(group)
     clauses = []
     for words, groups in groups_by_words.items():
-        clauses.append(f"by the mean over {' and over '.join(groups)} OOD sets ours {words}")
+        clauses.append(f"by the mean over {' and over '.join(groups)} OOD sets {reference.name} {words}")
     return f"{run.id_set}: {'; '.join(clauses)}."
 
 

@@ -16,16 +16,26 @@ from invaudit.records.ood_run import OodRun
 from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import ControlSetRow, GapRow, compare, controls, gaps, trivial_sets
-from invaudit.report.ood.tables import FIGURE_COLUMNS, N_BEST, NAME_COLUMNS, measured, short_table
+from invaudit.report.ood.tables import (
+    FIGURE_COLUMNS,
+    N_BEST,
+    NAME_COLUMNS,
+    REFERENCE_PARTS,
+    Key,
+    measured,
+    short_table,
+)
 from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFigure, Section, mean_grid, row_grid
 
 HISTOGRAM_GROUPS = (*COMPARED_GROUPS, "shift", "seen")
 """Groups of OOD sets in the order of the histograms."""
 PART_TITLES = {
     "ours": "",
+    "reference": "",
+    "other ours": "detectors of ours",
     "ablation": "ablations: ours on other networks, and the garbage class alone",
-    "best near": f"best baselines on near OOD, up to {N_BEST} on other networks and {N_BEST} on ours",
-    "best far": "best baselines on far OOD, likewise",
+    "best near": f"best others on near OOD, up to {N_BEST} on the network of the first row and {N_BEST} elsewhere",
+    "best far": "best others on far OOD, likewise",
 }
 TERMS = {
     "mean-near, mean-far": (
@@ -34,35 +44,34 @@ TERMS = {
     ),
     "worst-near, worst": "AUROC of the hardest near set, and of the hardest of all near and far sets.",
     "FPR95 near": "Near OOD images accepted when 95 % of ID images are accepted; lower is better.",
-    "difference": ("This row minus ours in mean-near, in points, with its 95 % interval; negative is worse than ours."),
+    "difference": "This row minus the first in mean-near, in points, with its 95 % interval; negative is worse.",
     "network": (
         "full: our recipe. inversion: the papers' recipe, a garbage class fed with Gaussian noise and inversions. "
-        "noise: fed with noise alone. plain: no garbage class. random: untrained. Other names: our recipe with a part "
-        "left out."
+        "noise: fed with noise alone. plain: no garbage class. random: untrained. Other names: see the config below."
     ),
-    "detector": "What turns an image into one score, higher = more OOD. Ours is joint on network full.",
+    "detector": "What turns an image into one score, higher = more OOD. Ours is joint, best on network full.",
 }
 
 
 def headline_comparison(run: OodRun) -> Section:
-    """Return ours against the best baselines, drawn for each set."""
+    """Return the reference against the best baselines, drawn for each set."""
     pictures = []
     if compare(run):
         caption = (
             "Each line is an OOD set, shaded lines are means. Left: further right is better; the weakest baselines "
-            "may lie off the axis. Right: left of the vertical line is worse than ours."
+            f"may lie off the axis. Right: left of the vertical line is worse than {_name(run)}."
         )
-        alt = "AUROC of ours and of the best baselines on each set, and their difference to ours"
+        alt = f"AUROC of {_name(run)} and of the best baselines on each set, and their difference to it"
         pictures.append(PageFigure("headline", png(figures.headline(run)), caption, alt))
-    missing = "No near or far set has both ours and a baseline, so no comparison is drawn."
+    missing = "No near or far set has a row to compare with and a baseline, so no comparison is drawn."
     return Section("", figures=pictures, missing=missing)
 
 
 def best_rows(run: OodRun) -> Section:
-    """Return ours, its ablations and the best baselines as a short table."""
+    """Return the reference, our other detectors and the best baselines as a short table."""
     parts: dict[str, list[GridRow]] = {}
     for line in short_table(run):
-        row = GridRow(line.cells(), style="ours" if line.part == "ours" else "")
+        row = GridRow(line.cells(), style="ours" if line.part in REFERENCE_PARTS else "")
         parts.setdefault(line.part, []).append(row)
     columns = [GridColumn(name, wraps=False) for name in NAME_COLUMNS]
     columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
@@ -70,7 +79,7 @@ def best_rows(run: OodRun) -> Section:
     for part, rows in parts.items():
         grid_parts.append(GridPart(rows, PART_TITLES[part]))
     return Section(
-        "Ours, its ablations and the best baselines",
+        "Ours, its ablations and the best baselines" if _is_ours(run) else "The best detectors, and ours",
         grid=Grid(columns, grid_parts, is_long=False),
         missing="No detector has a result in this run.",
     )
@@ -88,11 +97,31 @@ def meanings(run: OodRun) -> Section:
     return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 
 
+def _is_ours(run: OodRun) -> bool:
+    return run.reference is not None and run.reference.is_ours
+
+
+def _name(run: OodRun) -> str:
+    """Return what texts call the row that is compared with, or where there is none what is shown of ours."""
+    return run.reference.name if run.reference else "{1} on {0}".format(*_shown_row(run))
+
+
+def _shown_row(run: OodRun) -> Key:
+    """Return the reference, or where there is none our detector on the first network."""
+    if run.reference is not None:
+        return run.reference.row
+    return next(iter(run.networks), ""), OURS[1]
+
+
 def histograms(run: OodRun) -> Section:
-    """Return how the scores of ours lie on ID images and on each OOD set, for the first seed."""
+    """Return how the scores of one detector lie on ID images and on each OOD set, for the first seed.
+
+    It is the reference, or where there is none ours on the first network.
+    """
     pictures = []
+    network, detector = _shown_row(run)
     for seed in run.seeds[:1]:
-        scores = run.scores(seed, *OURS)
+        scores = run.scores(seed, network, detector)
         groups = {row.ood_set: row.group for row in run.summary}
         panels = {}
         for group in HISTOGRAM_GROUPS:
@@ -101,17 +130,19 @@ def histograms(run: OodRun) -> Section:
                     panels[f"{name} ({group})"] = values
         if ID_TEST in scores and panels:
             caption = (
-                f"Scores of ours (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it is accepted "
-                "(FPR95). The outermost bars hold everything beyond."
+                f"Scores of {detector} on {network} (seed {seed}). Dashed: 95 % of ID lies to the left; OOD left of it "
+                "is accepted (FPR95). The outermost bars hold everything beyond."
             )
             alt = "Histograms of the scores, ID against each OOD set"
             pictures.append(PageFigure("histograms", png(figures.histograms(scores[ID_TEST], panels)), caption, alt))
-    return Section("Scores of ours", figures=pictures, missing="The run folder holds no scores of ours.")
+    missing = f"The run folder holds no scores of {detector} on {network}."
+    return Section(f"Scores of {_name(run)}", figures=pictures, missing=missing)
 
 
 def _inversion_networks(run: OodRun, seed: int) -> list[str]:
-    """Return the networks with inversions, ours first."""
-    return sorted(run.inverted_networks(seed), key=lambda network: (network != OURS[0], network))
+    """Return the networks with inversions, that of the reference first."""
+    first, _ = _shown_row(run)
+    return sorted(run.inverted_networks(seed), key=lambda network: (network != first, network))
 
 
 def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
@@ -121,8 +152,13 @@ def _inversion_figure(run: OodRun, seed: int, network: str) -> PageFigure:
     return PageFigure(f"inversions-{network}", image, caption, alt)
 
 
-def inversions(run: OodRun) -> Section:
-    """Return the inversions of our network over the cycles of its training, for the first seed."""
+def inversions(run: OodRun) -> Section | None:
+    """Return the inversions of a network over the cycles of its training, for the first seed; None where none had any.
+
+    The network is that of the reference, where it had some.
+    """
+    if not any(row.inversions for row in run.rows(CostRow)):
+        return None
     pictures = []
     for seed in run.seeds[:1]:
         for network in _inversion_networks(run, seed)[:1]:
@@ -140,15 +176,18 @@ def other_inversions(run: OodRun) -> Section | None:
     return Section("Inversions of the other networks", figures=pictures, is_detail=True) if pictures else None
 
 
-def attack_images(run: OodRun) -> Section:
-    """Return what fresh generators make against our finished network, for the first seed."""
+def attack_images(run: OodRun) -> Section | None:
+    """Return what fresh generators make against a finished network, for the first seed; None where none were asked."""
+    if not run.rows(ResistanceRow):
+        return None
     pictures = []
+    network, _ = _shown_row(run)
     for seed in run.seeds[:1]:
-        images_by_attack = run.attack_images(seed, OURS[0])
+        images_by_attack = run.attack_images(seed, network)
         if images_by_attack:
             caption = (
-                f"What fresh generators, trained against the finished network {OURS[0]} (seed {seed}), make for each "
-                "class, one row per attack; below each image whether ours accepts it at the false-alarm rate of the "
+                f"What fresh generators, trained against the finished network {network} (seed {seed}), make for each "
+                "class, one row per attack; below each image whether joint accepts it at the false-alarm rate of the "
                 "calibration table."
             )
             alt = "Images of each attack, one row per attack and one column per class"

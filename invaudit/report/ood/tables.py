@@ -1,4 +1,4 @@
-"""The short table of an OOD run: ours, the ablations, the best baselines."""
+"""The short table of an OOD run: the reference, our other detectors, the best baselines."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED
+from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED, whole_of
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.records.ood_run import OodRun
 from invaudit.report.printing import DASH, MINUS, level, plain_table
@@ -17,13 +17,22 @@ from invaudit.stats.comparison import is_baseline
 Key = tuple[str, str]
 """Network and detector."""
 R = TypeVar("R", OodRow, OodSummaryRow)
-Part = Literal["ours", "ablation", "best near", "best far"]
+Part = Literal["ours", "reference", "ablation", "other ours", "best near", "best far"]
 
 LEVELS = ("mean-near", "worst-near", "mean-far", "worst")
 NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
-# The networks that every run has; ablations come after ours.
 NETWORK_ORDER = {OURS[0]: 0, "inversion": 2, "noise": 3, "plain": 4, UNTRAINED: 5}
-SHORT_PARTS: dict[Part, str] = {"ours": "ours", "ablation": "abl.", "best near": "near", "best far": "far"}
+"""Networks by the names that shipped configs give them; others come before the ablations."""
+SHORT_PARTS: dict[Part, str] = {
+    "ours": "ours",
+    "reference": "ref.",
+    "ablation": "abl.",
+    "other ours": "ours",
+    "best near": "near",
+    "best far": "far",
+}
+REFERENCE_PARTS: tuple[Part, ...] = ("ours", "reference")
+"""Parts that hold the row that all others are compared with."""
 NAME_COLUMNS = ("network", "detector")
 FIGURE_COLUMNS = (*LEVELS, "FPR95 near", "difference")
 N_BEST = 3
@@ -78,12 +87,12 @@ class ShortLine:
             figures.append(exact_level(self._value(name, "auroc"), self._value(name, "auroc_sd")))
         near = self.near
         figures.append(exact_level(self._value("mean-near", "fpr95")))
-        figures.append(DASH if near is None or self.part == "ours" else difference_text(near))
+        figures.append(DASH if near is None else difference_text(near))
         return [self.network, self.detector, *figures]
 
 
 def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
-    """Return ours, the ablations and the best baselines of each group.
+    """Return the reference, our other detectors and the best baselines of each group.
 
     Args:
         run: The run.
@@ -105,19 +114,24 @@ def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
 
 
 def _our_lines(run: OodRun) -> Iterator[tuple[Part, Key]]:
-    """Yield ours and its ablations."""
+    """Yield the reference, then our detectors on all networks: where it is ours too, these are its ablations."""
+    reference = run.reference
+    others: Part = "ablation" if reference is not None and reference.is_ours else "other ours"
+    if reference is not None:
+        yield "ours" if reference.is_ours else "reference", reference.row
     networks = dict.fromkeys(row.network for row in measured(run.summary))
     for network in sorted(networks, key=lambda network: NETWORK_ORDER.get(network, 1)):
         for detector in (OURS[1], GARBAGE_LOGIT):
             key = (network, detector)
-            yield "ours" if key == OURS else "ablation", key
+            if reference is None or key != reference.row:
+                yield others, key
 
 
 def _baseline_lines(run: OodRun, n_best: int) -> Iterator[tuple[Part, Key]]:
-    """Yield the best baselines of each group, those on our network among the others."""
+    """Yield the best baselines of each group, those on the network of the reference among the others."""
     for group in COMPARED_GROUPS:
         ranked = ranked_baselines(run, group)
-        best = [*of_networks(ranked, ours=False)[:n_best], *of_networks(ranked, ours=True)[:n_best]]
+        best = [*off_network(run, ranked)[:n_best], *on_network(run, ranked)[:n_best]]
         for row in ranked:
             if row in best:
                 yield "best near" if group == "near" else "best far", key_of(row)
@@ -144,21 +158,37 @@ def measured(rows: Iterable[R]) -> list[R]:
 
 def ranked_baselines(run: OodRun, group: str) -> list[OodSummaryRow]:
     """Return the ``mean-GROUP`` rows of all baselines that ran, the highest AUROC first."""
+    reference = run.reference
+    reference_role = reference.role if reference else None
     baselines = []
     for row in by_detector(measured(run.summary), f"mean-{group}").values():
-        role = run.detectors[row.detector].role
-        if is_baseline(role, on_trained_network=row.network not in CONTROL_NETWORKS):
+        if reference is not None and key_of(row) == reference.row:
+            continue
+        baseline = is_baseline(
+            run.detectors[row.detector].role,
+            on_trained_network=row.network not in CONTROL_NETWORKS,
+            is_part=whole_of(row.detector) != row.detector,
+            reference_role=reference_role,
+        )
+        if baseline:
             baselines.append(row)
     return sorted(baselines, key=lambda row: (-(row.auroc or 0), *key_of(row)))
 
 
-def of_networks(rows: Iterable[OodSummaryRow], *, ours: bool) -> list[OodSummaryRow]:
-    """Return the rows of our network, or of all others: what scores well on ours profits from its training."""
-    return [row for row in rows if (row.network == OURS[0]) == ours]
+def on_network(run: OodRun, rows: Iterable[OodSummaryRow]) -> list[OodSummaryRow]:
+    """Return the rows of the network of the reference: what scores well on ours profits from its training."""
+    network = run.reference.network if run.reference else None
+    return [row for row in rows if row.network == network]
+
+
+def off_network(run: OodRun, rows: Iterable[OodSummaryRow]) -> list[OodSummaryRow]:
+    """Return the rows of all other networks."""
+    network = run.reference.network if run.reference else None
+    return [row for row in rows if row.network != network]
 
 
 def difference_text(row: OodSummaryRow) -> str:
-    """Return the difference of a row to ours in points with two decimals, with its interval where there is one."""
+    """Return the difference of a row to the reference in points, with its interval where there is one."""
     value, low, high = row.difference, row.difference_low, row.difference_high
     if value is None:
         return DASH
@@ -168,10 +198,13 @@ def difference_text(row: OodSummaryRow) -> str:
 
 def terminal_table(run: OodRun) -> Table:
     """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold."""
+    compared = f"row minus {run.reference.name}" if run.reference else "none, the config names no row to compare with"
+    is_ours = run.reference is not None and run.reference.is_ours
+    parts = "abl. = ablation; near, far = best baselines" if is_ours else "near, far = best detectors"
     caption = (
         "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
-        "difference: row minus ours in mean-near, points, 95 % interval.\n"
-        "First column: abl. = ablation; near, far = best baselines on these sets."
+        f"difference: {compared} in mean-near, points, 95 % interval.\n"
+        f"First column: {parts} on these sets."
     )
     table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
     for name in ("", *NAME_COLUMNS):
@@ -187,5 +220,5 @@ def terminal_table(run: OodRun) -> Table:
         cells = [SHORT_PARTS[line.part]]
         for cell in line.cells():
             cells.append(cell.replace(" ± ", "±"))
-        table.add_row(*map(Text, cells), style="bold" if line.part == "ours" else None)
+        table.add_row(*map(Text, cells), style="bold" if line.part in REFERENCE_PARTS else None)
     return table

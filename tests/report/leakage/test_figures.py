@@ -23,7 +23,7 @@ SHIFTED = Similarities(RNG.uniform(0.5, 0.9, 40), RNG.uniform(0.1, 0.5, 40))
 
 def _triplets() -> Triplets:
     near = Nearest(np.array([1, 2]), np.array([0.5, 0.25])), Nearest(np.array([3, -1]), np.array([0.1, 0.2]))
-    return Triplets(PICTURES[:2], [4, 7], ["margin", "random"], PICTURES, *near)
+    return Triplets(PICTURES[:2], ["class 4", "class 7"], ["margin", "random"], PICTURES, *near)
 
 
 FIGURES: dict[str, Callable[[Path], Figure]] = {

@@ -77,7 +77,7 @@ def test_hostile_names_are_escaped(run_folder: Path, page: Callable[[Path], Any]
 def test_hostile_config_and_environment_are_escaped(
     run_folder: Path, page: Callable[[Path], Any], hostile: str
 ) -> None:
-    (run_folder / "config.yaml").write_text(f"name: {hostile}\n</pre>", encoding="utf-8")
+    (run_folder / "config.yaml").write_text(f"name: x\n# {hostile}\n# </pre>", encoding="utf-8")
     (run_folder / "environment.json").write_text('{"<b>": ["</dd><img src=x onerror=y>"], "command": ["<i>"]}', "utf-8")
     rendered = page(run_folder)
     rendered.assert_harmless()
@@ -96,7 +96,7 @@ MISSING = {
     "records/controls.json": "holds no record of passed controls",
     "scores": "holds no inversions",
     "scores/seed-0/full-attacks.npz": "holds no attack images",
-    "scores/seed-0/full.npz": "holds no scores of ours",
+    "scores/seed-0/full.npz": "holds no scores of joint on full",
 }
 
 

@@ -1,0 +1,61 @@
+"""What is wrong with an input, gathered so that all of it is told at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from invaudit.runtime.errors import ConfigError, InputError
+
+
+class SeveralProblemsError(ConfigError):
+    """Several things are wrong.
+
+    Args:
+        problems: What, each with its remedy.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        numbered = [f"({number}) {problem}" for number, problem in enumerate(problems, 1)]
+        super().__init__(f"{len(problems)} problems: {'; '.join(numbered)}")
+
+
+class Problems:
+    """Gathers what checks refuse, while the checks that follow go on.
+
+    Example:
+        >>> problems = Problems()
+        >>> for name in ("mnist", "mnsit"):
+        ...     with problems.noted():
+        ...         if name != "mnist":
+        ...             raise InputError(f"there is no {name}")
+        >>> problems.refuse()
+        Traceback (most recent call last):
+        ...
+        invaudit.runtime.errors.InputError: there is no mnsit
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.first: InputError | None = None
+
+    @contextmanager
+    def noted(self, place: str = "") -> Iterator[None]:
+        """Note what is refused inside, with the place where it is, and go on after it."""
+        try:
+            yield
+        except InputError as error:
+            told = error.problems if isinstance(error, SeveralProblemsError) else [str(error)]
+            self.messages += [f"{place}: {message}" if place else message for message in told]
+            self.first = self.first or error
+
+    def refuse(self) -> None:
+        """Refuse what was noted, if anything was.
+
+        Raises:
+            InputError: The one error, or one that tells them all.
+        """
+        messages = list(dict.fromkeys(self.messages))
+        if len(messages) == 1 and self.first is not None:
+            raise type(self.first)(messages[0])
+        if messages:
+            raise SeveralProblemsError(messages)

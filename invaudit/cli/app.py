@@ -45,10 +45,14 @@ def main(*command: str) -> None:
     prepare_streams()
     # What libraries warn of goes to the log of a run: on the terminal it would stand beside the one message.
     logging.captureWarnings(True)
+    # Without any handler Python itself prints what they log there.
+    unheard = logging.NullHandler()
+    logging.getLogger().addHandler(unheard)
     try:
         code = _run([*command, *sys.argv[1:]])
     finally:
         logging.captureWarnings(False)
+        logging.getLogger().removeHandler(unheard)
     sys.exit(code)
 
 

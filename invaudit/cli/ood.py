@@ -283,10 +283,9 @@ def calibrate(
         thresholds = {"threshold_at_5_percent": now, "threshold_at_5_percent_before": before}
         print_json({"folder": str(out), "n": len(guarded.calibration), **thresholds})
         return 0
-    known = "none" if before is None else f"{before:.3f}"
+    new, old = ("none" if value is None else f"{value:.3f}" for value in (now, before))
     print(
-        f"Threshold at 5 %: {now:.3f}, by {len(guarded.calibration)} images; before: {known}, by "
-        f"{len(earlier.calibration)}"
+        f"Threshold at 5 %: {new}, by {len(guarded.calibration)} images; before: {old}, by {len(earlier.calibration)}"
     )
     print(f"Saved in {out}; use it with: invaudit ood score {out} DATA")
     return 0

@@ -39,21 +39,25 @@ def _whole_numbers(_: Any, tokens: "Sequence[Token]") -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _finite_number(_: Any, tokens: "Sequence[Token]") -> float:
-    text = tokens[0].value
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ConfigError(f"{tokens[0].keyword} {shown(text)}: expected a finite number, e.g. 0.05")
-    return number
+def _finite_numbers(_: Any, tokens: "Sequence[Token]") -> tuple[float, ...]:
+    numbers = []
+    for token in tokens:
+        try:
+            number = float(token.value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ConfigError(f"{token.keyword} {shown(token.value)}: expected a finite number, e.g. 0.05")
+        numbers.append(number)
+    return tuple(numbers)
 
 
 Whole = Annotated[int, Parameter(converter=lambda hint, tokens: _whole_numbers(hint, tokens)[0])]
 """Type of an option that takes a whole number."""
-Finite = Annotated[float, Parameter(converter=_finite_number)]
+Finite = Annotated[float, Parameter(converter=lambda hint, tokens: _finite_numbers(hint, tokens)[0])]
 """Type of an option that takes a number."""
+Finites = Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="", converter=_finite_numbers)]
+"""Type of an option that takes several numbers."""
 Wholes = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="", converter=_whole_numbers)]
 """Type of an option that takes several whole numbers."""
 AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
@@ -161,13 +165,13 @@ class Model:
     "NAME of invaudit (also invaudit:NAME), torchvision:NAME[@WEIGHTS], timm:NAME[.TAG] or package.module:callable."
     input: str | None = None
     "What the model takes: CHANNELSxHEIGHTxWIDTH, e.g. 1x28x28."
-    mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    mean: Finites | None = None
     "Mean per channel that the model subtracts from images in [0, 1]."
-    std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative="")] = None
+    std: Finites | None = None
     "Standard deviation per channel that it divides by."
-    resize: int | None = None
+    resize: Whole | None = None
     "Pictures of any size: the length that the short side gets first."
-    crop: int | None = None
+    crop: Whole | None = None
     "Then the side of the square that is cut from the centre; by default the input of the model."
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
     "How --resize, --crop or --squash interpolate; bilinear by default."

@@ -173,7 +173,9 @@ def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:
             shape, dtype = _header(file)
             # numpy takes True for 1, and sizes that no array can have beside one that is 0.
             if not all(type(size) is int and 0 <= size <= LIMIT_BYTES for size in shape):
-                raise DataError(f"{key} of {path} has shape {shown(shape)}, expected plain sizes; it is damaged")
+                raise DataError(
+                    f"{key} of {path} has shape {shown(shape)}, expected plain sizes; it is damaged: fetch it again"
+                )
             promised = file.tell() + prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise DataError(f"{key} of {path} holds Python objects, expected numbers; save it as uint8 or int64")

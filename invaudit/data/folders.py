@@ -202,15 +202,14 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder, through links too, in the order of torchvision's ImageFolder."""
     walked: set[str] = set()
     found: list[tuple[str, list[str]]] = []
-    with paths.asking(folder, DataError):
-        for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-            real = os.path.realpath(root)
-            if real in walked:  # a link to a folder above would be followed for ever
-                folders.clear()
-                continue
-            walked.add(real)
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found.append((root, sorted(files)))
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        real = os.path.realpath(root)
+        if real in walked:  # a link to a folder above would be followed for ever
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.append((root, sorted(files)))
     for root, files in sorted(found):
         for name in files:
             if not name.startswith("."):
@@ -218,7 +217,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    with paths.asking(Path(error.filename), DataError):
+        raise error
 
 
 def _pictures(files: list[Path], left_out: Counter[str]) -> list[Path]:

@@ -26,6 +26,7 @@ from invaudit.data.joining import joined
 from invaudit.data.pictures import SUFFIXES
 from invaudit.runtime import paths
 from invaudit.runtime.errors import DataError, MissingDataError
+from invaudit.runtime.text import shown
 
 BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}
 """Name -> set that needs no file; each has one split, called ``all``."""
@@ -55,14 +56,14 @@ class Request:
 
 
 def load(
-    text: str, *, root: Path | None = None, download: bool = False, wanted: PictureInput | None = None
+    text: str | Path, *, root: Path | None = None, download: bool = False, wanted: PictureInput | None = None
 ) -> ImageSet:
     """Load the images that a DATA text names.
 
     Picture files are decoded at once where all of them take no more than 256 MiB, else when they are used.
 
     Args:
-        text: See the grammar above. Without SPLIT: ``test`` where there is one, else the only one.
+        text: See the grammar above; a path is one, too. Without SPLIT: ``test`` where there is one, else the only one.
         root: Folder in which names are looked for; None is the environment variable INVAUDIT_DATA.
         download: Whether torchvision may fetch a set that is not there.
         wanted: What picture files should become; without it they must be of one size. Arrays stay as they are.
@@ -79,6 +80,9 @@ def load(
         >>> images.images.shape, images.labels[:5].tolist()
         (torch.Size([200, 1, 8, 8]), [0, 1, 2, 3, 4])
     """
+    if not isinstance(text, str | Path):
+        raise DataError(f"got {shown(text)} for DATA, expected a text such as 'digits', or a path")
+    text = str(text)
     variable = os.environ.get("INVAUDIT_DATA")
     root = root or (Path(variable) if variable else None)
     sets = [_loaded(part, root, download, wanted or PictureInput()) for part in _parts(text)]
@@ -148,7 +152,7 @@ def _builtin(request: Request) -> ImageSet:
 
 
 def _npz(request: Request) -> ImageSet:
-    if request.base.endswith(".npz"):
+    if request.base.lower().endswith(".npz"):
         return read_npz(Path(request.base), request.split, Path(request.base).stem)
     path = None if request.root is None else request.root / f"{request.base}.npz"
     if path is None or not path.is_file():

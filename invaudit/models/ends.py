@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invaudit.models.foreign import foreign_code
+from invaudit.models.foreign import called, foreign_code
 from invaudit.models.layers import watch_pass
 from invaudit.runtime.errors import ModelError
 
@@ -129,7 +129,7 @@ def find_reading(module: nn.Module, inputs: Tensor, output: str | None = None) -
             differently each time.
     """
     answer = _steady_answer(module, inputs)
-    outputs = _outputs(answer)
+    outputs = _outputs(answer, len(inputs))
     if output is not None and output not in outputs:
         raise ModelError(f"--output {output!r}: the network has no such output; it has {_listed(outputs)}")
     named = outputs if output is None else {output: outputs[output]}
@@ -180,26 +180,21 @@ def _widen_to_two(network: nn.Module, head: str) -> None:
     network.set_submodule(head, new)
 
 
-def called(module: nn.Module, inputs: Tensor) -> str:
-    """Return in words which call of whose code is made."""
-    return f"{type(module).__name__}.forward of inputs {tuple(inputs.shape)}"
-
-
 def _steady_answer(module: nn.Module, inputs: Tensor) -> Any:
     """Return what the network gives, having asked it three times."""
     answers = []
     for given in (inputs, inputs, inputs[:1].expand_as(inputs).contiguous()):
         with foreign_code(called(module, inputs)):
-            answers.append(module(given))
+            answers.append(module(given.clone()))  # it may work on it in place
         if any(part.training for part in module.modules()):
             raise ModelError(f"{type(module).__name__} leaves eval mode when it is called; take train() out of forward")
-    first, again, beside = [list(_outputs(answer).values()) for answer in answers]
-    if any(not _alike(*pair) for pair in zip(first, again, strict=True)):
+    first, again, beside = [_outputs(answer, len(inputs)) for answer in answers]
+    if first.keys() != again.keys() or any(not _alike(first[name], again[name]) for name in first):
         raise ModelError(
             f"{type(module).__name__} answers the same images differently each time: something random stays on in "
             "eval mode; dropout needs training=self.training"
         )
-    if any(not _alike(one[:1], other[:1]) for one, other in zip(first, beside, strict=True)):
+    if first.keys() != beside.keys() or any(not _alike(first[name][:1], beside[name][:1]) for name in first):
         raise ModelError(
             f"{type(module).__name__} answers an image differently beside other images: statistics of the batch stay "
             "on in eval mode; batch norm needs track_running_stats=True"
@@ -208,24 +203,39 @@ def _steady_answer(module: nn.Module, inputs: Tensor) -> Any:
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, **TOLERANCE, equal_nan=True)
+    return one.shape == other.shape and torch.allclose(one, other.to(one), **TOLERANCE, equal_nan=True)
 
 
-def _outputs(answer: Any) -> dict[str, Tensor]:
-    """Return what a network gives by name: keys, names of fields, or numbers from 0; a tensor alone has no name."""
+def _outputs(answer: Any, n: int) -> dict[str, Tensor]:
+    """Return what a network gives for each of n images, by name.
+
+    The names are keys, names of fields, or numbers from 0; a tensor alone has none. What is not of each image, such as
+    a loss, is left out.
+    """
     if isinstance(answer, Tensor):
-        return {"": answer}
-    if isinstance(answer, Mapping):
+        named = {"": answer}
+    elif isinstance(answer, Mapping):
         named = {str(name): value for name, value in answer.items()}
     elif isinstance(answer, tuple | list):
         names = getattr(answer, "_fields", range(len(answer)))
         named = {str(name): value for name, value in zip(names, answer, strict=True)}
     else:
         named = getattr(answer, "__dict__", {})
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    tensors = {name: value for name, value in named.items() if _is_of_each(value, n)}
     if not tensors:
-        raise ModelError(f"the network gives {type(answer).__name__} without a tensor of numbers; {WRAPPER}")
+        raise ModelError(f"the network gives {_described(answer)} for {n} images, and no numbers of each; {WRAPPER}")
     return tensors
+
+
+def _is_of_each(value: Any, n: int) -> bool:
+    is_plain = isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
+    return is_plain and value.shape[:1] == (n,)
+
+
+def _described(answer: Any) -> str:
+    if isinstance(answer, Tensor):
+        return f"a tensor of {answer.dtype} and shape {tuple(answer.shape)}"
+    return type(answer).__name__
 
 
 def _listed(outputs: Mapping[str, Tensor]) -> str:
@@ -244,9 +254,11 @@ def _possible_layers(module: nn.Module, inputs: Tensor) -> list[_Layer]:
     """Return the layers that may give the logits, the last called first."""
     called_layers: list[_Layer] = []
 
-    def record(name: str, part: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(name: str, part: nn.Module, given: Any, output: Any) -> None:
+        if not (isinstance(given, Tensor) and isinstance(output, Tensor)):
+            return
         pooled = isinstance(part, nn.Conv2d)
-        if output.ndim == (4 if pooled else 2) and (pooled or _is_linear(part, given[0], output)):
+        if output.ndim == (4 if pooled else 2) and (pooled or _is_linear(part, given, output)):
             called_layers.append(_Layer(name, pooled, tuple(output.shape)))
 
     parts: dict[str, nn.Module] = {}
@@ -281,16 +293,17 @@ def _reading(
     # A copy, since what follows may work in place (ReLU).
     handle = module.get_submodule(layer.name).register_forward_hook(lambda *_: random.clone())
     try:
-        changed = _outputs(module(inputs)).get(name)
+        changed = _outputs(module(inputs.clone()), n).get(name)
     except Exception:  # noqa: BLE001 - a network that looks at its own logits may fail on random ones
         return None
     finally:
         handle.remove()
-    if changed is None:
+    if changed is None or changed.numel() != value.numel():
         return None
     logits = random.mean((2, 3)) if layer.pooled else random
     for end, function in (ONE_LOGIT_ENDS if outputs == 1 else ENDS).items():
         if _alike(function(logits), changed.reshape(n, outputs)):
-            plain = alone and not end and not layer.pooled and outputs > 1 and value.ndim == 2
+            plain = alone and not end and not layer.pooled and outputs > 1
+            plain = plain and value.ndim == 2 and value.dtype == inputs.dtype
             return Reading(layer.name, end, name, layer.pooled, outputs == 1, as_they_are=plain)
     return None

@@ -1,14 +1,18 @@
 """Architectures by name: ours, those of torchvision, timm and Hugging Face, and code that a user names."""
 
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from invaudit.models.architectures import build
-from invaudit.models.foreign import foreign_code
+from invaudit.models.foreign import foreign_code, tensors_of
 from invaudit.models.spec import InputSpec
 from invaudit.runtime.errors import ModelError
 from invaudit.runtime.named import import_named
@@ -55,7 +59,7 @@ def build_network(
             from invaudit.models.huggingface import build_from_settings
 
             return build_from_settings(settings or {})
-        return _callable(arch).float()
+        return _callable(arch)
 
 
 def shapes_by_name(
@@ -70,11 +74,27 @@ def shapes_by_name(
         try:
             network = build_network(arch, spec, outputs, settings=settings, device="meta")
         except (NotImplementedError, RuntimeError):  # RegNet asks for the value of a tensor while it is built
-            network = build_network(arch, spec, outputs, settings=settings)
+            with _without_weights():
+                network = build_network(arch, spec, outputs, settings=settings)
     else:
         network = build_network(arch, spec, outputs)
         initialise_lazy(network, spec)
-    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    return {name: tuple(value.shape) for name, value in tensors_of(network).items()}
+
+
+@contextmanager
+def _without_weights() -> Iterator[None]:
+    """Take the values of each weight away as soon as it is made, so that a large network takes no room."""
+
+    def emptied(_module: nn.Module, _name: str, weight: nn.Parameter | None) -> nn.Parameter | None:
+        return None if weight is None else nn.Parameter(weight.to("meta"), weight.requires_grad)
+
+    # Declared to return nothing, though what a hook returns is taken in place of the weight.
+    handle = register_module_parameter_registration_hook(emptied)  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def initialise_lazy(network: nn.Module, spec: InputSpec) -> None:
@@ -93,16 +113,31 @@ def _callable(arch: str) -> nn.Module:
     module, _, name = arch.partition(":")
     if not (module and name):
         raise ModelError(f"--arch {arch!r}: expected package.module:callable")
-    with foreign_code(f"--arch {arch}"):
+    with foreign_code(f"--arch {arch}"), _process_as_it_is():
         try:
             made = import_named(module, name)()
         except (ImportError, AttributeError, ValueError, SyntaxError, TypeError) as error:
             raise ModelError(
                 f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"
             ) from error
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"--arch {arch!r} gave {type(made).__name__}, expected a torch.nn.Module")
-    return made
+        if isinstance(made, torch.jit.ScriptModule):
+            raise ModelError(f"--arch {arch!r} gave TorchScript, which cannot be read; give the module it was made of")
+        if not isinstance(made, nn.Module):
+            raise ModelError(f"--arch {arch!r} gave {type(made).__name__}, expected a torch.nn.Module")
+        # A compiled module runs its parts without calling them, so that nothing can be read of them.
+        return getattr(made, "_orig_mod", made).float()
+
+
+@contextmanager
+def _process_as_it_is() -> Iterator[None]:
+    """Undo what code of others sets for the whole process while it is imported: it meant its own scripts."""
+    kind, folder = torch.get_default_dtype(), Path.cwd()
+    try:
+        with torch.set_grad_enabled(torch.is_grad_enabled()):
+            yield
+    finally:
+        torch.set_default_dtype(kind)
+        os.chdir(folder)
 
 
 def _torchvision(name: str, outputs: int) -> nn.Module:
@@ -111,7 +146,7 @@ def _torchvision(name: str, outputs: int) -> nn.Module:
     models = import_torchvision().models
     name = name.partition("@")[0]
     if name not in models.list_models(module=models):
-        raise ModelError(f"torchvision has no model {name!r} that classifies images")
+        raise ModelError(f"torchvision has no model {name!r} that classifies images; see its list_models()")
     builder = models.get_model_builder(name)
     # GoogLeNet and Inception have further classifiers for training, and draw their first weights for minutes.
     spared = {"googlenet": {"aux_logits": False, "init_weights": False}}
@@ -126,7 +161,7 @@ def _timm(name: str, spec: InputSpec, outputs: int) -> nn.Module:
         raise ModelError(f"timm:{name} would be fetched from elsewhere; give the name of an architecture of timm")
     timm = import_timm()
     if not timm.is_model(name.partition(".")[0]):
-        raise ModelError(f"timm has no model {name!r}")
+        raise ModelError(f"timm has no model {name!r}; see its list_models()")
     with foreign_code(f"timm:{name}"):
         options: dict[str, Any] = {"pretrained": False, "num_classes": outputs, "in_chans": spec.channels}
         return timm.create_model(name, **options, **_timm_size(timm, name, spec))

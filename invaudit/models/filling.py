@@ -10,7 +10,7 @@ from torch import nn
 
 from invaudit.models.ends import LastLayer
 from invaudit.models.families import KNOWN, SIZED, build_network, initialise_lazy, shapes_by_name
-from invaudit.models.foreign import foreign_code
+from invaudit.models.foreign import foreign_code, tensors_of
 from invaudit.models.huggingface import fill_from_folder
 from invaudit.models.matching import Match, Matched, check_shapes, match_names
 from invaudit.models.own_files import Header
@@ -84,7 +84,7 @@ class Filling:
         if header.ending:
             module = _with_ending(module, header.ending.layer, pooled=header.ending.pooled, where=self.where)
         _widen(module, header.head, header.outputs, self.where)
-        self._compare(matched, {name: tuple(value.shape) for name, value in module.state_dict().items()})
+        self._compare(matched, {name: tuple(value.shape) for name, value in tensors_of(module).items()})
         return self._filled(module, matched), matched
 
     def _refuse_larger(self, outputs: int) -> None:
@@ -94,7 +94,7 @@ class Filling:
         numbers = sum(map(prod, self._shapes(outputs).values()))
         held = sum(value.numel() for value in self.weights.tensors.values())
         if numbers > 2 * held + SMALL:
-            raise ModelError(f"{self.where}: the network has {numbers} weights, the file holds {held}")
+            raise ModelError(f"{self.where}: the network has {numbers} weights, the file holds {held}; check --arch")
 
     def _shapes(self, outputs: int) -> dict[str, tuple[int, ...]]:
         return shapes_by_name(self.arch, self.spec, outputs, self.settings)
@@ -111,7 +111,9 @@ class Filling:
             if shapes[name] != other[name]:
                 value = self.weights.tensors[stored]
                 if not (value.ndim and len(value)):
-                    raise ModelError(f"{self.where}: {stored!r} has shape {tuple(value.shape)}, which are no outputs")
+                    raise ModelError(
+                        f"{self.where}: {stored!r} has shape {tuple(value.shape)}, which are no outputs; check --arch"
+                    )
                 return len(value)
         return 2
 
@@ -121,17 +123,19 @@ class Filling:
         missing, more = [name for name in wanted if name not in found], [name for name in found if name not in wanted]
         if missing or more:
             raise ModelError(
-                f"{self.where}: it lacks {named(missing) or 'nothing'} and holds {named(more) or 'nothing'} beside"
+                f"{self.where}: it lacks {named(missing) or 'nothing'} and holds {named(more) or 'nothing'} beside; "
+                "check --arch"
             )
         check_shapes(matched, found, wanted, self.where)
 
     def _filled(self, module: nn.Module, matched: Matched) -> nn.Module:
         """Give a network its weights, in the precision that it computes in."""
-        state = module.state_dict()
+        tensors = tensors_of(module)
+        state = module.state_dict()  # with what else its code keeps there, and the version of its layers
         for name, stored in matched.stored.items():
             value = self.weights.tensors[stored]
-            if state[name].is_floating_point() and not value.is_floating_point():
-                raise ModelError(f"{self.where}: {stored!r} is of {value.dtype}, expected weights with a decimal point")
+            if tensors[name].is_floating_point() and not value.is_floating_point():
+                raise ModelError(f"{self.where}: {stored!r} is of {value.dtype}, expected floats; save it as float32")
             state[name] = value
         with foreign_code(f"{type(module).__name__}.load_state_dict"):
             module.load_state_dict(state)
@@ -140,11 +144,13 @@ class Filling:
     def _finite(self, module: nn.Module, stored: Mapping[str, str] | None = None) -> nn.Module:
         """Refuse weights that are not finite, by the names that they have in the file."""
         broken = []
-        for name, value in module.state_dict().items():
+        for name, value in tensors_of(module).items():
             if not value.isfinite().all():
                 broken.append((stored or {}).get(name, name))
         if broken:
-            raise ModelError(f"{self.where}: weights are not finite in {named(broken)}")
+            raise ModelError(
+                f"{self.where}: weights are not finite in {named(broken)}; give those from before training diverged"
+            )
         return module
 
 

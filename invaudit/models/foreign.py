@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from invaudit.runtime.boundary import is_ours_or_the_machines, reason
 from invaudit.runtime.errors import ModelError
@@ -29,6 +30,21 @@ def foreign_code(call: str) -> Iterator[None]:
         if is_ours_or_the_machines(error):
             raise
         raise ModelError(f"{call} failed in its own code: {reason(error)}{_place(error)}") from error
+
+
+def called(module: nn.Module, inputs: Tensor) -> str:
+    """Return in words which call of whose code is made."""
+    return f"{type(module).__name__}.forward of inputs {tuple(inputs.shape)}"
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a network's state by name; what else its code keeps there is its own.
+
+    Raises:
+        ModelError: Its code fails.
+    """
+    with foreign_code(f"{type(module).__name__}.state_dict"):
+        return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
 
 
 def _place(error: BaseException) -> str:

@@ -4,23 +4,33 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from math import floor
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.models.foreign import foreign_code
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import named
+from invaudit.runtime.boundary import foreign, reason
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import MissingDataError, MissingExtraError, ModelError
+from invaudit.runtime.errors import InputError, MissingDataError, MissingExtraError, ModelError
+from invaudit.runtime.paths import is_file, read_text
+from invaudit.runtime.text import shown
 
+AGAIN = "fetch it again"
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights, the first that is there."""
+LARGEST_NUMBER = 1_000_000
+"""Largest whole number in the settings of a network: each is a size, a number of parts or of classes."""
+MOST_PARTS = 10_000
+"""Modules of a network at most; the largest classifiers have some thousands."""
 LARGEST_JSON = 10_000_000
 """Bytes of a file of settings."""
 NOT_KEPT = ("auto_map", "id2label", "label2id", "dtype", "torch_dtype", "_name_or_path", "transformers_version")
@@ -58,12 +68,12 @@ def read_folder(folder: Path) -> HubFolder:
         ModelError: A file of it is damaged, or asks for pictures to be prepared in a way that is not known here.
     """
     config = _read_object(folder / CONFIG)
-    weights = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    weights = [folder / name for name in WEIGHTS if is_file(folder / name, ModelError)]
     if not weights:
         raise MissingDataError(f"{folder} holds no weights in one file: looked for {' and '.join(WEIGHTS)}")
     kind = config.get("model_type")
     if not isinstance(kind, str):
-        raise ModelError(f"{folder / CONFIG} does not say which type of model it is (model_type)")
+        raise ModelError(f"{folder / CONFIG} does not say which type of model it is (model_type); {AGAIN}")
     labels = config.get("id2label")
     settings = {name: value for name, value in config.items() if name not in NOT_KEPT}
     if isinstance(labels, Mapping):
@@ -78,8 +88,9 @@ def build_from_settings(settings: Mapping[str, Any]) -> nn.Module:
         MissingExtraError: transformers is not installed.
         ModelError: transformers has no such classifier.
     """
+    _refuse_huge_numbers(settings)
     transformers = _import_transformers()
-    with foreign_code(_building(settings)):
+    with foreign_code(_building(settings)), _bounded():
         config = _config(transformers, settings)
         return transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False).float()
 
@@ -139,6 +150,31 @@ def _config(transformers: Any, settings: Mapping[str, Any]) -> Any:
     return transformers.AutoConfig.for_model(str(settings.get("model_type")), **rest)
 
 
+def _refuse_huge_numbers(value: Any) -> None:
+    """Refuse numbers of which transformers would make lists, before it reads the first."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            _refuse_huge_numbers(inner)
+    elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise ModelError(f"{CONFIG} has the number {shown(value)}, expected {LARGEST_NUMBER} at most; {AGAIN}")
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Refuse a network of more parts than any has, while it is built."""
+    parts = count(1)
+
+    def counted(*_: Any) -> None:
+        if next(parts) > MOST_PARTS:
+            raise ModelError(f"{CONFIG} describes a network of over {MOST_PARTS} parts; {AGAIN}")
+
+    handle = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _building(settings: Mapping[str, Any]) -> str:
     return f"transformers, building {str(settings.get('model_type'))[:80]},"
 
@@ -159,19 +195,16 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ModelError(f"{path} has more than {LARGEST_JSON} bytes, which no settings have")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not is_file(path, ModelError):
         raise MissingDataError(
             f"{path.parent} is a folder without {path.name}; give a model file, or a folder of Hugging Face with "
             f"{CONFIG}, {WEIGHTS[0]} and {PREPROCESSOR}"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {str(error)[:200]}") from error
+        )
+    content = read_text(path, ModelError, most=LARGEST_JSON)
+    with foreign(f"{path} is no JSON", ModelError, remedy=AGAIN):
+        value = json.loads(content)
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds a {type(value).__name__}, expected keys and values")
+        raise ModelError(f"{path} holds a {type(value).__name__}, expected keys and values; {AGAIN}")
     return value
 
 
@@ -190,29 +223,34 @@ ODD_PROCESSORS = ("EfficientNet", "LevitImage", "LevitFeature", "Perceiver")
 
 def _spec(folder: Path, config: Mapping[str, Any]) -> InputSpec | None:
     path = folder / PREPROCESSOR
-    if not path.is_file():
+    if not is_file(path, ModelError):
         return None
     steps = _read_object(path)
     unknown = [name for name, on in steps.items() if name.startswith("do_") and on is True and name not in STEPS]
     if unknown:
-        raise ModelError(f"{path} asks for {', '.join(unknown)[:200]}, which is not known here")
+        raise ModelError(
+            f"{path} asks for {', '.join(unknown)[:200]}, which is not known here; prepare pictures yourself"
+        )
     maker = str(steps.get("image_processor_type") or steps.get("feature_extractor_type") or "")
     if maker.startswith(ODD_PROCESSORS):
         notice(f"{path} is of {maker[:80]}, which takes steps of its own: they are not read")
         return None
-    if steps.get("do_rescale", True) is not True or abs(steps.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
-        raise ModelError(f"{path} scales pixels by {steps.get('rescale_factor')}, expected 1 / 255")
     try:
+        if steps.get("do_rescale", True) is not True or abs(steps.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+            got = shown(steps.get("rescale_factor"))
+            raise ModelError(f"{path} scales pixels by {got}, expected 1 / 255; give a model of pixels in [0, 1]")
         preparation, height, width = _preparation(steps, config)
         channels = int(config.get("num_channels", 3))
         normalised = steps.get("do_normalize", True) is True
         mean = tuple(map(float, steps["image_mean"])) if normalised else (0.0,)
         std = tuple(map(float, steps["image_std"])) if normalised else (1.0,)
-    except (KeyError, TypeError, ValueError) as error:
+        return InputSpec(channels, height, width, mean, std, preparation)
+    except InputError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ModelError(
-            f"{path} does not say how pictures are prepared ({error!r:.100}); give --input, --mean, --std"
+            f"{path} does not say how pictures are prepared ({reason(error)}); give --input, --mean, --std"
         ) from error
-    return InputSpec(channels, height, width, mean, std, preparation)
 
 
 def _preparation(steps: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Preparation | None, int, int]:

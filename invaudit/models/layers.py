@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from invaudit.models.foreign import called, foreign_code
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class Layers:
 
             return hook
 
-        def input_of_head(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen[self.head] = inputs[0]
+        def input_of_head(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            seen[self.head] = first_given(inputs, named)
 
         handles: list[RemovableHandle] = []
         for name in self.blocks:
             handles.append(module.get_submodule(name).register_forward_hook(output_of(name)))
-        handles.append(module.get_submodule(self.head).register_forward_pre_hook(input_of_head))
+        handles.append(module.get_submodule(self.head).register_forward_pre_hook(input_of_head, with_kwargs=True))
         try:
             yield seen
         finally:
@@ -68,7 +70,7 @@ def _recorded_calls(module: nn.Module, inputs: Tensor) -> list[_Call]:
     """Return the calls of all submodules in one forward pass, in order."""
     calls: list[_Call] = []
 
-    def record(name: str, part: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(name: str, part: nn.Module, _given: Any, output: Any) -> None:
         if isinstance(output, Tensor):
             calls.append(_Call(name, part, output.shape))
 
@@ -81,17 +83,31 @@ def watch_pass(
     module: nn.Module,
     inputs: Tensor,
     parts: Mapping[str, nn.Module],
-    watch: Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], None],
+    watch: Callable[[str, nn.Module, Any, Any], None],
 ) -> None:
-    """Pass inputs through a network, and show each call of some of its parts: name, part, inputs, output."""
+    """Pass inputs through a network, and show each call of some of its parts: name, part, first input, output.
+
+    Raises:
+        ModelError: The network fails.
+    """
+
+    def show(name: str, part: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        watch(name, part, first_given(inputs, named), output)
+
     handles: list[RemovableHandle] = []
     for name, part in parts.items():
-        handles.append(part.register_forward_hook(partial(watch, name)))
+        handles.append(part.register_forward_hook(partial(show, name), with_kwargs=True))
     try:
-        module(inputs)
+        with foreign_code(called(module, inputs)):
+            module(inputs.clone())
     finally:
         for handle in handles:
             handle.remove()
+
+
+def first_given(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """Return the first input of a call, which may be given by its name."""
+    return inputs[0] if inputs else next(iter(named.values()), None)
 
 
 def _blocks(module: nn.Module, calls: list[_Call]) -> list[str]:

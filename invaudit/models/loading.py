@@ -1,7 +1,8 @@
 """Loading a trained classifier: the MODEL grammar, read without executing anything that the user does not name."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from invaudit.models.filling import Filling
 from invaudit.models.huggingface import read_folder
 from invaudit.models.layers import Layers
 from invaudit.models.matching import Match
-from invaudit.models.own_files import Header
+from invaudit.models.own_files import AGAIN, Header
 from invaudit.models.presets import describe_spec, find_preset, published_weights
 from invaudit.models.spec import InputSpec
 from invaudit.models.stored_weights import StoredWeights, read_weights
@@ -86,7 +87,8 @@ def load_model(
         if source.preset:
             notes.append(describe_spec(name, spec))
     filling = Filling(source.arch, spec, source.weights, f"{source.path} does not fit {source.arch}", source.settings)
-    module, matched = filling.network(match)
+    with _naming(source.path):
+        module, matched = filling.network(match)
     classes = classes or (header.classes if header else None)
     layers = _stored_layers(header, module, source.path)
     target = Target(module, spec, classes, arch=source.arch, output=output, layers=layers).eval()
@@ -105,6 +107,17 @@ def names_published_weights(model: str | Path) -> bool:
     return text.startswith(("timm:", "torchvision:")) and not is_file(Path(text), ModelError)
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file it was that named what cannot be built."""
+    try:
+        yield
+    except ModelError as error:
+        if str(path) in str(error):
+            raise
+        raise ModelError(f"{path}: {error}") from error
+
+
 def _stored_layers(header: Header | None, module: nn.Module, path: Path) -> Layers | None:
     """Return which layers a file of ours says are read; None where that has to be found by passes.
 
@@ -117,7 +130,9 @@ def _stored_layers(header: Header | None, module: nn.Module, path: Path) -> Laye
         return None
     names = {name for name, _ in module.named_modules()}
     if not names.issuperset((header.head, *header.blocks)):
-        raise ModelError(f"{path}: what it says of itself is damaged: it names layers that the network does not have")
+        raise ModelError(
+            f"{path}: what it says of itself is wrong: it names layers that the network does not have; {AGAIN}"
+        )
     return Layers(header.head, header.blocks)
 
 

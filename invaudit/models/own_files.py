@@ -11,10 +11,12 @@ from torch import Tensor
 
 from invaudit.models.architectures import Classifier
 from invaudit.models.ends import LastLayer
+from invaudit.models.foreign import tensors_of
 from invaudit.models.spec import InputSpec
 from invaudit.models.target import Target
 from invaudit.runtime.errors import InputError, ModelError
 from invaudit.runtime.files import write_bytes
+from invaudit.runtime.text import shown
 
 SCHEMA = 1
 KEY = "invaudit"
@@ -22,6 +24,8 @@ KEY = "invaudit"
 LONGEST = 1_000_000
 """Characters that our entry may have: class names are the longest part."""
 MOST_OUTPUTS = 10**6
+AGAIN = "fetch it again, or save it again"
+"""What to do about a file of weights that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -79,31 +83,32 @@ class Header:
         Raises:
             ModelError: It is damaged, of another schema, or says what cannot be.
         """
-        damaged = f"{path}: what it says of itself is damaged"
-        if len(text) > LONGEST:
-            raise ModelError(f"{damaged}: {len(text)} characters, expected {LONGEST} at most")
         try:
-            values = json.loads(text)
-            schema = values["schema"]
-            known = {field.name: values[field.name] for field in fields(Header) if field.name in values}
-            header = None if schema != SCHEMA else TypeAdapter(Header).validate_python(known)
+            header = _checked(text)
         except InputError as error:
-            raise ModelError(f"{damaged}: {error}") from error
+            raise ModelError(f"{path}: what it says of itself is wrong: {error}; {AGAIN}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(damaged) from error
-        if header is None:
-            raise ModelError(f"{path} is of schema {str(schema)[:20]}, this version reads {SCHEMA}; save it again")
-        _check(header, damaged)
+            raise ModelError(f"{path}: what it says of itself is damaged; {AGAIN}") from error
         return header
 
 
-def _check(header: Header, damaged: str) -> None:
+def _checked(text: str) -> Header:
+    """Return the header that a text is; raises an error of ours, or one of those that text of others leads to."""
+    if len(text) > LONGEST:
+        raise ModelError(f"{len(text)} characters, expected {LONGEST} at most")
+    values = json.loads(text)
+    if values["schema"] != SCHEMA:
+        raise ModelError(f"schema {shown(values['schema'])}, this version reads {SCHEMA}")
+    known = {field.name: values[field.name] for field in fields(Header) if field.name in values}
+    header = TypeAdapter(Header).validate_python(known)
     if not 2 <= header.outputs <= MOST_OUTPUTS:
-        raise ModelError(f"{damaged}: the outputs must be 2 to {MOST_OUTPUTS}")
+        raise ModelError(f"{shown(header.outputs)} outputs, expected 2 to {MOST_OUTPUTS}")
     if header.classes not in (header.outputs, header.outputs - 1):
-        raise ModelError(f"{damaged}: the classes must be the outputs, or one less with a garbage class")
+        got = f"{shown(header.classes)} classes for {header.outputs} outputs"
+        raise ModelError(f"{got}, expected as many, or one less with a garbage class")
     if header.class_names and len(header.class_names) != header.classes:
-        raise ModelError(f"{damaged}: {len(header.class_names)} class names for {header.classes} classes")
+        raise ModelError(f"{len(header.class_names)} class names for {header.classes} classes")
+    return header
 
 
 def save_target(target: Target, path: Path) -> None:
@@ -129,7 +134,7 @@ def save_target(target: Target, path: Path) -> None:
         blocks=() if isinstance(module, Classifier) else target.layers.blocks,
     )
     weights: dict[str, Tensor] = {}
-    for name, value in module.state_dict().items():
+    for name, value in tensors_of(module).items():
         # A copy, since layers may share a tensor, and the format has no word for that.
         weights[name] = value.detach().cpu().contiguous().clone()
     write_bytes(path, save(weights, {KEY: header.text()}))

@@ -103,7 +103,7 @@ def _torchvision(name: str, weights: str) -> Preset | None:
 
     models = import_torchvision().models
     if name not in models.list_models(module=models):
-        raise ModelError(f"torchvision has no model {name!r} that classifies images")
+        raise ModelError(f"torchvision has no model {name!r} that classifies images; see its list_models()")
     known = {member.name: member for member in models.get_model_weights(name)}
     known["DEFAULT"] = models.get_model_weights(name).DEFAULT
     if weights not in known:

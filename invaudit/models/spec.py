@@ -44,6 +44,10 @@ class InputSpec:
             raise SettingError(
                 f"the input is {self.channels} x {self.height} x {self.width}, expected {MOST_NUMBERS} numbers at most"
             )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                expected = "one, or one for each channel"
+                raise SettingError(f"{name} has {len(values)} values for {self.channels} channels, expected {expected}")
         for value in self.mean:
             if not (isfinite(value) and abs(value) <= MEAN_LIMIT):
                 raise SettingError(f"mean is {value}, expected a finite number up to {MEAN_LIMIT:g} in size")

@@ -1,5 +1,6 @@
 """Weights in a file of anybody: read without executing anything, and without making real what a file only claims."""
 
+import os
 import pickle
 import re
 import warnings
@@ -13,8 +14,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from invaudit.models.own_files import KEY, Header
+from invaudit.models.own_files import AGAIN, KEY, Header
 from invaudit.runtime.errors import ModelError
+from invaudit.runtime.paths import asking, opened
+from invaudit.runtime.text import shown
 
 PLACES = (
     "state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights",
@@ -23,6 +26,8 @@ PLACES = (
 """Where checkpoints keep the weights of their network, the first that is there."""
 DEEPEST = 4
 """Levels of nesting that are looked into."""
+LONGEST_NAME = 1_000
+"""Characters that the name of a tensor may have: matching takes the square of them."""
 NAMED = 5
 """How many names a message lists."""
 
@@ -51,18 +56,19 @@ def read_weights(path: Path) -> StoredWeights:
         ModelError: The file is damaged, of another format, would execute code, holds no weights or weights of a kind
             that cannot be computed with, or claims more than it holds.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    with opened(path, ModelError) as file, asking(path, ModelError):
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(64)
     _refuse_other_formats(path, start)
     if int.from_bytes(start[:8], "little") <= size and start[8:9] == b"{":
         weights = _read_safetensors(path)
     else:
         weights = _read_checkpoint(path, size)
     for name, value in weights.tensors.items():
+        if len(name) > LONGEST_NAME:
+            raise ModelError(
+                f"{path}: {name[:80]}... has {len(name)} characters, expected {LONGEST_NAME} at most; rename it"
+            )
         _refuse_unusable(name, value, path)
     return weights
 
@@ -78,7 +84,7 @@ def _read_safetensors(path: Path) -> StoredWeights:
             text = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # SafetensorError, and what torch raises of types that it does not have
-        raise ModelError(f"{path} is a safetensors file that is damaged: {str(error)[:200]}") from error
+        raise ModelError(f"{path} is a safetensors file that is damaged: {str(error)[:200]}; {AGAIN}") from error
     return StoredWeights(tensors, ordered=False, header=None if text is None else Header.read(text, path))
 
 
@@ -89,14 +95,16 @@ def _read_checkpoint(path: Path, size: int) -> StoredWeights:
             # torch warns of a foreign pickle before it refuses it; the error says it once.
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S{1,80})", str(error))
-        raise ModelError(
-            f"{path} holds more than weights{f' ({found[1]})' if found else ''} and would have to execute code to be "
-            "read; refused. Save its weights where you trust it: torch.save(model.state_dict(), 'weights.pth')"
-        ) from error
     except Exception as error:  # what torch raises on damaged bytes is not listed anywhere
-        raise ModelError(f"{path} is neither a safetensors file nor a torch checkpoint, or it is damaged") from error
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported operand" not in str(error):
+            found = re.search(r"GLOBAL (\S{1,80})", str(error))
+            raise ModelError(
+                f"{path} holds more than weights{f' ({found[1]})' if found else ''} and would have to execute code to "
+                "be read; refused. Save its weights where you trust it: torch.save(model.state_dict(), 'weights.pth')"
+            ) from error
+        raise ModelError(
+            f"{path} is neither a safetensors file nor a torch checkpoint, or it is damaged; {AGAIN}"
+        ) from error
     held, left_out = _state_dict(content, path)
     tensors: dict[str, Tensor] = {}
     for name, value in held.items():
@@ -105,7 +113,7 @@ def _read_checkpoint(path: Path, size: int) -> StoredWeights:
         if isinstance(name, str) and isinstance(value, Tensor):
             tensors[name] = value.detach()
         else:
-            left_out.append(str(name))
+            left_out.append(_key(name))
     return StoredWeights(tensors, ordered=True, left_out=left_out)
 
 
@@ -154,22 +162,38 @@ def _state_dict(content: Any, path: Path) -> tuple[Mapping[Any, Any], list[str]]
             if not places:
                 break
             place = places[0]
-        left_out += [str(key)[:80] for key in content if key != place]
+        left_out += [_key(key) for key in content if key != place]
         content = content[place]
-    raise ModelError(f"{path} holds no state dict of tensors")
+    raise ModelError(f"{path} holds no state dict of tensors; {_SAVE}")
 
 
-def _holds_weights(value: Any, *, deep: bool = True, depth: int = 0) -> bool:
-    """Whether there are tensors of numbers under names, here or deeper; an optimiser's lie under numbers."""
-    if not isinstance(value, Mapping) or depth == DEEPEST:
-        return False
-    for key, inner in value.items():
-        if isinstance(key, str):
-            if isinstance(inner, Tensor) and (inner.is_floating_point() or inner.is_complex() or inner.is_quantized):
+def _holds_weights(value: Any, *, deep: bool = True) -> bool:
+    """Whether there are tensors of numbers under names, here or deeper; an optimiser's lie under numbers.
+
+    A mapping is looked into once, however often it is named: a small file can name one more often than anybody counts.
+    """
+    level, seen = [value], set()
+    for _ in range(DEEPEST if deep else 1):
+        below = []
+        for mapping in level:
+            if not isinstance(mapping, Mapping) or id(mapping) in seen:
+                continue
+            seen.add(id(mapping))
+            named_values = [inner for key, inner in mapping.items() if isinstance(key, str)]
+            if any(_is_numbers(inner) for inner in named_values):
                 return True
-            if deep and _holds_weights(inner, depth=depth + 1):
-                return True
+            below += named_values
+        level = below
     return False
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex() or value.is_quantized)
+
+
+def _key(key: Any) -> str:
+    """Return a key of a checkpoint for a message."""
+    return key[:80] if isinstance(key, str) else shown(key)
 
 
 def _refuse_archives_that_grow(path: Path, size: int) -> None:
@@ -180,7 +204,7 @@ def _refuse_archives_that_grow(path: Path, size: int) -> None:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(part.file_size for part in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{path} is an archive that is damaged") from error
+        raise ModelError(f"{path} is an archive that is damaged; {AGAIN}") from error
     if claimed > size:
         raise ModelError(
             f"{path} has {size} bytes and claims to hold {claimed}; a torch checkpoint is not compressed: refused. "
@@ -198,7 +222,7 @@ def _refuse_unusable(name: str, value: Tensor, path: Path) -> None:
         (value.is_complex(), "complex"),
     ):
         if is_so:
-            raise ModelError(f"{path}: {name} is {kind}; expected dense real weights")
+            raise ModelError(f"{path}: {name} is {kind}, expected dense real weights; save it as such")
     claimed, held = value.numel() * value.element_size(), value.untyped_storage().nbytes()
     if claimed > held:
         raise ModelError(f"{path}: {name} claims {claimed} bytes and holds {held}; save it as value.contiguous()")
@@ -211,7 +235,7 @@ def _quantised(path: Path, name: str) -> str:
     )
 
 
-_SAVE = "give the weights of the network that it was made of: torch.save(model.state_dict(), 'weights.pth')"
+_SAVE = "give the weights of the network: torch.save(model.state_dict(), 'weights.pth')"
 _EXPORTED = f"its gradients cannot be had here; {_SAVE}"
 
 
@@ -244,7 +268,7 @@ def _other_archives(path: Path) -> Iterator[tuple[str, str]]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ModelError(f"{path} is an archive that is damaged") from error
+        raise ModelError(f"{path} is an archive that is damaged; {AGAIN}") from error
     parts = {name.partition("/")[2] for name in names}
     if "constants.pkl" in parts and any(part.startswith("code/") for part in parts):
         yield "TorchScript", f"it is a program, and is not run; {_SAVE}"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from invaudit.models.activations import Activations, moments
 from invaudit.models.architectures import Classifier
-from invaudit.models.ends import adapted, called, find_reading
-from invaudit.models.foreign import foreign_code
+from invaudit.models.ends import adapted, find_reading
+from invaudit.models.foreign import called, foreign_code, tensors_of
 from invaudit.models.layers import Layers, find_blocks
 from invaudit.models.spec import InputSpec
 from invaudit.runtime.errors import ModelError, ShapeError
@@ -57,9 +57,8 @@ class Target(nn.Module):
         first_parameter = next(module.parameters(), None)
         device = None if first_parameter is None else first_parameter.device
         for name, values in (("mean", spec.mean), ("std", spec.std)):
-            if len(values) not in (1, spec.channels):
-                raise ModelError(f"the input spec has {len(values)} values of {name} for {spec.channels} channels")
             self.register_buffer(name, torch.tensor(values, device=device).view(1, -1, 1, 1), persistent=False)
+        self._gives_gradients = False
         self.notes: list[str] = []
         self.class_names: tuple[str, ...] = ()
         self.settings: dict[str, Any] | None = None
@@ -101,7 +100,7 @@ class Target(nn.Module):
     def hash(self) -> str:
         """Content hash of weights, input spec and classes."""
         parts: list[bytes | str] = [repr(self.spec), str(self.classes)]
-        for name, value in self.module.state_dict().items():
+        for name, value in tensors_of(self.module).items():
             parts += [name, value.detach().cpu().contiguous().numpy().tobytes()]
         return content_hash(*parts)
 
@@ -127,12 +126,20 @@ class Target(nn.Module):
             return self.module(inputs)
         with foreign_code(called(self.module, inputs)):
             logits = self.module(inputs)
-        if torch.is_grad_enabled() and inputs.requires_grad and not logits.requires_grad:
+        if torch.is_grad_enabled() and inputs.requires_grad and not self._gives_gradients:
+            self._try_gradient(inputs, logits)
+        return logits
+
+    def _try_gradient(self, inputs: Tensor, logits: Tensor) -> None:
+        """Refuse a network that gives none, the first time that one is wanted: later it would look like our fault."""
+        if not logits.requires_grad:
             raise ModelError(
                 f"{type(self.module).__name__} lets no gradient through from its logits to the images; "
                 "take no_grad() and detach() out of forward"
             )
-        return logits
+        with foreign_code(f"the gradient of {called(self.module, inputs)}"):
+            torch.autograd.grad(logits.sum(), inputs, retain_graph=True)
+        self._gives_gradients = True
 
     def activations(self, images: Tensor) -> Activations:
         """Return everything of one forward pass over images (B, C, H, W) in [0, 1]; differentiable."""

@@ -186,11 +186,15 @@ def check_training_images(
         DataError: Labels that are no classes, or too few images.
         ModelError: No network to take as it is, another number of classes, or accuracy at chance.
     """
-    counts = torch.bincount(train.labels.clamp_min(0), minlength=max(2, train.classes))
-    if int(train.labels.min()) < 0 or (counts < FEWEST_PER_CLASS).any():
+    if int(train.labels.min()) < 0:
+        raise DataError(f"{train.name} holds images without a class; give class folders, or labels from 0")
+    counts = torch.bincount(train.labels, minlength=max(2, train.classes))
+    few = (counts < FEWEST_PER_CLASS).nonzero().flatten().tolist()
+    if few:
+        more = f", and too few of {len(few) - 1} other classes" if len(few) > 1 else ""
         raise DataError(
-            f"{train.name}: labels must be classes 0 to n - 1 with at least {FEWEST_PER_CLASS} images each, "
-            f"got the counts {counts.tolist()}"
+            f"{train.name} has {counts[few[0]]} images of class {few[0]}{more}; expected at least {FEWEST_PER_CLASS} "
+            "of each class, and two classes: give more images, or number the classes from 0 without gaps"
         )
     if shares is None and len(train) < FEWEST_IMAGES:
         raise DataError(

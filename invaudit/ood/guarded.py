@@ -6,25 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.models import Activations, Target, collect, load_model, save_target
 from invaudit.ood.door import checked
 from invaudit.ood.export import Comparison, GuardNetwork, export_onnx
+from invaudit.ood.guard_files import DESCRIPTION, DETECTOR, REMEDY, SCHEMA, read_description, read_detector
 from invaudit.ood.joint import Joint
 from invaudit.runtime.errors import ModelError
-from invaudit.runtime.files import content_hash, read_object, write_bytes, write_json
-from invaudit.runtime.paths import is_file
+from invaudit.runtime.files import content_hash, write_bytes, write_json
 from invaudit.stats import conformal_p_values, conformal_threshold
 
 FALSE_ALARM_RATE = 0.05
 """Alpha where none is named: of decisions on images, of what `fit` tries out on its test images, of benchmarks."""
 AT_ONCE = 512
 """Images that are judged at once: memory does not grow with their number."""
-SCHEMA = 4
 
 
 @dataclass(frozen=True)
@@ -177,13 +175,13 @@ class GuardedClassifier:
         save_target(self.target, folder / "network.safetensors")
         state = self.joint.state_dict() | {"calibration": self.calibration}
         detector = save({name: value.contiguous() for name, value in state.items()})
-        write_bytes(folder / "detector.safetensors", detector)
+        write_bytes(folder / DETECTOR, detector)
         description = {
             "schema": SCHEMA,
             "target_hash": self.target.hash,
             "detector_hash": content_hash(detector),
         }
-        write_json(folder / "guard.json", description | self.about)
+        write_json(folder / DESCRIPTION, description | self.about)
 
     def export(
         self,
@@ -223,26 +221,21 @@ class GuardedClassifier:
                 built by code that ``arch`` does not name.
         """
         folder = Path(folder)
-        if not is_file(folder / "guard.json", ModelError):
-            raise ModelError(f"{folder} holds no guarded classifier (guard.json); make one with: invaudit ood fit")
-        about = read_object(folder / "guard.json", remedy="fit it again", kind=ModelError)
-        if about.get("schema") != SCHEMA:
-            raise ModelError(f"{folder} has schema {about.get('schema')}, this version reads {SCHEMA}; fit it again")
+        about = read_description(folder)
         target = load_model(folder / "network.safetensors", arch=arch)
-        if about.get("target_hash") != target.hash:
+        if about.pop("target_hash") != target.hash:
             raise ModelError(
-                f"{folder}: network.safetensors is not the network that the detector was fitted to; fit it again"
+                f"{folder}: network.safetensors is not the network that the detector was fitted to; {REMEDY}"
             )
+        state = read_detector(folder, about.pop("detector_hash"))
+        calibration = state.pop("calibration")
+        like = collect(target, torch.zeros(1, *target.spec.shape, device=target.device), keep_maps=False)
         try:
-            detector = (folder / "detector.safetensors").read_bytes()
-            state = load(detector)
-            calibration = state.pop("calibration")
-        except (SafetensorError, OSError, KeyError) as error:
-            raise ModelError(f"{folder / 'detector.safetensors'} is missing or damaged; fit it again") from error
-        if about.get("detector_hash") != content_hash(detector):
-            raise ModelError(
-                f"{folder}: detector.safetensors is not the detector that guard.json describes; fit it again"
-            )
-        for name in ("schema", "target_hash", "detector_hash"):
-            del about[name]
-        return GuardedClassifier(target, Joint().load_state_dict(state), calibration, about)
+            joint = Joint().load_state_dict(state, like)
+        except ModelError as error:
+            raise ModelError(f"{folder / DETECTOR}: {error}") from error
+        guarded = GuardedClassifier(target, joint, calibration, about)
+        if len(guarded.class_names) not in (0, target.classes):
+            names = f"{len(guarded.class_names)} class names for {target.classes} classes"
+            raise ModelError(f"{folder / DESCRIPTION} has {names}; {REMEDY}")
+        return guarded

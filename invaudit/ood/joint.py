@@ -6,7 +6,6 @@ Synthetic outliers, which weigh its parts, are made from these images.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import product
 from statistics import geometric_mean
 from typing import Self
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
-from invaudit.ood.parts import PARTS, State
+from invaudit.ood.parts import PARTS, State, checked_state, listed
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo
 from invaudit.runtime.errors import ModelError, SettingError
@@ -53,7 +52,8 @@ class Scale:
         threshold = self.reference.quantile(TAIL)
         excess = (self.reference - threshold).clamp_min(0)
         spread = excess.sum() / (self.reference > threshold).sum().clamp_min(1)
-        spread = spread.clamp_min(1e-9 * self.reference.abs().max().clamp_min(1e-300))
+        # Where all held-out values are one, as 0 in a network with dead features, nothing says how far out is far.
+        spread = spread.clamp_min(1e-9 * self.reference.abs().max().clamp_min(1e-3))
         # Ranks by linear interpolation between order statistics: a step function would give ties.
         rank = _interpolated_rank(values.clamp_max(threshold), self.reference)
         return -torch.log1p(-rank / (n + 1)) + (values - threshold).clamp_min(0) / spread
@@ -222,25 +222,31 @@ class Joint:
                 tensors[f"{name}.{key}"] = value.float() if key == "bank" else value
         return tensors
 
-    def load_state_dict(self, state: State) -> "Joint":
+    def load_state_dict(self, state: State, like: Activations) -> "Joint":
         """Take what ``state_dict`` gave.
 
+        Args:
+            state: Named tensors.
+            like: Activations of any images by the network that it was fitted to.
+
         Raises:
-            ModelError: Parts that this version does not have, or parts without a scale or a weight.
+            ModelError: Parts that this version does not have, or a state that a part of such a network cannot have.
         """
         states: dict[str, State] = {}
         for key, value in state.items():
             name, _, field = key.partition(".")
-            states.setdefault(name, {})[field] = value.double() if field == "bank" else value
+            is_bank = field == "bank" and value.dtype == torch.float32
+            states.setdefault(name, {})[field] = value.double() if is_bank else value
         unknown = states.keys() - PARTS.keys()
-        if unknown:
-            raise ModelError(
-                f"joint got the parts {', '.join(sorted(unknown))}, expected {', '.join(PARTS)}; fit it again"
-            )
-        for name, field in product(sorted(states), ("reference", "weight")):
-            if field not in states[name]:
-                raise ModelError(f"joint got no {name}.{field}, as another version makes it; fit it again")
-        self.state = {name: states[name] for name in PARTS if name in states}
+        if unknown or not states:
+            raise ModelError(f"joint got the parts {listed(unknown)}, expected {', '.join(PARTS)}; fit it again")
+        self.state = {}
+        for name in PARTS:
+            if name not in states:
+                continue
+            self.state[name] = checked_state(name, states[name], like)
+            if len(self.state[name]["reference"]) < FEWEST:
+                raise ModelError(f"{name}.reference has fewer than {FEWEST} values; fit it again")
         return self
 
 

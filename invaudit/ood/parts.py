@@ -3,7 +3,7 @@
 ``fit(vectors, labels) -> state`` gives a dict of tensors, ``score(state, vectors) -> (N,)`` rises with outlierness.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from invaudit.models import Activations
 from invaudit.ood.scores import garbage_odds
+from invaudit.runtime.errors import ModelError
+from invaudit.runtime.text import shown
 
 State = dict[str, Tensor]
 NEIGHBOUR = 5
@@ -20,14 +22,77 @@ BANK = 20_000
 _CHUNK = 512
 
 
+NEAREST = {"bank": "MD"}
+STANDARD = {"mean": "D", "scale": "D", "map": "DE"}
+WHITENED = STANDARD | {"bank": "ME"}
+SCALING = {"reference": "R", "weight": ""}
+"""What scaling and weighing a part adds to its state."""
+POSITIVE = ("scale", "own", "weight")
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of the joined score."""
+    """One part of the joined score.
+
+    Attributes:
+        read: From activations to vectors (N, D).
+        fit: From vectors and labels to a state.
+        score: From a state and vectors to scores (N,).
+        shapes: Name -> shape of each tensor of the state, a letter for each side: equal letters are equal sides, D is
+            that of the vectors.
+        needs_garbage: The last value of the vectors is the logit of a garbage class.
+    """
 
     read: Callable[[Activations], Tensor]
     fit: Callable[[Tensor, Tensor], State]
     score: Callable[[State, Tensor], Tensor]
+    shapes: Mapping[str, str]
     needs_garbage: bool = False
+
+
+def checked_state(name: str, state: State, like: Activations) -> State:
+    """Return a part's state that comes from a file, if it is one that the part could have.
+
+    Args:
+        name: Key of ``PARTS``.
+        state: The state, with scale and weight.
+        like: Activations of any images, in the shapes that the network gives.
+
+    Raises:
+        ModelError: A tensor is missing or unknown, of another type or shape, not finite, or out of its range.
+    """
+    for problem in _problems(PARTS[name], state, like):
+        raise ModelError(f"{name}{problem}; fit it again")
+    return state
+
+
+def _problems(part: Part, state: State, like: Activations) -> Iterator[str]:
+    shapes = {**part.shapes, **SCALING}
+    if state.keys() != shapes.keys():
+        yield f" has {listed(state)}, expected {listed(shapes)}"
+    sides = {"D": part.read(like).shape[1]}
+    for field, letters in shapes.items():
+        value = state[field]
+        expected = tuple(sides.get(letter, letter) for letter in letters)
+        agree = value.ndim == len(letters)
+        for letter, side in zip(letters, value.shape, strict=True) if agree else ():
+            agree = agree and side > 0 and sides.setdefault(letter, side) == side
+        kind = torch.int64 if field == "classes" else torch.float64
+        if not agree:
+            yield f".{field} has shape {tuple(value.shape)}, expected {expected}"
+        elif value.dtype != kind:
+            yield f".{field} has type {value.dtype}, expected {kind}"
+        elif not value.isfinite().all() or (field in POSITIVE and not (value > 0).all()):
+            yield f".{field} has values from {value.min()} to {value.max()}, expected finite ones"
+    if not state["reference"].diff().ge(0).all():
+        yield ".reference is not in ascending order"
+    if "classes" in state and not 1 <= int(state["classes"]) <= sides["D"] - part.needs_garbage:
+        yield f".classes is {int(state['classes'])}, the network gives {sides['D']} logits"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first of some names in one text."""
+    return ", ".join(sorted(map(shown, names))[:10]) or "nothing"
 
 
 def garbage_state(logits: Tensor, _labels: Tensor) -> State:
@@ -200,13 +265,14 @@ def read_features(activations: Activations) -> Tensor:
     return activations.features
 
 
+CLASSES = {"classes": ""}
 PARTS: dict[str, Part] = {
-    "garbage": Part(read_logits, garbage_state, garbage_score, needs_garbage=True),
-    "energy": Part(read_logits, energy_state, energy_score),
-    "nearest-first": Part(read_first_block, nearest_state, nearest_score),
-    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score),
-    "nearest-last": Part(read_last_block, nearest_state, nearest_score),
-    "density-last": Part(read_last_block, density_state, density_score),
-    "nearest-head": Part(read_features, nearest_state, nearest_score),
-    "residual-head": Part(read_features, residual_state, residual_score),
+    "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, needs_garbage=True),
+    "energy": Part(read_logits, energy_state, energy_score, CLASSES),
+    "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST),
+    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED),
+    "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST),
+    "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}),
+    "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST),
+    "residual-head": Part(read_features, residual_state, residual_score, STANDARD),
 }

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -75,7 +76,18 @@ def read_json(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = R
         raise kind(f"{path} is missing; {remedy}")
     content = read_bytes(path, kind)
     with foreign(f"{path} is damaged", kind, remedy=remedy):
-        return json.loads(content)
+        return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
 
 
 def read_object(path: Path, remedy: str = OTHER_FOLDER, kind: type[InputError] = RunFolderError) -> dict[str, Any]:

@@ -27,6 +27,16 @@ def test_splits_by_name_and_by_default(kind: str, root: Path) -> None:
         load(f"{text}:val")
 
 
+def test_a_path_is_a_text_and_nothing_else_is(root: Path) -> None:
+    np.savez(root / "UPPER.NPZ", images=GREY)
+    (root / "UPPER.NPZ.npz").rename(root / "UPPER.NPZ")
+    assert load(root / "UPPER.NPZ").hash == load(str(root / "UPPER.NPZ")).hash
+    wrong: Any
+    for wrong in (None, 5, GREY):
+        with pytest.raises(DataError, match="expected a text such as 'digits', or a path"):
+            load(wrong)
+
+
 def test_root_argument_wins_over_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every_kind(root)
     monkeypatch.setenv("INVAUDIT_DATA", str(root / "elsewhere"))

@@ -135,6 +135,11 @@ def array(name: str, values: object, *says: str, key: str = "images") -> Row:
     return Row(f"npz: {name}", fit("d.npz"), ("d.npz", *says), arrays(**{key: values}))
 
 
+def classes(name: str, labels: list[int], *says: str) -> Row:
+    """Return the row of a fit to images of these classes."""
+    return Row(f"npz: {name}", fit("d.npz"), says, arrays(labels=np.array(labels)))
+
+
 def archive(name: str, content: bytes, *says: str) -> Row:
     """Return the row of a fit to an .npz file."""
     return Row(f"npz: {name}", fit("d.npz"), ("d.npz", *says), text("d.npz", content))
@@ -151,6 +156,11 @@ def huge_directory() -> bytes:
     at = content.rindex(b"PK\x01\x02")
     content[at + 24 : at + 28] = (0xFFFFFFF0).to_bytes(4, "little")
     return bytes(content)
+
+
+def unlabelled(inputs: Path) -> None:
+    """Write images without labels."""
+    np.savez(inputs / "d.npz", images=np.zeros((60, 8, 8), np.uint8))
 
 
 RIGHT = npz(images=npy(header("(1, 8, 8)")))
@@ -196,6 +206,9 @@ NPZ = [
     array("label 1e12", np.array([0, 1, 2, 10**12]), "expected classes from 0", key="labels"),
     array("label -1e12", np.array([0, 1, 2, -(10**12)]), "expected classes from 0", key="labels"),
     array("label 2^64 - 1", np.array([0, 1, 2, 2**64 - 1], np.uint64), "expected classes from 0", key="labels"),
+    Row("npz: no labels", fit("d.npz"), ("images without a class", "labels from 0"), unlabelled),
+    classes("a class of few", [0, 1, 2, 999_999], "1 images of class 0", "999999 other classes", "give more"),
+    classes("a gap", [0, 0, 2, 2], "2 images of class 0", "without gaps"),
     Row("npz: no such split", fit("d.npz:val"), ("d.npz has no split 'val'", "expected one of: all"), arrays()),
 ]
 

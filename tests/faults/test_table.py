@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests.faults import rows_commands, rows_files, rows_settings
+from tests.faults import rows_commands, rows_files, rows_models, rows_settings
 
-ROWS = [*rows_settings.ROWS, *rows_files.ROWS, *rows_commands.ROWS]
+ROWS = [*rows_settings.ROWS, *rows_files.ROWS, *rows_commands.ROWS, *rows_models.ROWS]
 
 
 def tree(folder):

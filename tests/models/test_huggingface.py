@@ -74,5 +74,5 @@ def test_a_folder_without_its_files_is_refused(tmp_path):
     with pytest.raises(MissingDataError, match="no weights in one file"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("[" * 100_000)
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"config\.json is no JSON"):
         load_model(tmp_path)

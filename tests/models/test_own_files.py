@@ -43,16 +43,18 @@ def said(make, tmp_path):
     [
         ({"spec__height": -8}, "height -8, expected 1 to 10000"),
         ({"spec__width": 0}, "width 0"),
-        ({"spec__channels": 10**30}, "damaged"),
+        ({"spec__channels": 10**30}, "channels 0x"),
         ({"spec__height": 40_000}, "height 40000"),
         ({"spec__height": 10_000, "spec__width": 10_000}, "numbers at most"),
         ({"spec__mean": [float("nan")]}, "mean is nan"),
         ({"spec__std": [float("inf")]}, "std is inf"),
         ({"spec__std": [0.0]}, "std is 0"),
+        ({"spec__std": []}, "std has 0 values for 1 channels, expected one"),
+        ({"spec__mean": [0.1, 0.2]}, "mean has 2 values for 1 channels, expected one"),
         ({"spec__preparation": {"resize": -3}}, "resize is -3"),
-        ({"outputs": -1}, "outputs must be 2"),
-        ({"outputs": 10**12}, "outputs must be 2"),
-        ({"outputs": 10**30}, "damaged"),
+        ({"outputs": -1}, "-1 outputs, expected 2"),
+        ({"outputs": 10**12}, "1000000000000 outputs, expected 2"),
+        ({"outputs": 10**30}, "0 outputs, expected 2 to 1000000"),
         ({"classes": 3}, "one less with a garbage class"),
         ({"class_names": ["a"]}, "1 class names for 5 classes"),
         ({"outputs": 6}, "head.bias' has shape .5,., the network takes .6,."),
@@ -76,7 +78,7 @@ def test_what_cannot_be_is_refused(changes, message, said):
 def test_texts_that_are_too_much_are_refused(text, make, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(make("mlp-20-10").module.state_dict(), path, {"invaudit": text})
-    with pytest.raises(ModelError, match="damaged"):
+    with pytest.raises(ModelError, match="what it says of itself is"):
         load_model(path)
 
 

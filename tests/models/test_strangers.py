@@ -241,7 +241,7 @@ def test_a_network_that_gives_logits_is_left_as_it_is():
         (ClippedInPlace, "not that of a linear layer"),
         (Normalised, "not that of a linear layer"),
         (TwoHeads, r"fine \(2, 5\), coarse \(2, 7\); name one: --output NAME"),
-        (Nothing, "gives NoneType without a tensor"),
+        (Nothing, "gives NoneType for 2 images"),
         (Raises, r"Raises.forward of inputs \(2, 1, 8, 8\) failed in its own code: KeyError: 'boom' \(test_strangers"),
     ],
 )
@@ -330,7 +330,7 @@ def stride_0():
 REFUSED = {
     "int8": (lambda: {**STATE, "fc1.weight": STATE["fc1.weight"].to(torch.int8)}, "quantised weights .fc1.weight"),
     "packed": (lambda: {**STATE, "fc2._packed_params.dtype": torch.qint8}, "quantised"),
-    "integers": (lambda: {**STATE, "fc1.weight": STATE["fc1.weight"].long()}, "torch.int64, expected weights"),
+    "integers": (lambda: {**STATE, "fc1.weight": STATE["fc1.weight"].long()}, "torch.int64, expected floats"),
     "complex": (lambda: {k: v.to(torch.complex64) for k, v in STATE.items()}, "fc1.weight is complex"),
     "sparse": (lambda: {**STATE, "fc1.weight": STATE["fc1.weight"].to_sparse()}, "fc1.weight is sparse"),
     "meta": (lambda: {**STATE, "fc1.weight": STATE["fc1.weight"].to("meta")}, "without values"),

@@ -203,8 +203,6 @@ def test_wrong_input_spec_or_classes_are_refused():
     for classes in (1, 4):
         with pytest.raises(ModelError, match="3 outputs, expected"):
             Target(module, InputSpec(1, 8, 8), classes)
-    with pytest.raises(ModelError, match="2 values of mean for 1 channels"):
-        Target(module, InputSpec(1, 8, 8, mean=(0.1, 0.2)), 3)
     with pytest.raises(ShapeError, match="resize them"):
         Target(module, InputSpec(1, 8, 8), 3)(torch.zeros(2, 1, 9, 9))
 

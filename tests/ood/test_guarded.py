@@ -3,6 +3,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load as tensors_in
+from safetensors.torch import save as bytes_of
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -20,6 +22,7 @@ from invaudit.ood import (
     guarded,
 )
 from invaudit.runtime import DataError, ModelError, SettingError, load_config
+from invaudit.runtime.files import content_hash
 from invaudit.stats import auroc
 
 pytestmark = pytest.mark.slow
@@ -160,6 +163,46 @@ def test_a_damaged_description_is_refused(guard, tmp_path, content):
         GuardedClassifier.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_hash": 5},
+        {"detector_hash": None},
+        {"data": []},
+        {"data": {"class_names": 5}},
+        {"data": {"class_names": ["a"]}},
+        {"splits": [1]},
+        {"earlier": 5},
+        {"more": float("nan")},
+        {"more": float("inf")},
+    ],
+)
+def test_a_description_that_no_guard_could_have_is_refused(guard, tmp_path, change):
+    guard.save(tmp_path)
+    about = json.loads((tmp_path / "guard.json").read_text())
+    (tmp_path / "guard.json").write_text(json.dumps(about | change))
+    with pytest.raises(ModelError, match=r"guard\.json.*fit it again"):
+        GuardedClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["calibration", "energy.weight", "nearest-head.bank", "density-last.own"])
+@pytest.mark.parametrize(
+    "change",
+    [None, lambda value: value.reshape(-1)[:0].clone(), lambda value: value.float() * torch.nan],
+    ids=["missing", "empty", "nan"],
+)
+def test_a_detector_whose_tensors_are_not_its_own_is_refused(guard, tmp_path, field, change):
+    guard.save(tmp_path)
+    state = tensors_in((tmp_path / "detector.safetensors").read_bytes())
+    value = state.pop(field)
+    content = bytes_of(state if change is None else {**state, field: change(value)})
+    (tmp_path / "detector.safetensors").write_bytes(content)
+    about = json.loads((tmp_path / "guard.json").read_text())
+    (tmp_path / "guard.json").write_text(json.dumps({**about, "detector_hash": content_hash(content)}))
+    with pytest.raises(ModelError, match=r"detector\.safetensors.*fit it again"):
+        GuardedClassifier.load(tmp_path)
+
+
 def test_a_damaged_detector_is_refused(guard, tmp_path):
     guard.save(tmp_path)
     (tmp_path / "detector.safetensors").write_bytes(b"damaged")
@@ -198,7 +241,7 @@ def test_a_users_own_module_is_scored_as_it_is(images, noise):
 
 
 def test_labels_that_are_no_classes_are_refused(images):
-    with pytest.raises(DataError, match="classes 0 to n - 1"):
+    with pytest.raises(DataError, match="images without a class"):
         fit(replace(images, labels=images.labels - 1), RECIPE, seeded_rng(0, "x"))
 
 

@@ -174,6 +174,13 @@ def test_scale_rises_is_continuous_and_never_ties_far_out():
     assert float(Scale(exponential)(again).mean()) == pytest.approx(1.0, abs=0.05)
 
 
+def test_scale_is_finite_where_all_held_out_scores_are_one():
+    values = torch.tensor([0.0, 1e-3, 1.0, 1e6], dtype=torch.float64)
+    scaled = Scale(torch.zeros(100, dtype=torch.float64))(values)
+    assert scaled.isfinite().all()
+    assert (scaled.diff() > 0).all()
+
+
 def test_scale_does_not_fall_where_held_out_scores_are_equal():
     below, above = torch.linspace(0, 0.5, 85), torch.linspace(1.5, 2, 5)
     reference = torch.cat([below, torch.ones(10), above]).double()
@@ -257,21 +264,42 @@ def test_joint_without_garbage_has_no_garbage_part():
 
 
 def test_state_survives_a_round_trip(fitted):
-    again = Joint().load_state_dict({name: value.clone() for name, value in fitted.state_dict().items()})
     found = sample(50, 4)[0]
+    again = Joint().load_state_dict({name: value.clone() for name, value in fitted.state_dict().items()}, found)
     assert torch.equal(again.score(found), fitted.score(found))
+
+
+def spoilt(field, change):
+    """Return a change of one tensor of a state."""
+    return lambda state: {**state, field: change(state[field])}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: {**state, "gaussian.means": torch.zeros(1)}, "got the parts gaussian"),
-        (lambda state: {k: v for k, v in state.items() if not k.endswith("weight")}, "got no density-last.weight"),
+        (lambda state: {**state, "gaussian.means": torch.zeros(1)}, "got the parts 'gaussian'"),
+        (lambda _: {}, "got the parts nothing"),
+        (lambda state: {k: v for k, v in state.items() if not k.endswith("weight")}, "garbage has .*; fit it again"),
+        (lambda state: {**state, "energy.more": torch.zeros(1)}, "energy has .* 'more'"),
+        (spoilt("energy.weight", lambda value: value.view(1)), r"weight has shape \(1,\), expected \(\)"),
+        (spoilt("energy.weight", lambda value: -value), "weight has values from -"),
+        (spoilt("energy.weight", lambda value: value * torch.nan), "weight has values from nan"),
+        (spoilt("energy.weight", lambda value: value.float()), "weight has type torch.float32, expected torch.float64"),
+        (spoilt("energy.classes", lambda value: value + 5), r"energy\.classes is \d+, the network gives"),
+        (spoilt("energy.classes", lambda value: value * 0), r"energy\.classes is 0"),
+        (spoilt("energy.reference", lambda value: value.flip(0)), "ascending"),
+        (spoilt("energy.reference", lambda value: value[:5]), "fewer than 30"),
+        (spoilt("nearest-head.bank", lambda value: value[:0]), r"bank has shape \(0, "),
+        (spoilt("nearest-head.bank", lambda value: value[:, :1]), r"bank has shape \(\d+, 1\), expected \('M', \d+\)"),
+        (spoilt("nearest-head.bank", lambda value: value.long()), "bank has type torch.int64"),
+        (spoilt("density-last.own", lambda value: value[:-1]), r"own has shape"),
+        (spoilt("density-last.scale", lambda value: value * 0), "scale has values from 0"),
+        (spoilt("residual-head.map", lambda value: value[0]), r"map has shape"),
     ],
 )
-def test_a_state_of_another_version_is_refused(fitted, change, message):
+def test_a_state_that_no_part_could_have_is_refused(fitted, change, message):
     with pytest.raises(ModelError, match=message):
-        Joint().load_state_dict(change(fitted.state_dict()))
+        Joint().load_state_dict(change(fitted.state_dict()), sample(1, 4)[0])
 
 
 def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted):

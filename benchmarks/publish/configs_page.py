@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.publish.pages.markdown import code, markdown_table
 from benchmarks.publish.pages.settings_words import default_words, link, settings_in, type_words
-from invaudit.audit import AttackControlSettings, ScoreSettings
+from invaudit.audit import AttackControlSettings, ModelAuditSettings, ScoreSettings
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.inversion import InversionSettings
@@ -44,6 +44,7 @@ COMMANDS = (
     Command("benchmark leakage", LeakageBenchmark, ("leakage/digits",)),
     Command("ood fit", FitSettings, ("fit/scratch", "fit/finetune")),
     Command("invert", InversionSettings, ("invert/default",)),
+    Command("audit", ModelAuditSettings),
     Command("leakage score", ScoreSettings),
     Command("leakage attack-control", AttackControlSettings),
 )

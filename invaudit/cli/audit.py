@@ -1,11 +1,9 @@
 """``invaudit audit``: what a model gives away of its training images, and what it does not know."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter
-
-from invaudit.cli.options import Common, Model, print_json
+from invaudit.cli.options import Common, Model, SeveralData, print_json
 from invaudit.cli.printing import print_table
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ def audit(
     members: str,
     controls: str,
     reference: str | None = None,
-    ood: Annotated[tuple[str, ...] | None, Parameter(negative="", consume_multiple=True)] = None,
+    ood: SeveralData | None = None,
     images: Literal["none", "full"] | None = None,
     drop_duplicates: bool | None = None,
     download: bool | None = None,

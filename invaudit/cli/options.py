@@ -64,6 +64,15 @@ AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False
 """Type of the option that names code which a config may run."""
 
 
+def _at_least_one(_: Any, values: tuple[str, ...] | None) -> None:
+    if values is not None and not values:
+        raise ValueError("expected at least one value")
+
+
+SeveralData = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="", validator=_at_least_one)]
+"""Type of an option that takes several DATA texts."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Common:

@@ -1,0 +1,121 @@
+"""The audit of a model whole: a planted leak is found, a model of other images leaks nothing, bad input is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jsonschema import validate
+from sklearn.metrics import roc_auc_score
+
+from invaudit.audit import ModelAuditSettings, audit_model
+from invaudit.audit.readiness import DETECTORS, readiness
+from invaudit.data import NOISES, load, seeded_rng, split
+from invaudit.leakage import TargetRecipe, train_target
+from invaudit.models import collect
+from invaudit.ood.fitting import split_sizes
+from invaudit.records import audit_schema
+from invaudit.runtime import InputError
+from tests.audit.image_files import save_digits
+
+KNOWN = TargetRecipe(arch="mlp-100", learning_rate=0.3, steps=1500, weight_decay=1e-3)
+METHODS = {"kkt": {"kind": "kkt", "settings": {"images": 40, "restarts": 1, "steps": 600}}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Digits that a network was trained on, and others."""
+    folder = tmp_path_factory.mktemp("made")
+    save_digits(
+        folder, "model audit", {"members": slice(40), "controls": slice(40, 700), "reference": slice(900, 1300)}
+    )
+    return folder
+
+
+def trained_on(made, name):
+    images = load(f"{made}/{name}.npz")
+    return train_target(KNOWN, images.floats(slice(40)), images.labels[:40], 10, seeded_rng(0, "trained")).eval()
+
+
+def settings(made, **changes):
+    known = {name: f"{made}/{name}.npz" for name in ("members", "controls", "reference")}
+    fixed = {"metrics": {"ssim": None}, "methods": METHODS, "known_leak": KNOWN, "draws": 499, "device": "cpu"}
+    return ModelAuditSettings.model_validate(known | fixed | changes)
+
+
+@pytest.fixture(scope="module")
+def leaking(made, tmp_path_factory):
+    return audit_model(trained_on(made, "members"), settings(made), tmp_path_factory.mktemp("audit") / "run")
+
+
+@pytest.mark.slow
+def test_a_planted_leak_is_found_and_all_of_it_is_written(leaking):
+    assert leaking.verdict.verdict == "leak"
+    audit = json.loads((leaking.folder / "audit.json").read_text())
+    validate(audit, audit_schema())
+    assert {one["ood_set"] for one in audit["ood"]["sets"]} == set(NOISES)
+    controls = pd.read_csv(leaking.folder / "controls.csv")
+    assert set(controls["verdict"]) == {"leak"}
+    membership = pd.read_csv(leaking.folder / "membership.csv").set_index("score")
+    assert membership.loc["loss", "auroc"] > 0.7
+    page = (leaking.folder / "report.html").read_text()
+    assert "What the model does not know" in page
+    # No picture of a member without being asked.
+    assert not list(leaking.folder.rglob("images.npz"))
+
+
+@pytest.mark.slow
+def test_a_model_of_other_images_is_not_called_a_leak(made, tmp_path):
+    given = {"members": f"{made}/controls.npz@0:300", "controls": f"{made}/controls.npz@300:660"}
+    result = audit_model(trained_on(made, "members"), settings(made, **given), tmp_path / "run")
+    assert result.verdict.verdict != "leak"
+
+
+@pytest.mark.slow
+def test_a_stage_that_is_done_is_not_done_again_and_gives_the_same_bytes(made, leaking, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(leaking.folder, folder)
+    names = ("table.csv", "membership.csv", "readiness.csv", "controls.csv")
+    before = {name: (folder / name).read_bytes() for name in names}
+    for name in (*names, "records/seed-0-target.json"):
+        (folder / name).unlink()
+    known = (folder / "records" / "seed-0-attack-control.json").stat().st_mtime_ns
+    audit_model(trained_on(made, "members"), settings(made), folder, resume=True)
+    assert (folder / "records" / "seed-0-attack-control.json").stat().st_mtime_ns == known
+    for name in ("readiness.csv", "controls.csv"):
+        assert (folder / name).read_bytes() == before[name]
+
+
+def test_readiness_is_the_area_under_the_curve_of_the_scores(made):
+    target = trained_on(made, "members")
+    others = load("digits@0:150").subset(torch.arange(150))
+    rows = readiness(target, load(f"{made}/controls.npz"), {"more": others})
+    assert {row.detector for row in rows} == set(DETECTORS)
+    assert {row.status for row in rows} == {"ok"}
+    own = next(row for row in rows if row.detector == "EnergyBased" and row.ood_set == "more")
+    logits = collect(target, others, keep_maps=False).logits
+    controls = load(f"{made}/controls.npz")
+    test = split(controls, split_sizes(len(controls)), seeded_rng(0, "readiness/split")).test
+    own_logits = collect(target, test, keep_maps=False).logits
+    scores = np.r_[-own_logits.logsumexp(1), -logits.logsumexp(1)]
+    labels = np.r_[np.zeros(len(own_logits)), np.ones(len(logits))]
+    assert own.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"members": "nowhere.npz"}, "nowhere.npz"),
+        ({"ood": ["nowhere.npz"]}, "nowhere.npz"),
+        ({"controls": "{made}/members.npz"}, "both member and control"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, changes, words):
+    given = {}
+    for key, value in changes.items():
+        given[key] = value.format(made=made) if isinstance(value, str) else value
+    with pytest.raises(InputError, match=words):
+        audit_model(trained_on(made, "members"), settings(made, **given), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -87,11 +87,13 @@ class AttackControlResult:
         folder: The folder, for ``ScoreSettings.attack_control``.
         target: The network that is known to leak, for other attacks.
         reconstructions: What the method gave; None where none was named.
+        arch: Architecture of the network.
     """
 
     folder: Path
     target: Path
     reconstructions: Reconstructions | None
+    arch: str
 
     @property
     def count(self) -> int:
@@ -106,7 +108,12 @@ class AttackControlResult:
                 f"Attack {self.target} as you attack the audited network, save all images that the attack gives as "
                 f"{self.folder / RECONSTRUCTIONS}, and give the folder to `invaudit leakage score` as --attack-control."
             )
-        return f"{self.count} reconstructions. Give `invaudit leakage score` --attack-control {self.folder}"
+        made = f"{self.reconstructions.outcome}: {self.reconstructions.message}"
+        return (
+            f"{self.count} reconstructions ({made}) of a network {self.arch}. It tells most about a model of its "
+            "own kind: --set recipe.arch=NAME takes another. Give "
+            f"`invaudit leakage score` --attack-control {self.folder}"
+        )
 
 
 def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: bool = False) -> AttackControlResult:
@@ -136,7 +143,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
             notice(f"attacking it by {settings.method}")
             reconstructions = _attack(settings, settings.method, target, pool, folder.path / "work")
         _write(folder.path, pool, target, reconstructions)
-    return AttackControlResult(folder.path, folder.path / TARGET, reconstructions)
+    return AttackControlResult(folder.path, folder.path / TARGET, reconstructions, settings.recipe.arch)
 
 
 def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:

@@ -204,7 +204,8 @@ def _why_no_limit(limit: LimitResult | None) -> str:
         return "no scoring limit: no reference images"
     if limit.status != "ok":
         return f"no scoring limit: {limit.reason}"
-    return f"no scoring limit: all members reconstructed would be called with probability {limit.power:.2f} only"
+    called = f"with all members reconstructed {limit.power:.0%} of simulated audits call a leak"
+    return f"no scoring limit: {called}, too few to be sure of 95 %"
 
 
 def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow]:

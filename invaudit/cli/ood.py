@@ -1,6 +1,7 @@
 """``invaudit ood``: make a guard, use it, check it, calibrate it anew, and give it away as one file."""
 
 import json as json_text
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -74,6 +75,7 @@ def fit(
         raise ConfigError("--set recipe changes nothing with --as-it-is; leave it out")
     if model.model is None and (model.mean or model.std):
         raise ConfigError("--mean and --std say how --model normalises; a new network measures its own: leave them out")
+    model.fields()  # refused before anything is loaded
     new = model.spec() if model.model is None else None
     from invaudit.ood import FitSettings, run_fit
 
@@ -102,13 +104,18 @@ def fit(
 
 
 def _print_fit(run: "FitRun", *, as_json: bool) -> None:
+    from invaudit.models.settings import foreign_arch
+
     about = run.guarded.about
     if as_json:
         print_json({"folder": str(run.folder), "held_out": about["held_out"], "synthetic": about["synthetic"]})
         return
     for line in _fit_lines(about["held_out"], about["synthetic"]):
         print(line)
-    print(f"Saved in {run.folder}; use it with: invaudit ood score {run.folder} DATA")
+    # A file must not choose which code runs, so an architecture of one's own is named again.
+    arch = run.guarded.target.arch
+    own = f" --arch {shlex.quote(arch)}" if arch and foreign_arch(arch) else ""
+    print(f"Saved in {run.folder}; use it with: invaudit ood score {shlex.quote(str(run.folder))} DATA{own}")
 
 
 def _fit_lines(held_out: dict[str, Any], synthetic: dict[str, Any] | None) -> Iterator[str]:
@@ -194,8 +201,9 @@ def _print_scores(tally: "ScoreTally", first: "list[ImageScore]", out: Path | No
     if as_json:
         print_json(tally.summary())
         return
+    count = "1 image" if tally.n == 1 else f"{tally.n} images"
     print(
-        f"{tally.n} images, {tally.rejected:.1%} rejected at a false-alarm rate of {tally.alpha:.1%}, "
+        f"{count}, {tally.rejected:.1%} rejected at a false-alarm rate of {tally.alpha:.1%}, "
         f"{_guarantee(tally.delta)} (threshold {tally.threshold:.3f})"
     )
     if out:

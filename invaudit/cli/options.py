@@ -103,8 +103,19 @@ class Common:
         """Make the console as quiet as asked, and refuse options that the command has no use for."""
         console.configure(quiet=self.quiet or self.json)
         self.refuse(*unused, where="in this command")
+        self._refuse_early()
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: expected at least 1")
+
+    def _refuse_early(self) -> None:
+        """Refuse what needs no network to be refused, before the command loads what takes seconds."""
+        from invaudit.runtime.runs import refuse_used
+        from invaudit.runtime.settings import find_config
+
+        if self.config is not None:
+            find_config(self.config)
+        if self.out is not None:
+            refuse_used(self.out, resume=self.resume)
 
     def refuse(self, *unused: str, where: str) -> None:
         """Refuse options that would change nothing."""
@@ -213,10 +224,11 @@ class Model:
         """Return the model, or None where none is named."""
         if self.model is None:
             return None
+        fields = self.fields()  # refused before anything is loaded
         from invaudit.models import load_model
 
         return load_model(
-            self.model, arch=self.arch, spec=self.fields(), match=self.match, output=self.output, download=download
+            self.model, arch=self.arch, spec=fields, match=self.match, output=self.output, download=download
         )
 
     def spec(self) -> "InputSpec | None":

@@ -184,7 +184,7 @@ def _steady_answer(module: nn.Module, inputs: Tensor) -> Any:
     """Return what the network gives, having asked it three times."""
     answers = []
     for given in (inputs, inputs, inputs[:1].expand_as(inputs).contiguous()):
-        with foreign_code(called(module, inputs)):
+        with foreign_code(called(module, inputs), remedy="correct it, or what says its input"):
             answers.append(module(given.clone()))  # it may work on it in place
         if any(part.training for part in module.modules()):
             raise ModelError(f"{type(module).__name__} leaves eval mode when it is called; take train() out of forward")

@@ -118,7 +118,8 @@ def _callable(arch: str) -> nn.Module:
             made = import_named(module, name)()
         except (ImportError, AttributeError, ValueError, SyntaxError, TypeError) as error:
             raise ModelError(
-                f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import"
+                f"--arch {arch!r}: {error}; it must name a callable without arguments that Python can import, in the "
+                "current folder or in one that PYTHONPATH names"
             ) from error
         if isinstance(made, torch.jit.ScriptModule):
             raise ModelError(f"--arch {arch!r} gave TorchScript, which cannot be read; give the module it was made of")

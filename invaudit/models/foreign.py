@@ -15,11 +15,12 @@ _TORCH = str(Path(torch.__file__).parent)
 
 
 @contextmanager
-def foreign_code(call: str) -> Iterator[None]:
+def foreign_code(call: str, *, remedy: str = "") -> Iterator[None]:
     """Run code of others: whatever it raises, ``SystemExit`` too, becomes one message that says whose fault it is.
 
     Args:
         call: Whose code, which call, and the shape that it was given, e.g. ``Net.forward of inputs (2, 1, 8, 8)``.
+        remedy: What to do, where it can be said.
 
     Raises:
         ModelError: The code raised something; the message ends with the last line of its traceback, and where it was.
@@ -29,7 +30,8 @@ def foreign_code(call: str) -> Iterator[None]:
     except BaseException as error:
         if is_ours_or_the_machines(error):
             raise
-        raise ModelError(f"{call} failed in its own code: {reason(error)}{_place(error)}") from error
+        end = f"; {remedy}" if remedy else ""
+        raise ModelError(f"{call} failed in its own code: {reason(error)}{_place(error)}{end}") from error
 
 
 def called(module: nn.Module, inputs: Tensor) -> str:

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 
 from invaudit.data import ImageSet
@@ -148,6 +147,9 @@ def _predicted(way: _Way, images: ImageSet) -> Tensor:
 
 def _other_order(predicted: Tensor, images: ImageSet, classes: int) -> str | None:
     """Return the order of classes that fits far better: found on one half of the images, tried on the other."""
+    # Here, since it brings half a second or more with it, and an error should not wait for it.
+    from sklearn.metrics import confusion_matrix
+
     found, tried = slice(0, None, 2), slice(1, None, 2)
     counts = confusion_matrix(images.labels[found], predicted[found], labels=range(classes))
     _, order = linear_sum_assignment(-counts)

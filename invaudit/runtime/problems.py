@@ -1,9 +1,17 @@
 """What is wrong with an input, gathered so that all of it is told at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from invaudit.runtime.errors import ConfigError, InputError
+
+
+def in_one_line(problems: Sequence[str]) -> str:
+    """Return one problem as it is, several numbered."""
+    if len(problems) == 1:
+        return problems[0]
+    numbered = [f"({number}) {problem}" for number, problem in enumerate(problems, 1)]
+    return f"{len(problems)} problems: {'; '.join(numbered)}"
 
 
 class SeveralProblemsError(ConfigError):
@@ -15,8 +23,7 @@ class SeveralProblemsError(ConfigError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        numbered = [f"({number}) {problem}" for number, problem in enumerate(problems, 1)]
-        super().__init__(f"{len(problems)} problems: {'; '.join(numbered)}")
+        super().__init__(in_one_line(problems))
 
 
 class Problems:
@@ -55,7 +62,8 @@ class Problems:
             InputError: The one error, or one that tells them all.
         """
         messages = list(dict.fromkeys(self.messages))
-        if len(messages) == 1 and self.first is not None:
-            raise type(self.first)(messages[0])
-        if messages:
+        if len(messages) > 1:
             raise SeveralProblemsError(messages)
+        if self.first is not None:
+            kind = ConfigError if isinstance(self.first, SeveralProblemsError) else type(self.first)
+            raise kind(messages[0])

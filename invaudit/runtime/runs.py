@@ -17,11 +17,12 @@ from invaudit.runtime.files import PARTIAL, content_hash, read_json, read_object
 from invaudit.runtime.paths import asking, inside, is_file, open_own, resolved, what_is
 from invaudit.runtime.settings import Settings, dump_config
 
+CONFIG = "config.yaml"
 CODE = ("versions", "git")
 """What of an environment may change the numbers of a run that is resumed."""
 NOT_BEGUN = {".lock", "environment.json", "records", "records/run.json"}
 """What is in a folder before ``config.yaml``, which says that a run was begun."""
-BEGUN = NOT_BEGUN | {"config.yaml", "log.txt"}
+BEGUN = NOT_BEGUN | {CONFIG, "log.txt"}
 """What is in a folder before the first job is done."""
 UNFINISHED = ("work", "work.pt")
 """States of work that is not finished: nothing without what they were to become."""
@@ -82,18 +83,11 @@ class RunFolder:
                 written.
         """
         path = resolved(path, RunFolderError)
-        config = path / "config.yaml"
+        config = path / CONFIG
         identity = content_hash(json.dumps(settings.model_dump(mode="json"), sort_keys=True), *inputs)
+        refuse_used(path, resume=resume)
         existing = what_is(path, RunFolderError)
         resumed = is_file(config, RunFolderError)
-        if existing not in ("folder", None):
-            raise RunFolderError(f"{path} is a file, expected a folder; choose another --out")
-        if resumed and not is_file(path / "records" / "run.json", RunFolderError):
-            raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
-        if resumed and not resume:
-            raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
-        if existing and not resumed and not _names_in(path) <= NOT_BEGUN:
-            raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
         with _locked(path), _nothing_for_bad_input(path, existed=existing is not None, resumed=resumed):
             _sweep(path)
             run = cls(path)
@@ -130,6 +124,24 @@ class RunFolder:
     def finish(self, name: str, record: Any) -> None:
         """Write the record of a finished job; do it after all of its other files."""
         write_json(self.path / "records" / f"{name}.json", record)
+
+
+def refuse_used(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that no run can be written into; commands ask before they load anything.
+
+    Raises:
+        RunFolderError: It is a file, holds something else, or a run that is not to be continued.
+    """
+    existing = what_is(path, RunFolderError)
+    if existing not in ("folder", None):
+        raise RunFolderError(f"{path} is a file, expected a folder; choose another --out")
+    holds_run = is_file(path / CONFIG, RunFolderError)
+    if holds_run and not is_file(path / "records" / "run.json", RunFolderError):
+        raise RunFolderError(f"{path} holds a config.yaml, but no run of ours; choose another --out")
+    if holds_run and not resume:
+        raise RunFolderError(f"{path} already holds a run; add --resume to continue it, or choose another --out")
+    if existing and not holds_run and not _names_in(path) <= NOT_BEGUN:
+        raise RunFolderError(f"{path} is not empty and holds no run; choose another --out")
 
 
 def _refuse_other_kind(path: Path, record: dict[str, Any], kind: RunKind) -> None:

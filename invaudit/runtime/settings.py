@@ -22,10 +22,11 @@ from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import ConfigError
 from invaudit.runtime.numbers import LARGEST
 from invaudit.runtime.paths import is_file, read_text
+from invaudit.runtime.problems import in_one_line
 from invaudit.runtime.text import printable, shown
 from invaudit.runtime.yaml_text import MOST_CHARACTERS, read_yaml
 
-MOST_PROBLEMS = 5
+MOST_PROBLEMS = 10
 """Problems of a config that one message names."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
@@ -215,6 +216,8 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _explained(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
+    # What follows from another problem is none of its own.
+    problems = [problem for problem in problems if problem["type"] != "default_factory_not_called"]
     messages = []
     for problem in problems[:MOST_PROBLEMS]:
         keys = list(map(str, problem["loc"]))
@@ -225,11 +228,13 @@ def _explained(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
         elif problem["type"] == "value_error":
             said = problem["msg"].removeprefix("Value error, ")
             messages.append(f"{path}: {said}" if path else said)
+        elif problem["type"] == "tuple_type":
+            messages.append(f"{path}: expected a list, e.g. [{printable(str(problem['input']), 20)}]")
         else:
             messages.append(f"{path}: {problem['msg']} (got {shown(problem['input'])})")
     if len(problems) > MOST_PROBLEMS:
         messages.append(f"and {len(problems) - MOST_PROBLEMS} more")
-    return "; ".join(messages)
+    return in_one_line(messages)
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> list[str]:

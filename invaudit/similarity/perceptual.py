@@ -3,9 +3,7 @@
 import warnings
 from pathlib import Path
 
-import lpips
 import torch
-from lpips import pretrained_networks
 from torch import Tensor, nn
 
 from invaudit.data import seeded_rng
@@ -16,8 +14,8 @@ from invaudit.similarity.checks import checked_images
 from invaudit.similarity.protocol import MetricOptions, Screen, described, rounding
 from invaudit.similarity.weights import trunk_weights
 
-NETS = {"alex": (pretrained_networks.alexnet, 31), "squeeze": (pretrained_networks.squeezenet, 17)}
-"""Network -> what builds its trunk, and the smallest side that it can take."""
+NETS = {"alex": ("alexnet", 31), "squeeze": ("squeezenet", 17)}
+"""Network -> what the package calls its trunk, and the smallest side that it can take."""
 
 BATCH_PIXELS = 2**16
 SMALLEST_BATCH, LARGEST_BATCH = 8, 64
@@ -48,8 +46,11 @@ class Lpips:
         self.name, self.resize, self.device = f"lpips-{net}", options.resize, options.device
         self.label = described(f"LPIPS 0.1, {net}", self.resize)
         weights = trunk_weights(net, options.weights, download=options.download)
-        build, self.smallest = NETS[net]
-        self.trunk = _trunk(build, weights).to(self.device)
+        # Here, since it loads torchvision, which takes seconds: bad input is refused before that.
+        import lpips
+
+        trunk, self.smallest = NETS[net]
+        self.trunk = _trunk(trunk, weights).to(self.device)
         self.scaling = lpips.ScalingLayer().to(self.device)
         self.heads = [head.to(self.device) for head in _heads(net)]
         parts: list[bytes | str] = [self.label, self.device.type]
@@ -78,13 +79,15 @@ class Lpips:
         return self._batch_sizes[shape]
 
     def _vectors(self, images: Tensor, size: int) -> Tensor:
+        from lpips import normalize_tensor
+
         batch = images.new_zeros(size, *images.shape[1:])
         batch[: len(images)] = images
         vectors = []
         for features, head in zip(self.trunk(self.scaling(2 * batch - 1)), self.heads, strict=True):
             used = head > 0
             scale = (head[used] / features[0, 0].numel()).sqrt().view(-1, 1, 1)
-            vectors.append((lpips.normalize_tensor(features)[:, used] * scale).flatten(1))
+            vectors.append((normalize_tensor(features)[:, used] * scale).flatten(1))
         return torch.cat(vectors, 1)[: len(images)]
 
     def screen(self, queries: Tensor) -> Screen:
@@ -107,7 +110,10 @@ class Lpips:
         return (queries.double() - gallery.double()).square_().sum(1)
 
 
-def _trunk(build: type[nn.Module], weights: dict[str, Tensor]) -> nn.Module:
+def _trunk(name: str, weights: dict[str, Tensor]) -> nn.Module:
+    from lpips import pretrained_networks
+
+    build = getattr(pretrained_networks, name)
     with torch.device("meta"), warnings.catch_warnings():
         # The package calls torchvision in a way that torchvision warns about.
         warnings.filterwarnings("ignore", message=".*pretrained", category=UserWarning)
@@ -126,6 +132,8 @@ def _trunk(build: type[nn.Module], weights: dict[str, Tensor]) -> nn.Module:
 
 
 def _heads(net: str) -> list[Tensor]:
+    import lpips
+
     path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     heads = []
     for value in torch.load(path, map_location="cpu", weights_only=True).values():

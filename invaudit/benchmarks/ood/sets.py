@@ -84,7 +84,7 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
     transform = Transform(settings.side, settings.channels)
     problems = Problems()
     id_images = None
-    with problems.noted("id"):
+    with problems.noted():
         id_images = _load_id(settings, transform)
     ood: dict[str, ImageSet] = {}
     missing: dict[str, str] = {}
@@ -114,8 +114,13 @@ def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, Im
     else:
         base, at, limits = settings.id.partition("@")
         train_data, test_data = f"{base}:train{at}{limits}", f"{base}:test"
-    train = _transformed(train_data, settings, transform)
-    test = _transformed(test_data, settings, transform)
+    problems = Problems()
+    sets: list[ImageSet] = []
+    for key, data in (("id", train_data), ("id" if settings.id_test is None else "id_test", test_data)):
+        with problems.noted(key):
+            sets.append(_transformed(data, settings, transform))
+    problems.refuse()
+    train, test = sets
     for data, images in ((train_data, train), (test_data, test)):
         if int(images.labels.min()) < 0:
             raise DataError(f"{data} has images without labels, expected a class for each ID image; give labelled data")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.inversion import InversionSettings
@@ -104,13 +104,17 @@ class Network(ModelSettings):
         tuned = [f"{name}@tuned" for name in names if name in TUNABLE]
         return names + tuned if self.tuned else names
 
+    @field_validator("baselines")
+    @classmethod
+    def _known(cls, baselines: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
+        unknown = [name for name in baselines if name not in BASELINES] if isinstance(baselines, tuple) else []
+        if unknown:
+            raise ValueError(f"unknown detector {', '.join(map(repr, unknown))}; known: {', '.join(BASELINES)}")
+        return baselines
+
     def problems(self) -> Iterator[str]:
         """Yield what does not go together in one network."""
         yield from loss_problems(self.loss, self.garbage)
-        if isinstance(self.baselines, tuple):
-            for name in self.baselines:
-                if name not in BASELINES:
-                    yield f"unknown detector {name!r}; known: {', '.join(BASELINES)}"
         if self.inversion and not (self.garbage and self.garbage.inversions):
             yield "inversion is set, but garbage holds no inversions; give them a share, or leave it out"
         if self.tuned and self.baselines is not True and not set(self.baselines or ()) & set(TUNABLE):
@@ -147,9 +151,13 @@ class Compared(Settings):
         return self.network, self.detector
 
 
-def _ours_if_there(fields: dict[str, Any]) -> Compared | None:
+def _ours(fields: dict[str, Any]) -> Compared | None:
+    """Return our detector on our network; where this is not there, on the first that is trained."""
+    trained = [name for name in fields.get("networks", {}) if name != UNTRAINED]
+    if not trained:
+        return None
     network, detector = OURS
-    return Compared(network=network, detector=detector) if network in fields.get("networks", {}) else None
+    return Compared(network=network if network in trained else trained[0], detector=detector)
 
 
 class OODBenchmark(Settings):
@@ -189,8 +197,9 @@ class OODBenchmark(Settings):
     """Inversion of one cycle of garbage."""
     networks: dict[Name, Network] = Field(min_length=1)
     """The networks by the name that tables give them. ``full`` is ours; ``random`` is the control without training."""
-    compare_with: Compared | None = Field(default_factory=_ours_if_there)
-    """Row that all differences are to; unset: ``joint`` on ``full`` where there is one, else no differences."""
+    compare_with: Compared | None = Field(default_factory=_ours)
+    """Row that all differences are to; unset: ``joint`` on ``full``, or on the first network that is trained; ``null``:
+    none."""
     attacks: dict[Name, InversionSettings] = Field(default_factory=dict)
     """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
     attack_images: Images = 500

@@ -45,8 +45,8 @@ UNTRIED = (
     "Readiness for images of other kinds (OOD detection).",
 )
 NO_LIMIT = (
-    "There is no scoring limit: it was not measured, or not even copies of all members are called a leak with "
-    "probability 0.95. Finding nothing then says little."
+    "There is no scoring limit: it was not measured, or not even copies of all members are sure to be called a leak "
+    "with probability 0.95. Finding nothing then says little."
 )
 FIRED = (
     "A negative control fired: the tests found a leak where nothing can leak. Do not trust the verdicts of this run."

@@ -184,7 +184,7 @@ def what_was_tested(content: Content) -> Section:
     return Section(
         "What was tested",
         grid=over_seeds(content.run.targets, ("target", "description"), TARGETS),
-        missing="Not recorded: targets.csv is missing or empty.",
+        missing="Images that were given; no network was read.",
         parts=(Section("", terms=scope(content.run)),),
     )
 

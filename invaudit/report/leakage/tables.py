@@ -9,15 +9,16 @@ from typing import TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.records.columns import Row
+from invaudit.records.columns import Row, distinct
 from invaudit.records.leakage import ControlRow, TestRow
-from invaudit.records.leakage_run import read_leakage_run
+from invaudit.records.leakage_run import LeakageRun, read_leakage_run
 from invaudit.report.leakage.findings import (
     FIRED,
     Finding,
     attack_sentence,
     findings,
     fired,
+    gaps_of,
     headline_sentence,
     smallest_p,
     tested,
@@ -155,14 +156,18 @@ def leakage_table(folder: Path) -> Table:
     """
     run = read_leakage_run(folder)
     warning = f"{FIRED}\n" if fired(run) else ""
+    audited = findings(run)
+    # Of many targets the page says it.
+    sentence = f"{audited[0].sentence}\n" if len(audited) == 1 else ""
     caption = (
-        f"{warning}Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
+        f"{warning}{sentence}{_without_result(run)}"
+        "Over metrics and seeds. leak: tests that say leak, of those that ran. Holm p: the smallest.\n"
         "hits: different pool images nearest to a reconstruction.\n"
         "limit: the scoring limit, distinct reconstructed members that a test calls a leak.\n"
         f"{attack_sentence(run)}\n"
         "Failing to find a leak is not evidence of anonymity."
     )
-    table = plain_table(f"Leakage of training images. {headline_sentence(findings(run))}", caption)
+    table = plain_table(f"Leakage of training images. {headline_sentence(audited)}", caption)
     for name in ("target", "method", "verdict"):
         table.add_column(name, overflow="fold")
     for name in ("leak", "Holm p", "hits", "limit"):
@@ -177,6 +182,14 @@ def leakage_table(folder: Path) -> Table:
         style = "bold" if finding.verdict == "leak" else None
         table.add_row(*map(Text, cells), style=style)
     return table
+
+
+def _without_result(run: LeakageRun) -> str:
+    """Return a line for each reason why a test has no result, empty where all have one."""
+    tests: dict[str, list[str]] = {}
+    for row in gaps_of(run.tests):
+        tests.setdefault(f"{row.status}, {row.reason or 'no reason given'}", []).append(f"{row.method} by {row.metric}")
+    return "".join(f"No result: {', '.join(distinct(names))} ({reason}).\n" for reason, names in tests.items())
 
 
 def _cells(finding: Finding, rows: list[TestRow]) -> list[str]:

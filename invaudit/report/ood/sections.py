@@ -17,13 +17,13 @@ from invaudit.report.drawing import png
 from invaudit.report.ood import figures
 from invaudit.report.ood.findings import ControlSetRow, GapRow, compare, controls, gaps, trivial_sets
 from invaudit.report.ood.tables import (
-    FIGURE_COLUMNS,
     N_BEST,
     NAME_COLUMNS,
     REFERENCE_PARTS,
     Key,
     measured,
     short_table,
+    shown_columns,
 )
 from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFigure, Section, mean_grid, row_grid
 
@@ -70,11 +70,16 @@ def headline_comparison(run: OodRun) -> Section:
 def best_rows(run: OodRun) -> Section:
     """Return the reference, our other detectors and the best baselines as a short table."""
     parts: dict[str, list[GridRow]] = {}
-    for line in short_table(run):
-        row = GridRow(line.cells(), style="ours" if line.part in REFERENCE_PARTS else "")
+    lines = short_table(run)
+    shown = shown_columns(lines)
+    for line in lines:
+        cells = line.cells()
+        row = GridRow([cells[place] for place in shown.values()], style="ours" if line.part in REFERENCE_PARTS else "")
         parts.setdefault(line.part, []).append(row)
-    columns = [GridColumn(name, wraps=False) for name in NAME_COLUMNS]
-    columns += [GridColumn(name, is_numeric=True) for name in FIGURE_COLUMNS]
+    columns = []
+    for name in shown:
+        is_name = name in NAME_COLUMNS
+        columns.append(GridColumn(name, wraps=not is_name, is_numeric=not is_name))
     grid_parts = []
     for part, rows in parts.items():
         grid_parts.append(GridPart(rows, PART_TITLES[part]))

@@ -1,6 +1,6 @@
 """The short table of an OOD run: the reference, our other detectors, the best baselines."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -89,6 +89,16 @@ class ShortLine:
         figures.append(exact_level(self._value("mean-near", "fpr95")))
         figures.append(DASH if near is None else difference_text(near))
         return [self.network, self.detector, *figures]
+
+
+def shown_columns(lines: Sequence[ShortLine]) -> dict[str, int]:
+    """Return the columns in which any line says something, with their place in `ShortLine.cells`.
+
+    A run without near sets has no figures of near sets.
+    """
+    names = (*NAME_COLUMNS, *FIGURE_COLUMNS)
+    rows = [line.cells() for line in lines]
+    return {name: place for place, name in enumerate(names) if any(row[place] != DASH for row in rows)}
 
 
 def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
@@ -207,18 +217,21 @@ def terminal_table(run: OodRun) -> Table:
         f"First column: {parts} on these sets."
     )
     table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
-    for name in ("", *NAME_COLUMNS):
-        table.add_column(name, no_wrap=True, overflow="fold")
-    for name in FIGURE_COLUMNS:
-        # Folded where the console is narrow: a figure that is cut off would read as another figure.
-        table.add_column(name.replace("-", "-\n").replace(" ", "\n"), justify="right", overflow="fold")
+    lines = short_table(run)
+    columns = shown_columns(lines)
+    table.add_column("", no_wrap=True, overflow="fold")
+    for name in columns:
+        if name in NAME_COLUMNS:
+            table.add_column(name, no_wrap=True, overflow="fold")
+        else:
+            # Folded where the console is narrow: a figure that is cut off would read as another figure.
+            table.add_column(name.replace("-", "-\n").replace(" ", "\n"), justify="right", overflow="fold")
     part_above = None
-    for line in short_table(run):
+    for line in lines:
         if line.part != part_above:
             table.add_section()
         part_above = line.part
-        cells = [SHORT_PARTS[line.part]]
-        for cell in line.cells():
-            cells.append(cell.replace(" ± ", "±"))
+        own = line.cells()
+        cells = [SHORT_PARTS[line.part], *(own[place].replace(" ± ", "±") for place in columns.values())]
         table.add_row(*map(Text, cells), style="bold" if line.part in REFERENCE_PARTS else None)
     return table

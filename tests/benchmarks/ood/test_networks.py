@@ -222,7 +222,7 @@ def test_the_default_reference_is_ours_where_it_is_there(fields):
     networks = {"full": {"garbage": {"noise": 1.0}}, "plain": {}}
     whole = {key: value for key, value in fields.items() if key != "compare_with"}
     assert OODBenchmark.model_validate(whole | {"networks": networks}).compare_with.row == ("full", "joint")
-    assert OODBenchmark.model_validate(whole).compare_with is None
+    assert OODBenchmark.model_validate(whole).compare_with.row == ("mine", "joint")
 
 
 @pytest.mark.parametrize(

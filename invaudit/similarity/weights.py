@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -13,11 +13,8 @@ from invaudit.models.loading import WEIGHTS_FOLDER
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingWeightsError, ModelError
 
-PUBLISHED = {
-    "alex": ("alexnet", torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
-    "squeeze": ("squeezenet1_1", torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1),
-}
-"""Network of LPIPS -> torchvision's name of its trunk, and the published weights."""
+TRUNKS = {"alex": "alexnet", "squeeze": "squeezenet1_1"}
+"""Network of LPIPS -> torchvision's name of its trunk."""
 
 
 def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str, Tensor]:
@@ -37,7 +34,8 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
     """
     place = folder or (Path(os.environ[WEIGHTS_FOLDER]) if os.environ.get(WEIGHTS_FOLDER) else None)
     file = place and Path(place) / f"lpips_{net}_trunk.safetensors"
-    name, published = PUBLISHED[net]
+    name = TRUNKS[net]
+    published = published_weights(name)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published.url.rpartition("/")[2]
     if file and file.is_file():
         return _read(file)
@@ -51,6 +49,14 @@ def trunk_weights(net: str, folder: Path | None, *, download: bool) -> dict[str,
         f"{file or f'${WEIGHTS_FOLDER}/lpips_{net}_trunk.safetensors'} nor at {cached}; "
         "fetch them with --download (from Python: download=True)"
     )
+
+
+def published_weights(name: str) -> Any:
+    """Return torchvision's ImageNet weights of a network, as its own class of them."""
+    # Here, since it takes seconds to load.
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(name)["IMAGENET1K_V1"]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -157,7 +157,7 @@ def test_weights_are_found_in_the_folder_the_cache_or_by_download(nowhere, trunk
             assert not progress
             return everything
 
-    monkeypatch.setattr(weights, "PUBLISHED", {"alex": ("alexnet", Server())})
+    monkeypatch.setattr(weights, "published_weights", {"alexnet": Server()}.get)
     assert make_metric("lpips-alex", download=True).key == key
     cache = nowhere / "hub" / "checkpoints"
     cache.mkdir(parents=True)

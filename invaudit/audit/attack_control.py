@@ -271,7 +271,11 @@ def _origin(folder: Path) -> AttackControlRecord:
         return AttackControlRecord()
     settings = load_config(AttackControlSettings, str(config))
     return AttackControlRecord(
-        method=settings.method, settings=settings.settings, reference=settings.reference, data=settings.data
+        method=settings.method,
+        settings=settings.settings,
+        reference=settings.reference,
+        data=settings.data,
+        network=f"{settings.recipe.arch} with {settings.members} members",
     )
 
 

@@ -14,15 +14,13 @@ from invaudit.ood import FitInputs, make_detector
 from invaudit.ood.fitting import split_sizes
 from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.records import ReadinessRow
-from invaudit.records.names import ID_TEST
+from invaudit.records.names import GIVEN, ID_TEST
 from invaudit.stats import auroc_interval, conformal_threshold
 
 DETECTORS = ("joint", "GEN", "EnergyBased", "KNN", "ViM", "fDBD", "RMD")
 """Ours, and six of the library's that were fixed beforehand: what reads logits or features, at its defaults."""
 NOISE_IMAGES = 200
 """Images of each kind of noise."""
-GIVEN = "given"
-"""Group of the sets that a user gives."""
 
 
 def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, seed: int = 0) -> list[ReadinessRow]:

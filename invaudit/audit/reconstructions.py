@@ -17,7 +17,7 @@ from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
-from invaudit.audit.target import GIVEN, audit_given, describe_sizes
+from invaudit.audit.target import audit_given, describe_sizes
 from invaudit.data import ImageSet, load
 from invaudit.data.folders import PictureInput
 from invaudit.data.joining import with_classes
@@ -32,7 +32,7 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
-from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND
+from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice

@@ -42,10 +42,8 @@ from invaudit.records import (
     TargetDescription,
     TestResult,
 )
+from invaudit.records.names import GIVEN
 from invaudit.runtime.errors import SettingError
-
-GIVEN = "given"
-"""The method that tables name for reconstructions that somebody made."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -398,6 +398,8 @@ class AttackControlRecord(Row):
     """Whether the method had reference images."""
     data: str | None = None
     """DATA of the network; None: the network was not trained by ``make_attack_control``."""
+    network: str | None = None
+    """What the network is: its architecture, and on how many members it was trained."""
 
 
 class PoolRecord(Row):

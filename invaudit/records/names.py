@@ -53,6 +53,8 @@ INVERSIONS_ENDING, ATTACKS_ENDING = "-inversions", "-attacks"
 IMAGES, ACCEPTED = "images", "accepted"
 """In place of a set in `scores_key`: the pictures of an attack, and which of them our detector accepts."""
 
+GIVEN = "given"
+"""Method that tables name for reconstructions that somebody made, and group of OOD sets that a user names."""
 ATTACK_CONTROL = "attack-control"
 """The target of a leakage run that is known to leak."""
 ATTACK_CONTROL_COMMAND = "invaudit leakage attack-control --method METHOD --out FOLDER"

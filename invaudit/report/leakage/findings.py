@@ -9,7 +9,7 @@ from typing import TypeVar
 from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
 from invaudit.records.leakage_run import LeakageRun
-from invaudit.records.names import ATTACK_CONTROL_COMMAND
+from invaudit.records.names import ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report.printing import p_text, span
 from invaudit.stats import OverallVerdict, overall
 from invaudit.stats import Verdict as TestVerdict
@@ -219,10 +219,17 @@ def attack_sentence(run: LeakageRun) -> str:
         methods.append(method)
     clauses = []
     if successful:
-        clauses.append(f"found by {', '.join(successful)}")
+        clauses.append(f"found by {_by(successful)}")
     if failing:
-        clauses.append(f"missed by {', '.join(failing)}")
-    return f"The leak of a target that is known to leak (attack control) was {'; '.join(clauses)}."
+        clauses.append(f"missed by {_by(failing)}")
+    control = run.attack_control
+    network = f" ({control.network})" if control is not None and control.network else " (attack control)"
+    return f"The leak of a target that is known to leak{network} was {'; '.join(clauses)}."
+
+
+def _by(methods: list[str]) -> str:
+    """Return methods in words; reconstructions that somebody made are of a method that is not known."""
+    return ", ".join("the attack that was given" if method == GIVEN else method for method in methods)
 
 
 def not_tested(run: LeakageRun) -> list[str]:

@@ -58,7 +58,9 @@ def _origin(control: AttackControlRecord) -> str:
         return f"reconstructions that were given, of a network that invaudit trained on {control.data}"
     settings = ", ".join(f"{name}={value}" for name, value in control.settings.items()) or "its defaults"
     reference = "with reference images" if control.reference else "without reference images"
-    return f"{control.method} with {settings}, {reference}, on {control.data}, made by invaudit"
+    network = f" of {control.network}" if control.network else ""
+    made = f"{control.method} with {settings}, {reference}{network}, on {control.data}, made by invaudit"
+    return f"{made}. A control of another architecture than the audited one shows less of what the attack can do there."
 
 
 def _described(run: LeakageRun, metric: str) -> str:

@@ -184,7 +184,7 @@ def what_was_tested(content: Content) -> Section:
     return Section(
         "What was tested",
         grid=over_seeds(content.run.targets, ("target", "description"), TARGETS),
-        missing="Images that were given; no network was read.",
+        missing="No network is recorded (targets.csv is missing), as where reconstructions were given.",
         parts=(Section("", terms=scope(content.run)),),
     )
 

@@ -39,12 +39,16 @@ def choose_columns(table: TableFile) -> Columns:
     Raises:
         DataError: No column holds pictures, or several could, or classes are not whole numbers.
     """
-    types = {field.name: field.type for field in table.schema}
-    features = _features(table)
-    pictures, paths = _pictures(table, types, features)
-    labels = _labels(table, types, features)
-    names = _class_names(features[labels], labels, table) if labels in features else ()
-    return Columns(pictures, paths, labels, names)
+    # Names in a file may be anything, even no text: whatever pyarrow or json say of them is one error.
+    with foreign(
+        f"the columns of {short(table.path)} cannot be read", DataError, remedy="it is damaged: fetch it again"
+    ):
+        types = {field.name: field.type for field in table.schema}
+        features = _features(table)
+        pictures, paths = _pictures(table, types, features)
+        labels = _labels(table, types, features)
+        names = _class_names(features[labels], labels, table) if labels in features else ()
+        return Columns(pictures, paths, labels, names)
 
 
 def _features(table: TableFile) -> dict[str, Mapping[str, Any]]:
@@ -52,9 +56,8 @@ def _features(table: TableFile) -> dict[str, Mapping[str, Any]]:
     declared = (table.schema.metadata or {}).get(b"huggingface")
     if declared is None:
         return {}
-    with foreign(f"what {short(table.path)} says of its columns cannot be read", DataError, remedy="fetch it again"):
-        features = (json.loads(declared).get("info") or {}).get("features") or {}
-        return {name: features[name] for name in table.schema.names if isinstance(features.get(name), dict)}
+    features = (json.loads(declared).get("info") or {}).get("features") or {}
+    return {name: features[name] for name in table.schema.names if isinstance(features.get(name), dict)}
 
 
 def _pictures(

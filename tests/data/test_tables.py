@@ -201,8 +201,18 @@ def test_what_is_no_set_of_pictures_is_refused_by_name(
 )
 def test_damaged_declarations_are_refused(metadata: bytes, root: Path) -> None:
     write_parquet(root / "set.parquet", pa.table({"x": [b"1"]}).replace_schema_metadata({"huggingface": metadata}))
-    with pytest.raises(DataError, match=r"what set\.parquet says of its columns cannot be read"):
+    with pytest.raises(DataError, match=r"the columns of set\.parquet cannot be read"):
         load("./set.parquet")
+
+
+def test_names_of_columns_that_are_no_text_are_refused(root: Path, stored: pa.Table) -> None:
+    write_saved(root / "set", stored)
+    (file,) = (root / "set").glob("*.arrow")
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"\5\0\0\0label", b"\5\0\0\0lab\xe5l"))
+    assert file.read_bytes() != content
+    with pytest.raises(DataError, match=rf"the columns of set/{file.name} cannot be read \(UnicodeDecodeError"):
+        load("set")
 
 
 def test_rows_whose_picture_is_not_there_are_named(root: Path, files: list[Path]) -> None:

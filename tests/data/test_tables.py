@@ -205,6 +205,17 @@ def test_damaged_declarations_are_refused(metadata: bytes, root: Path) -> None:
         load("./set.parquet")
 
 
+def test_messages_of_a_kind_that_nobody_knows_are_refused(root: Path, stored: pa.Table) -> None:
+    write_saved(root / "set", stored)
+    (file,) = (root / "set").glob("*.arrow")
+    content = bytearray(file.read_bytes())
+    fields = b"\x0e\0\6\0\5\0\x08\0"  # of the first message; the third is where its kind lies
+    content[content.index(fields) + 4] = 21
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"arrow does not begin with its columns; it is damaged"):
+        load("set")
+
+
 def test_names_of_columns_that_are_no_text_are_refused(root: Path, stored: pa.Table) -> None:
     write_saved(root / "set", stored)
     (file,) = (root / "set").glob("*.arrow")

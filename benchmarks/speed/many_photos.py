@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from invaudit.data import load
-from invaudit.data.pictures import Pictures
+from invaudit.data.pictures import PictureFile, Pictures
 from invaudit.data.preparation import default_preparation
 from invaudit.data.random import seeded_rng
 from invaudit.models import InputSpec, Target, TrainingSettings, train
@@ -79,11 +79,11 @@ def measured(words: list[str]) -> dict[str, float]:
 
 def reading(photos: Path, workers: int) -> float:
     """Return how many photos a second are decoded and prepared."""
-    paths = tuple(sorted(photos.rglob("*.jpg")))[:TIMED]
+    files = tuple(map(PictureFile, sorted(photos.rglob("*.jpg"))[:TIMED]))
     start = time.monotonic()
-    for _ in Pictures(paths, 3, SIDE, SIDE, default_preparation(SIDE, SIDE), workers).batches(64):
+    for _ in Pictures(files, 3, SIDE, SIDE, default_preparation(SIDE, SIDE), workers).batches(64):
         pass
-    return len(paths) / (time.monotonic() - start)
+    return len(files) / (time.monotonic() - start)
 
 
 def main() -> None:

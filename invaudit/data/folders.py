@@ -3,14 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from invaudit.data.image_set import ImageSet
-from invaudit.data.pictures import SUFFIXES, PictureHeader, Pictures, read_headers
+from invaudit.data.pictures import SUFFIXES, PictureFile, PictureHeader, Pictures, PictureSource, read_headers
 from invaudit.data.preparation import Preparation, default_preparation
 from invaudit.runtime import console, paths
 from invaudit.runtime.errors import DataError, MissingDataError
@@ -44,16 +44,16 @@ class PictureInput:
 
 @dataclass(frozen=True)
 class Listing:
-    """Picture files with their classes.
+    """Pictures with their classes.
 
     Attributes:
-        paths: The files, in the order of the set.
+        pictures: Where they lie, in the order of the set.
         labels: Class of each, -1 where it has none.
         class_names: Name of each class.
-        left_out: Number of other files, by their ending.
+        left_out: Number of files that are no pictures, by their ending.
     """
 
-    paths: list[Path]
+    pictures: Sequence[PictureSource]
     labels: list[int]
     class_names: tuple[str, ...] = ()
     left_out: Counter[str] | None = None
@@ -90,12 +90,12 @@ def list_folder(folder: Path) -> Listing:
         expected = f"expected files ending in {', '.join(SUFFIXES)}, or class folders"
         raise DataError(f"{short(folder)} holds no images, {expected}")
     if flat:
-        return Listing(flat, [-1] * len(flat), left_out=left_out)
+        return Listing(_as_sources(flat), [-1] * len(flat), left_out=left_out)
     names = tuple(path.name for path in class_folders)
     if len(names) > 1 and SPLIT_NAMES.issuperset(map(str.lower, names)):
         got = f"{short(folder)} holds the splits {', '.join(names)}"
         raise DataError(f"{got}, expected classes; write {short(folder / names[0])}/")
-    return Listing(sorted_in, labels, names, left_out)
+    return Listing(_as_sources(sorted_in), labels, names, left_out)
 
 
 def list_file(file: Path) -> Listing:
@@ -111,7 +111,7 @@ def list_file(file: Path) -> Listing:
     if not paths.is_file(file, DataError):
         raise MissingDataError(f"there is no file {short(file)}; check the path")
     if file.suffix.lower() in SUFFIXES:
-        return Listing([file], [-1])
+        return Listing(_as_sources([file]), [-1])
     lines = paths.read_text(file, DataError, most=LARGEST_LIST).splitlines()
     entries = [line.partition("\t") for line in lines if line.strip()]
     if not entries:
@@ -120,12 +120,17 @@ def list_file(file: Path) -> Listing:
     if any(named) and not all(named):
         got = f"{short(file)} gives a class to some pictures and none to line {named.index('') + 1}"
         raise DataError(f"{got}, expected one after a tab for all, or for none")
+    pictures = _as_sources(file.parent / path.strip() for path, _, _ in entries)
     if all(NUMBER.fullmatch(name) for name in named):
-        return Listing([file.parent / path.strip() for path, _, _ in entries], list(map(int, named)))
+        return Listing(pictures, list(map(int, named)))
     class_names = tuple(sorted(set(named))) if any(named) else ()
     number = {name: label for label, name in enumerate(class_names)}
     labels = [number.get(name, -1) for name in named]
-    return Listing([file.parent / path.strip() for path, _, _ in entries], labels, class_names)
+    return Listing(pictures, labels, class_names)
+
+
+def _as_sources(files: Iterable[Path]) -> list[PictureFile]:
+    return [PictureFile(file) for file in files]
 
 
 def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
@@ -136,14 +141,14 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
 
     Args:
         name: Name of the set.
-        listing: The files.
-        wanted: What they should become. Without a shape: grey if every file is grey, else RGB, of the files' size.
+        listing: The pictures.
+        wanted: What they should become. Without a shape: grey if every picture is grey, else RGB, of their size.
 
     Raises:
-        DataError: A damaged file, or pictures of many sizes and no shape that they should have.
+        DataError: A damaged picture, or pictures of many sizes and no shape that they should have.
     """
     _say_what_is_missing(name, listing)
-    headers = read_headers(listing.paths, wanted.workers)
+    headers = read_headers(listing.pictures, wanted.workers)
     more_frames = sum(header.frames > 1 for header in headers)
     if more_frames:
         console.notice(
@@ -155,18 +160,18 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
     shape = wanted.shape
     if wanted.keeps_one_size and wanted.preparation is None and _has_one_size(headers):
         shape = None
-    channels, height, width = shape or _own_shape(listing.paths, headers)
+    channels, height, width = shape or _own_shape(listing.pictures, headers)
     preparation = wanted.preparation
     if preparation is None:
         preparation = _chosen(name, headers, height, width)
-    pictures = Pictures(tuple(listing.paths), 1 if channels == 1 else 3, height, width, preparation, wanted.workers)
-    files = tuple(map(str, listing.paths))
+    sources = tuple(listing.pictures)
+    pictures = Pictures(sources, 1 if channels == 1 else 3, height, width, preparation, wanted.workers)
     return ImageSet(
         name,
         pictures,
         torch.tensor(listing.labels),
         class_names=listing.class_names,
-        files=files,
+        files=tuple(source.name for source in sources),
         preparation=preparation,
     )
 
@@ -187,12 +192,12 @@ def _has_one_size(headers: list[PictureHeader]) -> bool:
     return len({(header.height, header.width) for header in headers}) == 1
 
 
-def _own_shape(files: list[Path], headers: list[PictureHeader]) -> tuple[int, int, int]:
+def _own_shape(pictures: Sequence[PictureSource], headers: list[PictureHeader]) -> tuple[int, int, int]:
     first = headers[0]
-    for path, header in zip(files, headers, strict=True):
+    for source, header in zip(pictures, headers, strict=True):
         if (header.width, header.height) != (first.width, first.height):
-            got = f"{short(path)} is {header.width} x {header.height}"
-            other = f"{files[0].name} is {first.width} x {first.height}"
+            got = f"{source.place} is {header.width} x {header.height}"
+            other = f"{Path(pictures[0].place).name} is {first.width} x {first.height}"
             remedy = "nothing says what they should become; give the input of the network: --input CxHxW"
             raise DataError(f"{got} and {other}, and {remedy}")
     return 1 if all(header.grey for header in headers) else 3, first.height, first.width

@@ -75,8 +75,8 @@ def joined(sets: list[ImageSet]) -> ImageSet:
 
 
 def _joined_pixels(sets: list[ImageSet]) -> Tensor | Pictures:
-    """Return files as files where all are prepared alike, else the images themselves."""
+    """Return encoded pictures as they are where all are prepared alike, else the images themselves."""
     pictures = [images.pixels for images in sets if isinstance(images.pixels, Pictures)]
     if len(pictures) == len(sets) and len({part.preparation for part in pictures}) == 1:
-        return replace(pictures[0], paths=tuple(path for part in pictures for path in part.paths))
+        return replace(pictures[0], sources=tuple(source for part in pictures for source in part.sources))
     return torch.cat([images.images for images in sets])

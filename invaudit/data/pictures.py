@@ -1,4 +1,4 @@
-"""Picture files: opened safely, made upright, prepared, and read batch by batch by several threads."""
+"""Encoded pictures: opened safely, made upright, prepared, and read batch by batch by several threads."""
 
 import hashlib
 import logging
@@ -7,10 +7,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import IO, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -42,9 +43,46 @@ _GREY = ("1", "L", "I;16", "I;16B", "I;16L", "I;16N")
 _COLOUR = ("P", "LA", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 
 
+class PictureSource(Protocol):
+    """Where one encoded picture lies; equal to another where that is the same place, and hashable.
+
+    Attributes:
+        name: What outputs call it.
+        place: What messages call it: printable, and not too long.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """Open its bytes to read them; DataError where they cannot be had."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture that is a file of its own."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def place(self) -> str:
+        return short(self.path)
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        return paths.opened(self.path, DataError)
+
+
 @dataclass(frozen=True)
 class PictureHeader:
-    """What a picture file says of itself, without its pixels.
+    """What an encoded picture says of itself, without its pixels.
 
     Attributes:
         width: In pixels, after the rotation that its EXIF data ask for.
@@ -61,31 +99,31 @@ class PictureHeader:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Picture files as images of one size, decoded when they are read.
+    """Encoded pictures as images of one size, decoded when they are read.
 
     The pixels do not depend on the number of threads, nor on which images are read together.
 
     Args:
-        paths: The files.
+        sources: Where they lie.
         channels: 1 (grey) or 3 (RGB).
         height: Height of each image.
         width: Width of each image.
-        preparation: How a file becomes an image of that size.
+        preparation: How a picture becomes an image of that size.
         workers: Threads that decode; None: one for each core that this process may use.
-        digests: SHA-256 of the pixels of each file that was read so far, shared by all subsets.
+        digests: SHA-256 of the pixels of each picture that was read so far, shared by all subsets.
     """
 
-    paths: tuple[Path, ...]
+    sources: tuple[PictureSource, ...]
     channels: Literal[1, 3]
     height: int
     width: int
     preparation: Preparation = field(default_factory=Preparation)
     workers: int | None = None
-    digests: dict[Path, bytes] = field(default_factory=dict, repr=False)
+    digests: dict[PictureSource, bytes] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.paths)
+        return len(self.sources)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -99,29 +137,29 @@ class Pictures:
 
     def subset(self, positions: Sequence[int]) -> "Pictures":
         """Return the pictures at these positions; nothing is read."""
-        return replace(self, paths=tuple(self.paths[position] for position in positions))
+        return replace(self, sources=tuple(self.sources[position] for position in positions))
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yield all images in order, (at most size, C, H, W) uint8; the next batch is decoded meanwhile.
 
         Raises:
-            DataError: A file is damaged.
+            DataError: A picture is damaged.
             ShapeError: A picture cannot be prepared.
         """
-        # Two batches are under way at most, so memory does not grow with the number of files.
+        # Two batches are under way at most, so memory does not grow with the number of pictures.
         ahead = 2 * size
         with ThreadPoolExecutor(self.workers or usable_cores(), "decode") as pool:
-            files = iter(self.paths)
+            sources = iter(self.sources)
             waiting: deque[Future[NDArray[np.uint8]]] = deque()
             try:
-                for path in islice(files, ahead):
-                    waiting.append(pool.submit(self._decoded, path))
+                for source in islice(sources, ahead):
+                    waiting.append(pool.submit(self._decoded, source))
                 while waiting:
                     batch = torch.empty((min(size, len(waiting)), *self.shape[1:]), dtype=torch.uint8)
                     for image in batch:
                         image.copy_(torch.from_numpy(waiting.popleft().result()))
-                        for path in islice(files, 1):
-                            waiting.append(pool.submit(self._decoded, path))
+                        for source in islice(sources, 1):
+                            waiting.append(pool.submit(self._decoded, source))
                     yield batch
             finally:
                 for future in waiting:
@@ -137,60 +175,60 @@ class Pictures:
         return whole
 
     def hashes(self) -> list[bytes]:
-        """Return the SHA-256 of each image's pixels; files that were read before are not read again."""
-        new = [position for position, path in enumerate(self.paths) if path not in self.digests]
+        """Return the SHA-256 of each image's pixels; what was read before is not read again."""
+        new = [position for position, source in enumerate(self.sources) if source not in self.digests]
         for _ in self.subset(new).batches(64):
             pass
-        return [self.digests[path] for path in self.paths]
+        return [self.digests[source] for source in self.sources]
 
-    def _decoded(self, path: Path) -> NDArray[np.uint8]:
+    def _decoded(self, source: PictureSource) -> NDArray[np.uint8]:
         """Return one image, (C, H, W) uint8."""
-        picture = opened(path, lambda image: _upright(image, grey=self.channels == 1))
+        picture = opened(source, lambda image: _upright(image, grey=self.channels == 1))
         try:
             pixels = self.preparation.apply(picture, self.height, self.width)
         except ShapeError as error:
-            raise ShapeError(f"{short(path)} {error}") from error
+            raise ShapeError(f"{source.place} {error}") from error
         image = np.array(pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1), order="C")
-        self.digests[path] = hashlib.sha256(image.tobytes()).digest()
+        self.digests[source] = hashlib.sha256(image.tobytes()).digest()
         return image
 
 
-def read_headers(files: Sequence[Path], workers: int | None = None) -> list[PictureHeader]:
-    """Return what picture files say of themselves.
+def read_headers(sources: Sequence[PictureSource], workers: int | None = None) -> list[PictureHeader]:
+    """Return what encoded pictures say of themselves.
 
     Raises:
-        DataError: A file is damaged, too large, or of a kind that is not read.
+        DataError: A picture is damaged, too large, or of a kind that is not read.
     """
     with warnings.catch_warnings(), ThreadPoolExecutor(workers or usable_cores()) as pool:
         # The error about the size of a picture says it once.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return list(pool.map(_read_header, files))
+        return list(pool.map(_read_header, sources))
 
 
-def _read_header(path: Path) -> PictureHeader:
-    return opened(path, lambda image: _header(image, path))
+def _read_header(source: PictureSource) -> PictureHeader:
+    return opened(source, lambda image: _header(image, source))
 
 
-def opened(path: Path, read: Callable[[Image.Image], T]) -> T:
-    """Open a picture file, give it to a function, and return what that gives.
+def opened(source: PictureSource, read: Callable[[Image.Image], T]) -> T:
+    """Open an encoded picture, give it to a function, and return what that gives.
 
     Raises:
-        DataError: The file cannot be read as a picture.
+        DataError: It cannot be read as a picture.
     """
-    damaged, remedy = f"{short(path)} cannot be read as an image", "remove it or fetch it again"
-    with paths.opened(path, DataError) as file, foreign(damaged, DataError, remedy=remedy):
+    damaged, remedy = f"{source.place} cannot be read as an image", "remove it or fetch it again"
+    with source.open() as file, foreign(damaged, DataError, remedy=remedy):
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError:  # its own text names a file by its number
             raise DataError(f"{damaged} (no picture of a known format); {remedy}") from None
         with image:
-            _refuse_huge(image, path)
+            _refuse_huge(image, source)
             return read(image)
 
 
-def _refuse_huge(image: Image.Image, path: Path) -> None:
+def _refuse_huge(image: Image.Image, source: PictureSource) -> None:
     if image.width * image.height > MOST_PIXELS:
-        got = f"{short(path)} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
+        got = f"{source.place} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
         raise DataError(f"{got}; make it smaller")
 
 
@@ -199,10 +237,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _header(image: Image.Image, path: Path) -> PictureHeader:
+def _header(image: Image.Image, source: PictureSource) -> PictureHeader:
     if image.mode not in _GREY + _COLOUR:
         raise DataError(
-            f"{short(path)} has pixels of mode {image.mode}, expected 8-bit or 16-bit grey, or RGB; convert it"
+            f"{source.place} has pixels of mode {image.mode}, expected 8-bit or 16-bit grey, or RGB; convert it"
         )
     width, height = image.size
     # Orientations 5 to 8 of EXIF lie on their side.

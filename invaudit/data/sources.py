@@ -1,11 +1,13 @@
 """The DATA grammar: one line of text that names a set of images, for every command.
 
-NAME[:SPLIT][@a:b:c]        digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
-PATH.npz[:SPLIT][@a:b:c]    arrays SPLIT_images and SPLIT_labels, or images and labels, or Keras' x_test and y_test
-PATH/[@a:b:c]               picture files in class folders, or all in one folder, of any size
-PHOTO.jpg                   one picture
-LIST.txt[@a:b:c]            one path a line, and its class after a tab
-DATA+DATA                   several of these as one set
+NAME[:SPLIT][@a:b:c]            digits, NAME.npz under INVAUDIT_DATA, or torchvision's layout there
+PATH.npz[:SPLIT][@a:b:c]        arrays SPLIT_images and SPLIT_labels, or images and labels, or Keras' x_test and y_test
+PATH.parquet[:SPLIT][@a:b:c]    pictures and labels in a table, as Hugging Face stores them
+PATH/[:SPLIT][@a:b:c]           a folder of such files, or what save_to_disk of the package datasets wrote
+PATH/[@a:b:c]                   picture files in class folders, or all in one folder, of any size
+PHOTO.jpg                       one picture
+LIST.txt[@a:b:c]                one path a line, and its class after a tab
+DATA+DATA                       several of these as one set
 
 The slice takes every c-th image from a to b, as in Python; each of the three may be left out, :c with its colon.
 """
@@ -24,6 +26,7 @@ from invaudit.data.folders import Listing, PictureInput, list_file, list_folder,
 from invaudit.data.image_set import ImageSet
 from invaudit.data.joining import joined
 from invaudit.data.pictures import SUFFIXES
+from invaudit.data.table_sets import PARQUET, is_table_folder, list_tables, open_tables
 from invaudit.runtime import paths
 from invaudit.runtime.errors import DataError, MissingDataError
 from invaudit.runtime.text import shown
@@ -32,8 +35,9 @@ BUILTIN: dict[str, Callable[[], ImageSet]] = {"digits": digits}
 """Name -> set that needs no file; each has one split, called ``all``."""
 
 
-ENDINGS: dict[str, tuple[str, ...]] = {"npz": (".npz",), "file": (".txt", *SUFFIXES)}
+ENDINGS: dict[str, tuple[str, ...]] = {"npz": (".npz",), "table": (PARQUET,), "file": (".txt", *SUFFIXES)}
 """Kind of data source -> endings of the files that are one."""
+_WITH_SPLITS = (".npz", PARQUET)
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,10 @@ def _loaded(text: str, root: Path | None, download: bool, wanted: PictureInput) 
 def _parsed(text: str) -> tuple[str, str | None, str | None]:
     """Take a DATA text apart; a colon or an @ inside a path stays there."""
     head, at, cut = text.rpartition("@")
-    if not at or "/" in cut or ".npz" in cut:
+    if not at or "/" in cut or _holds_splits(cut):
         head, cut = text, None
     base, colon, split = head.rpartition(":")
-    if not colon or "/" in split or "\\" in split or ".npz" in split:
+    if not colon or "/" in split or "\\" in split or _holds_splits(split):
         base, split = head, None
     if (
         not base
@@ -115,10 +119,15 @@ def _parsed(text: str) -> tuple[str, str | None, str | None]:
         or (cut is not None and not re.fullmatch(r"\d{0,18}:\d{0,18}(:[1-9]\d{0,17})?", cut, re.ASCII))
     ):
         raise DataError(
-            f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT], PATH/, PHOTO.jpg or LIST.txt, "
-            "then [@a:b:c], and + between several"
+            f"{text!r} is malformed, expected NAME[:SPLIT], PATH.npz[:SPLIT], PATH.parquet[:SPLIT], PATH/, PHOTO.jpg "
+            "or LIST.txt, then [@a:b:c], and + between several"
         )
     return base, split, cut
+
+
+def _holds_splits(text: str) -> bool:
+    """Return whether a text is no split or slice, but the end of the name of a file that has them."""
+    return any(ending in text for ending in _WITH_SPLITS)
 
 
 def _kind(base: str, root: Path | None) -> str:
@@ -126,14 +135,18 @@ def _kind(base: str, root: Path | None) -> str:
         if base.lower().endswith(endings) and not paths.is_folder(Path(base), DataError):
             return kind
     if "/" in base or os.sep in base:
-        return "folder"
+        return _kind_of_folder(Path(base))
     if base in BUILTIN:
         return "builtin"
     if root is not None and paths.is_file(root / f"{base}.npz", DataError):
         return "npz"
     if vision.known(base):
         return "torchvision"
-    return "folder" if paths.is_folder(Path(base), DataError) else "npz"
+    return _kind_of_folder(Path(base)) if paths.is_folder(Path(base), DataError) else "npz"
+
+
+def _kind_of_folder(folder: Path) -> str:
+    return "table" if paths.is_folder(folder, DataError) and is_table_folder(folder) else "folder"
 
 
 def _sliced(images: ImageSet, cut: str, text: str) -> ImageSet:
@@ -172,6 +185,12 @@ def _folder(request: Request) -> ImageSet:
     return _pictures(request, list_folder)
 
 
+def _table(request: Request) -> ImageSet:
+    path = Path(request.base)
+    listing = list_tables(open_tables(path, request.split))
+    return picture_set(paths.resolved(path, DataError).name, listing, request.wanted)
+
+
 def _file(request: Request) -> ImageSet:
     return _pictures(request, list_file)
 
@@ -195,6 +214,7 @@ def _unknown(request: Request) -> str:
 SOURCES: dict[str, Callable[[Request], ImageSet]] = {
     "builtin": _builtin,
     "npz": _npz,
+    "table": _table,
     "folder": _folder,
     "file": _file,
     "torchvision": _torchvision,

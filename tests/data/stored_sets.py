@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -42,4 +44,13 @@ def every_kind(root: Path) -> dict[str, str]:
     for name, part in (("t10k", slice(None)), ("train", slice(2))):
         write_idx(root / "MNIST" / "raw" / f"{name}-images-idx3-ubyte", np.pad(GREY, ((0, 0), (9, 10), (10, 10)))[part])
         write_idx(root / "MNIST" / "raw" / f"{name}-labels-idx1-ubyte", LABELS.astype(np.uint8)[part])
-    return {"builtin": "digits", "npz": "set", "folder": "folder/", "file": "list.txt", "torchvision": "mnist"}
+    encoded = [(root / "folder" / f"class-{label}" / "a.png").read_bytes() for label in LABELS]
+    pq.write_table(pa.table({"image": encoded, "label": LABELS}), root / "set.parquet", row_group_size=4)
+    return {
+        "builtin": "digits",
+        "npz": "set",
+        "table": "set.parquet",
+        "folder": "folder/",
+        "file": "list.txt",
+        "torchvision": "mnist",
+    }

@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode
 from invaudit.data import image_set, load, split
 from invaudit.data.folders import PictureInput
 from invaudit.data.image_set import ImageSet
-from invaudit.data.pictures import Pictures
+from invaudit.data.pictures import PictureFile, Pictures
 from invaudit.data.preparation import Preparation, default_preparation
 from invaudit.data.random import seeded_rng
 from invaudit.runtime.errors import DataError, SettingError, ShapeError
@@ -86,8 +86,8 @@ def test_pictures_of_many_sizes_need_a_network_to_fit() -> None:
 
 def from_files(images: ImageSet, workers: int) -> ImageSet:
     assert images.preparation is not None
-    paths = tuple(map(Path, images.files))
-    return replace(images, pixels=Pictures(paths, 3, 24, 24, images.preparation, workers))
+    sources = tuple(PictureFile(Path(file)) for file in images.files)
+    return replace(images, pixels=Pictures(sources, 3, 24, 24, images.preparation, workers))
 
 
 @pytest.mark.usefixtures("photos")

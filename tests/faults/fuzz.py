@@ -19,6 +19,8 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.torch import save
 
@@ -284,6 +286,49 @@ def _feed_list(path: Path) -> ImageSet:
     return load(str(file), wanted=PictureInput((3, 8, 8)))
 
 
+def _tables_of_pictures() -> pa.Table:
+    pictures = [{"bytes": content, "path": f"{row}.png"} for row, content in enumerate(_pictures())]
+    label = {"_type": "ClassLabel", "names": ["a", "b"]}
+    declared = {"info": {"features": {"image": {"_type": "Image"}, "label": label}}}
+    table = pa.table({"image": pictures, "label": [row % 2 for row in range(len(pictures))]})
+    return table.replace_schema_metadata({"huggingface": json.dumps(declared)})
+
+
+def _parquet() -> list[bytes]:
+    found = []
+    for compression in ("none", "snappy", "zstd"):
+        buffer = io.BytesIO()
+        pq.write_table(_tables_of_pictures(), buffer, row_group_size=3, compression=compression)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _feed_parquet(path: Path) -> ImageSet:
+    file = path.with_suffix(".parquet")
+    path.rename(file)
+    return load(str(file), wanted=PictureInput((3, 8, 8)))
+
+
+def _arrow() -> list[bytes]:
+    found = []
+    for compression in (None, "zstd"):
+        buffer, table = io.BytesIO(), _tables_of_pictures()
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.ipc.new_stream(buffer, table.schema, options=options) as stream:
+            stream.write_table(table, 3)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _feed_arrow(path: Path) -> ImageSet:
+    """Load a set that save_to_disk of datasets might have written."""
+    with tempfile.TemporaryDirectory() as name:
+        path.rename(Path(name, "data.arrow"))
+        Path(name, "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+        Path(name, "dataset_info.json").write_text("{}")
+        return load(f"{name}/", wanted=PictureInput((3, 8, 8)))
+
+
 KINDS: Mapping[str, Kind] = {
     "inversion config": Kind(
         _configs("invert", "steps: 5\nweights: {kl: 1.0, cosine: 2}\n"), _config_of(InversionSettings)
@@ -299,6 +344,8 @@ KINDS: Mapping[str, Kind] = {
     "DATA": Kind(_data, load, files=False),
     "picture": Kind(_pictures, _feed_picture),
     "list": Kind(lambda: [b"a.png\nb.png\n", b"a.png\tcat\nb.png\tdog\n"], _feed_list),
+    "parquet": Kind(_parquet, _feed_parquet),
+    "arrow": Kind(_arrow, _feed_arrow),
     "npz": Kind(_archives, lambda path: load(f"{path}.npz")),
     "pairs": Kind(_pairs, read_pairs),
     "groups": Kind(_groups, lambda path: read_groups(path, 2, 2)),

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests.faults import rows_commands, rows_files, rows_models, rows_settings
+from tests.faults import rows_commands, rows_files, rows_models, rows_settings, rows_tables
 
-ROWS = [*rows_settings.ROWS, *rows_files.ROWS, *rows_commands.ROWS, *rows_models.ROWS]
+ROWS = [*rows_settings.ROWS, *rows_files.ROWS, *rows_commands.ROWS, *rows_models.ROWS, *rows_tables.ROWS]
 
 
 def tree(folder):

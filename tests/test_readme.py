@@ -35,7 +35,7 @@ def anchors_of(name):
 
 @pytest.mark.slow
 def test_the_python_example_runs(capsys, tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", text_of("README.md"), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", text_of("README.md"), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 8
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})  # noqa: S102

@@ -18,7 +18,7 @@ from invaudit.runtime import MissingExtraError, ModelError, SettingError
 from invaudit.runtime.files import read_json
 from tests.ood.toys import SPEC, patterns, toy_guard
 
-USE = Path(__file__).parents[2] / "docs" / "use.md"
+README = Path(__file__).parents[2] / "README.md"
 COLOURS = InputSpec(3, 32, 32, (0.5, 0.4, 0.3), (0.25, 0.2, 0.25))
 
 
@@ -98,11 +98,11 @@ def test_onnxruntime_judges_as_torch_does(network, parts, tmp_path, monkeypatch,
 
 def six_lines_serve_it(new, monkeypatch, folder, capsys):
     """Run what the docs show, in a folder with a guard and a photo."""
-    (code,) = re.findall(r"```python\n(import numpy, onnxruntime.*?)```", USE.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(import numpy, onnxruntime.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in code.splitlines() if line]) == 6
     Image.fromarray(np.asarray(new.images[0].permute(1, 2, 0))).save(folder / "photo.png")
     monkeypatch.chdir(folder)
-    exec(compile(code, "use.md", "exec"), {})  # noqa: S102
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
     assert re.fullmatch(r"(\d|rejected) [\d.e-]+ [\d.e-]+\n", capsys.readouterr().out)
 
 

@@ -4,6 +4,7 @@ A model, images that it was trained on and images of the same source that it was
 verdicts, tables and a page comes out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,20 +12,23 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
+from invaudit.audit.attempts import failure
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import make_metrics
-from invaudit.audit.pools import coin_pool, describe_pool
+from invaudit.audit.pools import coin_pool, describe_pool, load_labelled
 from invaudit.audit.readiness import readiness
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import MethodChoice, TargetAuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
 from invaudit.audit.target import TargetAudit, audit_target
-from invaudit.data import ImageSet, load, seeded_rng
+from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
+from invaudit.data.joining import with_classes
 from invaudit.leakage import Pool, TargetRecipe, make_pool, train_target
 from invaudit.leakage.pool import stratified
 from invaudit.leakage.targets import RECIPES
 from invaudit.models import Target, limit_threads, resolve_device
+from invaudit.models.settings import code_hashes
 from invaudit.models.suitability import refuse_misfit
 from invaudit.records import (
     LEAKAGE_RUN,
@@ -38,11 +42,11 @@ from invaudit.records import (
     write_rows,
 )
 from invaudit.records.folder import read_record
-from invaudit.records.names import ATTACK_CONTROL, READINESS
+from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS, READINESS
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import DataError, InputError
+from invaudit.runtime.errors import DataError, InputError, SettingError, ShapeError
 from invaudit.runtime.files import write_json
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
@@ -84,6 +88,12 @@ class ModelAuditSettings(TargetAuditSettings):
     known_members: int = Field(default=40, ge=7, le=1_000_000)
     """Its members, drawn from the controls of the model, and as many controls."""
     seeds: OneSeed = (0,)
+
+    def problems(self) -> Iterator[str]:
+        """Yield a name that records of the audit have."""
+        yield from super().problems()
+        if self.name in (ATTACK_CONTROL, POOL):
+            yield f"target name {self.name!r} is taken; choose another"
 
 
 @dataclass(frozen=True)
@@ -135,9 +145,10 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     images = _load(target, settings)
     pool, blind = _pool(settings, images)
     target = target.to(resolve_device(settings.device)).eval()
-    inputs = (target.hash, *images.hashes.values())
+    known_pool = _known_pool(settings, images.controls)
+    inputs = (target.hash, *code_hashes(target.arch), *images.hashes.values())
     with limit_threads(1), RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs) as folder:
-        audit = _Audit(target, settings, images, pool, blind, folder)
+        audit = _Audit(target, settings, images, pool, blind, known_pool, folder)
         for stage in (audit.known_leak, audit.attacks, audit.readiness):
             stage()
         notice("making the report")
@@ -150,17 +161,33 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
 def _load(target: Target, settings: ModelAuditSettings) -> _Images:
     """Load all images as the model takes them; what does not fit is refused here, before anything is written."""
     wanted = target.spec.pictures
-    members = refuse_misfit(target, _labelled(settings.members, target), f"the members {settings.members}")
-    controls = refuse_misfit(target, _labelled(settings.controls, target), f"the controls {settings.controls}")
+    members = load_labelled(settings.members, wanted)
+    controls = load_labelled(settings.controls, wanted)
+    controls = with_classes(controls, members.class_names, known_by=settings.members)
+    members = refuse_misfit(target, members, f"the members {settings.members}")
+    controls = refuse_misfit(target, controls, f"the controls {settings.controls}")
     reference = None if settings.reference is None else load(settings.reference, wanted=wanted)
-    return _Images(members, controls, reference, {data: load(data, wanted=wanted) for data in settings.ood})
+    ood = {data: load(data, wanted=wanted) for data in settings.ood}
+    others = ood if reference is None else {str(settings.reference): reference, **ood}
+    for data, images in others.items():
+        if images.shape != target.spec.shape:
+            raise ShapeError(f"{data} has images of {images.shape}, the model takes {target.spec.shape}; resize them")
+    if reference is not None:
+        refuse_duplicates({"reference": reference, "members": members})
+        refuse_duplicates({"reference": reference, "controls": controls})
+    return _Images(members, controls, reference, ood)
 
 
-def _labelled(data: str, target: Target) -> ImageSet:
-    images = load(data, wanted=target.spec.pictures)
-    if int(images.labels.min()) < 0:
-        raise DataError(f"{data} has images without labels, expected a class for each; give labelled data")
-    return images
+def _known_pool(settings: ModelAuditSettings, controls: ImageSet) -> Pool:
+    """Draw the pool of the attack control from the controls of the model."""
+    try:
+        pool, _ = coin_pool(controls, settings.known_members, seeded_rng(settings.seeds[0], ATTACK_CONTROL))
+    except SettingError as error:
+        raise DataError(
+            f"{settings.controls} has too few images for an attack control of {settings.known_members} members and as "
+            f"many controls ({error}); give more controls, or lower known_members"
+        ) from error
+    return pool
 
 
 def _pool(settings: ModelAuditSettings, images: _Images) -> tuple[Pool, BlindBaseline]:
@@ -181,10 +208,11 @@ class _Audit:
         images: _Images,
         pool: Pool,
         blind: BlindBaseline,
+        known_pool: Pool,
         folder: RunFolder,
     ) -> None:
         self.target, self.settings, self.images = target, settings, images
-        self.pool, self.blind, self.folder = pool, blind, folder
+        self.pool, self.blind, self.known_pool, self.folder = pool, blind, known_pool, folder
         self.seed = settings.seeds[0]
 
     def known_leak(self) -> None:
@@ -193,7 +221,7 @@ class _Audit:
         if self.folder.record(name) is not None:
             return
         notice("attacking a network that is known to leak")
-        pool, _ = coin_pool(self.images.controls, self.settings.known_members, seeded_rng(self.seed, ATTACK_CONTROL))
+        pool = self.known_pool
         member, rng = pool.member, seeded_rng(self.seed, f"target/{ATTACK_CONTROL}")
         recipe, device = self.settings.known_leak, resolve_device(self.settings.device)
         known = train_target(recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
@@ -214,10 +242,10 @@ class _Audit:
         notice("measuring what the model makes of other images")
         try:
             rows = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
-            record = ReadinessRecord(rows=rows)
         except InputError as error:
-            record = ReadinessRecord(rows=[], reason=str(error))
-        self.folder.finish("readiness", record.model_dump())
+            status, reason = failure(error)
+            rows = [ReadinessRow(detector=OURS[1], ood_set=ID_TEST, group="id", status=status, reason=reason)]
+        self.folder.finish("readiness", ReadinessRecord(rows=rows).model_dump())
 
     def readiness_rows(self) -> list[ReadinessRow]:
         """Return the rows of the stage."""

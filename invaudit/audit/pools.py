@@ -13,6 +13,7 @@ from invaudit.audit.attempts import attempt
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
+from invaudit.data.folders import PictureInput
 from invaudit.data.joining import with_classes
 from invaudit.leakage import (
     PairsDraw,
@@ -40,13 +41,13 @@ TOO_SMALL = "too small to tell: not even members and controls that differ in eve
 Similarities = NDArray[np.float64]
 
 
-def load_labelled(name: str) -> ImageSet:
-    """Load images of which each has a class.
+def load_labelled(name: str, wanted: PictureInput | None = None) -> ImageSet:
+    """Load images of which each has a class; ``wanted`` says what picture files become.
 
     Raises:
         InputError: They are not there, or some have no class.
     """
-    data = load(name)
+    data = load(name, wanted=wanted)
     if int(data.labels.min()) < 0:
         raise DataError(f"{name} has images without labels, expected a class for each; give labelled data")
     return data

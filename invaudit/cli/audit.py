@@ -38,7 +38,8 @@ def audit(
         images: full: keep images in the folder and show them in its report.
         drop_duplicates: Leave out images that are both member and control.
         download: Fetch published weights, or the trunk weights of LPIPS, where they are not found.
-        fail_on: Exit with code 3 on a leak, or (inconclusive) also when nothing can be concluded.
+        fail_on: Exit with code 3 where images can be made from the model (leak), or (inconclusive) also when nothing
+            can be concluded. Membership is measured, and has no verdict yet.
     """
     common.start("precision", "workers")
     target = network.required(model, "to audit", common.device, download=bool(download))
@@ -67,7 +68,7 @@ def _print(result: "ModelAuditResult", *, as_json: bool) -> None:
         print_json(
             {
                 "folder": str(result.folder),
-                "verdict": result.verdict.verdict if result.verdict else None,
+                "reconstruction": result.verdict.verdict if result.verdict else None,
                 "reasons": list(result.verdict.reasons) if result.verdict else [],
                 "tests": [row.model_dump() for row in result.tests],
                 "readiness": [row.model_dump() for row in result.readiness],

@@ -32,8 +32,8 @@ class PictureInput:
         shape: Channels, height, width that a network takes; None where there is no network.
         preparation: How they get there; None: it may be chosen.
         workers: Threads that decode; None: one for each core.
-        keeps_one_size: Whether pictures that all have one size keep it where no preparation is named, since what
-            follows brings images to the shape.
+        keeps_one_size: Whether pictures that all have one size keep it, since what follows brings images to the
+            shape.
     """
 
     shape: tuple[int, int, int] | None = None
@@ -157,11 +157,10 @@ def picture_set(name: str, listing: Listing, wanted: PictureInput) -> ImageSet:
     coloured = sum(not header.grey for header in headers)
     if coloured and wanted.shape and wanted.shape[0] == 1:
         console.notice(f"{name}: {coloured} of {len(headers)} pictures have colours; the network sees their luminance")
-    shape = wanted.shape
-    if wanted.keeps_one_size and wanted.preparation is None and _has_one_size(headers):
-        shape = None
+    shape, preparation = wanted.shape, wanted.preparation
+    if wanted.keeps_one_size and _has_one_size(headers):
+        shape, preparation = None, Preparation()
     channels, height, width = shape or _own_shape(listing.pictures, headers)
-    preparation = wanted.preparation
     if preparation is None:
         preparation = _chosen(name, headers, height, width)
     sources = tuple(listing.pictures)

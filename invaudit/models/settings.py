@@ -8,16 +8,27 @@ from invaudit.models.architectures import full_name
 from invaudit.models.families import KNOWN
 from invaudit.models.loading import load_model
 from invaudit.models.matching import Match
+from invaudit.models.spec import MEAN_LIMIT, STD_RANGE
 from invaudit.models.target import Target
+from invaudit.runtime.files import content_hash
+from invaudit.runtime.named import import_named, source_code
 from invaudit.runtime.settings import Settings
 
-Mean = Annotated[float, Field(ge=-1e4, le=1e4)]
-Std = Annotated[float, Field(ge=1e-4, le=1e4)]
+Mean = Annotated[float, Field(ge=-MEAN_LIMIT, le=MEAN_LIMIT)]
+Std = Annotated[float, Field(ge=STD_RANGE[0], le=STD_RANGE[1])]
 
 
 def foreign_arch(arch: str | None) -> list[str]:
     """Return an architecture that is no part of a library that we know, as what a config names to be run."""
     return [] if arch is None or full_name(arch).partition(":")[0] in KNOWN else [arch]
+
+
+def code_hashes(arch: str | None) -> list[str]:
+    """Return the hash of the code of an architecture that is no part of a library that we know: a run knows a change.
+
+    Call it when the code was imported before, as of a network that was built.
+    """
+    return [content_hash(source_code(import_named(*name.split(":", 1)))) for name in foreign_arch(arch)]
 
 
 class ModelSettings(Settings):

@@ -166,6 +166,12 @@ def untrained_target(arch: str, data: ImageSet, classes: int, rng: torch.Generat
     mean, std = pixels.mean(1).tolist(), pixels.std(1).clamp_min(1e-3).tolist()
     spec = InputSpec(*data.shape, mean=tuple(mean), std=tuple(std))
     arch = full_name(arch)
+    family, _, name = arch.partition(":")
+    if (family == "torchvision" and "@" in name) or (family == "timm" and "." in name):
+        raise ModelError(
+            f"{arch} names published weights, and this network is trained anew; leave them out, or name them as the "
+            "model (--model)"
+        )
     with seed_torch(rng):
         module = build_network(arch, spec, classes + garbage)
         initialise_lazy(module, spec)

@@ -419,6 +419,4 @@ class ReadinessRecord(Row):
     schema_version: Literal[1] = 1
     """Version of this record."""
     rows: list[ReadinessRow]
-    """One for each detector and set; none where it could not be measured."""
-    reason: str = ""
-    """Why it could not be measured."""
+    """One for each detector and set; a single one that says why where nothing could be measured."""

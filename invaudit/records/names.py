@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-TABLE, SUMMARY, CONFIG, ENVIRONMENT = "table.csv", "summary.csv", "config.yaml", "environment.json"
+from invaudit.runtime.runs import CONFIG as CONFIG
+
+TABLE, SUMMARY, ENVIRONMENT = "table.csv", "summary.csv", "environment.json"
 RUN_RECORD, CONTROLS_RECORD = "records/run.json", "records/controls.json"
 READINESS = "readiness.csv"
 """Side file of the audit of a model: how well detectors tell other images from those of its kind."""
@@ -44,6 +46,8 @@ COMPARED_GROUPS = ("near", "far")
 
 GARBAGE_LOGIT = "garbage-logit"
 """Our detector that is the garbage class alone."""
+GARBAGE_DETECTORS = ("garbage-probability", GARBAGE_LOGIT)
+"""Our detectors that need a garbage class."""
 HALF, LABELS, PREDICTIONS = "half", "labels", "predictions"
 """Arrays beside the scores of a job: ID test images that play OOD in ``control-split``, their classes and answers."""
 FOOLED = "fooled"

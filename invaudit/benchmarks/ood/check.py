@@ -10,12 +10,11 @@ from invaudit.data.vision import import_torchvision
 from invaudit.inversion import Inverter
 from invaudit.models import Target
 from invaudit.models.devices import resolve_device
-from invaudit.models.settings import foreign_arch
+from invaudit.models.settings import code_hashes
 from invaudit.models.suitability import refuse_misfit
 from invaudit.ood import make_detector
 from invaudit.ood.detector import source_of
 from invaudit.runtime.files import content_hash
-from invaudit.runtime.named import import_named, source_code
 from invaudit.runtime.problems import Problems
 
 
@@ -40,8 +39,10 @@ def check_benchmark(settings: OODBenchmark) -> Checked:
     problems = Problems()
     inputs: list[str] = []
     sets = None
+    has_device = False
     with problems.noted("device"):
         resolve_device(settings.device)
+        has_device = True
     for path in settings.detectors:
         with problems.noted():
             make_detector(path)
@@ -50,8 +51,9 @@ def check_benchmark(settings: OODBenchmark) -> Checked:
     with problems.noted():
         if any(network.baselines for network in settings.networks.values()):
             import_torchvision()
+    with problems.noted():
         sets = load_sets(settings, settings.seeds[0])
-    for name in settings.networks:
+    for name in settings.networks if has_device else ():
         with problems.noted(f"network {name}"):
             inputs += _check_network(settings, name, sets)
     problems.refuse()
@@ -72,12 +74,12 @@ def _check_network(settings: OODBenchmark, name: str, sets: Sets | None) -> list
         return []
     target = new_network(settings, settings.seeds[0], name, sets)
     _check_inversions(settings, name, target)
+    code = code_hashes(settings.arch_of(name) if choices.model is None else choices.arch)
     if choices.model is None:
-        arch = settings.arch_of(name)
-        return [content_hash(source_code(import_named(*arch.split(":", 1)))) for arch in foreign_arch(arch)]
+        return code
     test = numbered_as(target, sets).splits.test
     refuse_misfit(target, test, f"the ID test images, by network {name},")
-    return [target.hash]
+    return [*code, target.hash]
 
 
 def _check_inversions(settings: OODBenchmark, name: str, target: Target) -> None:

@@ -13,6 +13,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark, OODSet
 from invaudit.data import ImageSet, Splits, Transform, digits_benchmark, load, seeded_rng, split, synthetic_outliers
 from invaudit.data.folders import PictureInput
 from invaudit.data.joining import with_classes
+from invaudit.data.preparation import Preparation
 from invaudit.records import ImageSetRecord, SetsRecord
 from invaudit.runtime.errors import DataError, MissingDataError
 from invaudit.runtime.files import write_bytes
@@ -72,7 +73,7 @@ def load_sets(settings: OODBenchmark, seed: int) -> Sets:
     data_of_networks = {network.real for network in settings.networks.values() if network.real}
     real: dict[str, ImageSet] = {}
     for data in sorted(data_of_networks):
-        real[data] = _transformed(data, settings, sets.transform)
+        real[data] = load(data, wanted=_wanted(settings, sets.transform, sets.splits.train)).transformed(sets.transform)
     sets = replace(sets, real=real)
     for name, images in sets.all().items():
         if images.transform != sets.transform:
@@ -88,10 +89,11 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
         id_images = _load_id(settings, transform)
     ood: dict[str, ImageSet] = {}
     missing: dict[str, str] = {}
+    wanted = _wanted(settings, transform, id_images[0] if id_images else None)
     for ood_set in settings.ood:
         with problems.noted(f"OOD set {ood_set.name}"):
             try:
-                ood[ood_set.name] = _load_ood_set(ood_set, settings, transform)
+                ood[ood_set.name] = _load_ood_set(ood_set, wanted, transform)
             except MissingDataError as error:
                 missing[ood_set.name] = str(error)
     problems.refuse()
@@ -118,7 +120,8 @@ def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, Im
     sets: list[ImageSet] = []
     for key, data in (("id", train_data), ("id" if settings.id_test is None else "id_test", test_data)):
         with problems.noted(key):
-            sets.append(_transformed(data, settings, transform))
+            wanted = _wanted(settings, transform, sets[0] if sets else None)
+            sets.append(load(data, wanted=wanted).transformed(transform))
     problems.refuse()
     train, test = sets
     for data, images in ((train_data, train), (test_data, test)):
@@ -141,15 +144,24 @@ def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, Im
     return train, test
 
 
-def _transformed(data: str, settings: OODBenchmark, transform: Transform) -> ImageSet:
-    """Load a set as the images of a benchmark; pictures of one size go through the transform alone."""
-    preparation = settings.pictures.preparation() if settings.pictures else None
+def _wanted(settings: OODBenchmark, transform: Transform, train: ImageSet | None) -> PictureInput:
+    """Return what pictures become: for all sets the same, or zoom and shape would tell ID from OOD.
+
+    Where the config does not say it, the training images do: if they have many sizes, what was done with them is done
+    with all; else the transform scales every picture to its side, and pictures of many sizes are scaled to it likewise.
+    """
     shape = (transform.channels, transform.side, transform.side)
-    return load(data, wanted=PictureInput(shape, preparation, keeps_one_size=True)).transformed(transform)
+    if settings.pictures is not None:
+        return PictureInput(shape, settings.pictures.preparation())
+    if train is None:
+        return PictureInput(shape, keeps_one_size=True)
+    if train.preparation is not None and not train.preparation.as_it_is:
+        return PictureInput(shape, train.preparation)
+    return PictureInput(shape, Preparation(squash=True), keeps_one_size=True)
 
 
-def _load_ood_set(ood_set: OODSet, settings: OODBenchmark, transform: Transform) -> ImageSet:
-    images = _transformed(ood_set.data, settings, transform)
+def _load_ood_set(ood_set: OODSet, wanted: PictureInput, transform: Transform) -> ImageSet:
+    images = load(ood_set.data, wanted=wanted).transformed(transform)
     absent = [name for name, label in ood_set.without.items() if label not in images.labels]
     if absent:
         raise DataError(f"{ood_set.data} has no image of {', '.join(absent)}, which {ood_set.name} leaves out by label")

@@ -9,7 +9,7 @@ from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.models.settings import ModelSettings, foreign_arch
-from invaudit.ood import BASELINES, TUNABLE, GarbageSettings
+from invaudit.ood import BASELINES, PARTS, TUNABLE, GarbageSettings
 from invaudit.ood.detector import our_detectors
 from invaudit.ood.recipes import CYCLE_INVERSION, Loss, loss_problems, smoothing_problems
 from invaudit.records.names import (
@@ -19,12 +19,13 @@ from invaudit.records.names import (
     CALIBRATE,
     CONTROL_SAME,
     CONTROL_SPLIT,
+    GARBAGE_DETECTORS,
     ID_TEST,
     INVERSIONS_ENDING,
     OURS,
     PIXELS,
     UNTRAINED,
-    whole_of,
+    part_name,
 )
 from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
@@ -240,6 +241,12 @@ class OODBenchmark(Settings):
             yield f"seeds {list(self.seeds)} hold one twice; give each seed once"
         for name, network in self.networks.items():
             yield from self._problems_of_network(name, network)
+        trained_elsewhere = [name for name, network in self.networks.items() if network.model is not None]
+        if self.id == "digits" and len(self.seeds) > 1 and trained_elsewhere:
+            yield (
+                f"network {trained_elsewhere[0]!r} is the same for all seeds, and the classes of digits rotate with "
+                "the seed; give one seed, or name ID images under id"
+            )
         yield from self._problems_of_reference()
         yield from self._problems_of_sets()
         if self.detectors and not any(network.baselines for network in self.networks.values()):
@@ -261,9 +268,22 @@ class OODBenchmark(Settings):
         network, detector = self.compare_with.network, self.compare_with.detector
         if network not in self.networks:
             yield f"compare_with names the network {network!r}, expected one of {', '.join(self.networks)}"
-        elif whole_of(detector) not in self.detectors_on(network):
-            known = ", ".join(self.detectors_on(network))
+        elif detector not in self._rows_on(network):
+            known = ", ".join(self._rows_on(network))
             yield f"compare_with names the detector {detector!r}, expected one that runs on {network!r}: {known}"
+
+    def _rows_on(self, network: str) -> list[str]:
+        """Return the detectors, and the parts of ours, that a network can serve."""
+        choices = self.networks[network]
+        has_garbage = choices.model is not None or (choices.garbage is not None and choices.loss is None)
+        rows = []
+        for name in self.detectors_on(network):
+            if has_garbage or name not in GARBAGE_DETECTORS:
+                rows.append(name)
+        for name, part in PARTS.items():
+            if has_garbage or not part.needs_garbage:
+                rows.append(part_name(OURS[1], name))
+        return rows
 
     def _problems_of_sets(self) -> Iterator[str]:
         names = [ood_set.name for ood_set in self.ood]

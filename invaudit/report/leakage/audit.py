@@ -16,7 +16,7 @@ from invaudit.records.audit_file import (
     AuditTest,
 )
 from invaudit.records.leakage_run import LeakageRun, read_leakage_run
-from invaudit.records.names import ID_TEST
+from invaudit.records.names import ID_TEST, OURS
 from invaudit.report.leakage.findings import LIMITS, Finding, findings, not_tested
 from invaudit.report.leakage.scope import scope
 from invaudit.runtime.errors import RunFolderError
@@ -73,9 +73,9 @@ def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
 
 def _readiness(run: LeakageRun) -> AuditReadiness | None:
     """Return what our detector makes of images of other kinds; None where that was not tested."""
-    rows = [row for row in run.readiness if row.detector == "joint"]
+    rows = [row for row in run.readiness if row.detector == OURS[1]]
     own = [row for row in rows if row.ood_set == ID_TEST]
-    if not own:
+    if not own or own[0].rejected is None:
         return None
     sets = []
     for row in rows:
@@ -89,8 +89,7 @@ def _readiness(run: LeakageRun) -> AuditReadiness | None:
                     auroc=row.auroc,
                     auroc_low=row.auroc_low,
                     auroc_high=row.auroc_high,
-                    fpr95=None if row.rejected is None else 1 - row.rejected,
+                    fpr95=None,
                 )
             )
-    accuracy = run.targets[-1].control_accuracy if run.targets else None
-    return AuditReadiness(detector="joint", id_accuracy=accuracy, sets=tuple(sets))
+    return AuditReadiness(detector=OURS[1], id_accuracy=None, sets=tuple(sets))

@@ -42,8 +42,8 @@ UNTRIED = (
     "Other leaks than of images: attributes or shares of groups in the training data.",
     "Other attacks, other settings and more computing time than listed on this page.",
     "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
-    "Readiness for images of other kinds (OOD detection).",
 )
+NOT_READY = "Readiness for images of other kinds (OOD detection)."
 NO_LIMIT = (
     "There is no scoring limit: it was not measured, or not even copies of all members are sure to be called a leak "
     "with probability 0.95. Finding nothing then says little."
@@ -238,4 +238,4 @@ def not_tested(run: LeakageRun) -> list[str]:
     for row in gaps_of(run.tests):
         name = " ".join(distinct((row.method, row.metric)))
         gaps[f"{name} on {row.target}: {row.status}, {row.reason or 'no reason given'}."] = None
-    return [*gaps, *UNTRIED]
+    return [*gaps, *UNTRIED, *(() if run.readiness else (NOT_READY,))]

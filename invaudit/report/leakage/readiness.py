@@ -7,7 +7,6 @@ from rich.text import Text
 
 from invaudit.records.columns import distinct
 from invaudit.records.leakage import ReadinessRow
-from invaudit.records.names import ID_TEST
 from invaudit.report.printing import DASH, level, plain_table
 from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, Section
 
@@ -20,7 +19,8 @@ WORDS = (
 
 def readiness_table(rows: Sequence[ReadinessRow]) -> Table:
     """Return the shares rejected ready to print, a line for each detector."""
-    table = plain_table("What the model does not know: images rejected at 5 % false alarms", WORDS)
+    caption = "\n".join((*remarks_on_readiness(rows), WORDS))
+    table = plain_table("What the model does not know: images rejected at 5 % false alarms", caption)
     names = distinct(row.ood_set for row in rows)
     table.add_column("detector", overflow="fold")
     for name in names:
@@ -40,21 +40,13 @@ def readiness_section(rows: Sequence[ReadinessRow]) -> Section:
         notes=(WORDS,),
         grid=Grid(columns, [GridPart(lines, "")], is_long=False) if lines else None,
         missing="Not tested.",
+        remarks=remarks_on_readiness(rows),
     )
 
 
-def readiness_sentence(rows: Sequence[ReadinessRow]) -> str:
-    """Return in one sentence what our detector stops of the sets of other images, and at how many false alarms."""
-    ours = [row for row in rows if row.detector == "joint" and row.rejected is not None]
-    others = [row for row in ours if row.ood_set != ID_TEST]
-    own = [row for row in ours if row.ood_set == ID_TEST]
-    if not others or not own:
-        return "What the model makes of images of other kinds was not tested."
-    worst = min(others, key=lambda row: row.rejected or 0.0)
-    return (
-        f"With our detector on top it rejects {level(worst.rejected)} % of {worst.ood_set}, the worst of "
-        f"{len(others)} sets of other images, and {level(own[0].rejected)} % of images of its own kind."
-    )
+def remarks_on_readiness(rows: Sequence[ReadinessRow]) -> list[str]:
+    """Return why detectors have no result, each reason once."""
+    return distinct(f"{row.detector}: {row.reason}" for row in rows if row.status != "ok")
 
 
 def _cells(rows: Sequence[ReadinessRow]) -> list[tuple[str, list[str]]]:

@@ -208,17 +208,21 @@ def difference_text(row: OodSummaryRow) -> str:
 
 def terminal_table(run: OodRun) -> Table:
     """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold."""
-    compared = f"row minus {run.reference.name}" if run.reference else "none, the config names no row to compare with"
     is_ours = run.reference is not None and run.reference.is_ours
-    parts = "abl. = ablation; near, far = best baselines" if is_ours else "near, far = best detectors"
-    caption = (
-        "AUROC in per cent, mean over seeds ± sd. FPR95 near: near OOD accepted when 95 % of ID is accepted.\n"
-        f"difference: {compared} in mean-near, points, 95 % interval.\n"
-        f"First column: {parts} on these sets."
+    parts = (
+        "abl. = ablation; near, far = best baselines"
+        if is_ours
+        else "ref. = what all are compared with; ours = detectors of ours; near, far = best others"
     )
-    table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
     lines = short_table(run)
     columns = shown_columns(lines)
+    caption = "AUROC in per cent, mean over seeds ± sd."
+    if "FPR95 near" in columns:
+        caption += " FPR95 near: near OOD accepted when 95 % of ID is accepted."
+    if "difference" in columns and run.reference is not None:
+        caption += f"\ndifference: row minus {run.reference.name} in mean-near, points, 95 % interval."
+    caption += f"\nFirst column: {parts} on these sets."
+    table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
     table.add_column("", no_wrap=True, overflow="fold")
     for name in columns:
         if name in NAME_COLUMNS:

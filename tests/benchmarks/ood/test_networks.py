@@ -4,12 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from invaudit.benchmarks.ood import OODBenchmark, run
+from invaudit.benchmarks.ood.check import check_benchmark
 from invaudit.benchmarks.ood.networks import new_network, numbered_as, train_new
-from invaudit.benchmarks.ood.sets import load_sets
-from invaudit.data import load
+from invaudit.benchmarks.ood.sets import _wanted, load_sets
+from invaudit.data import Preparation, Transform, load
+from invaudit.data.folders import PictureInput
 from invaudit.runtime import ConfigError, ModelError, RunFolderError
 from invaudit.runtime.settings import load_config
 
@@ -237,3 +240,48 @@ def test_the_default_reference_is_ours_where_it_is_there(fields):
 def test_what_does_not_go_together_is_refused(fields, change, said):
     with pytest.raises(ValueError, match=said.replace("(", r"\(")):
         OODBenchmark.model_validate(fields | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"id": "digits", "ood": [], "seeds": [0, 1]}, "rotate with the seed"),
+        ({"compare_with": {"network": "again", "detector": "garbage-logit"}}, "expected one that runs on 'again'"),
+        ({"compare_with": {"network": "again", "detector": "joint/nonsense"}}, "expected one that runs on 'again'"),
+    ],
+)
+def test_what_would_give_no_figures_is_refused(fields, change, said):
+    with pytest.raises(ValueError, match=said):
+        OODBenchmark.model_validate(fields | change)
+
+
+def test_published_weights_are_not_dropped_from_a_network_that_is_trained(fields, tmp_path):
+    networks = {"plain": {"arch": "torchvision:resnet18@IMAGENET1K_V1"}}
+    with pytest.raises(ModelError, match="names published weights, and this network is trained anew"):
+        run(OODBenchmark.model_validate(fields | {"networks": networks, "compare_with": None}), tmp_path / "run")
+
+
+def test_changed_code_of_a_trained_network_is_another_input(fields, monkeypatch):
+    settings = OODBenchmark.model_validate(fields)
+    before = check_benchmark(settings).inputs
+    monkeypatch.setattr("invaudit.models.settings.source_code", lambda _: b"other code")
+    after = check_benchmark(settings).inputs
+    assert len(before) == len(after)
+    assert before != after
+
+
+def test_pictures_of_all_sets_are_prepared_alike(fields, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, sizes in (("one", [(24, 16)]), ("many", [(24, 16), (25, 16)])):
+        for number in range(40):
+            place = tmp_path / name / str(number % 2)
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, sizes[number % len(sizes)], dtype=np.uint8)
+            Image.fromarray(pixels).save(place / f"{number}.png")
+    for data, other, expected in (("one", "many", Preparation(squash=True)), ("many", "one", Preparation(resize=9))):
+        wanted = _wanted(OODBenchmark.model_validate(fields), Transform(8, 1), load_as_id(tmp_path / data))
+        assert load(str(tmp_path / other), wanted=wanted).preparation == expected
+
+
+def load_as_id(folder):
+    return load(str(folder), wanted=PictureInput((1, 8, 8), keeps_one_size=True))

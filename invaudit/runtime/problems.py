@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from invaudit.runtime.errors import ConfigError, InputError
 
 
-def in_one_line(problems: Sequence[str]) -> str:
-    """Return one problem as it is, several numbered."""
-    if len(problems) == 1:
+def in_one_line(problems: Sequence[str], *, more: int = 0) -> str:
+    """Return one problem as it is, several numbered, and how many more there are."""
+    if len(problems) == 1 and not more:
         return problems[0]
-    numbered = [f"({number}) {problem}" for number, problem in enumerate(problems, 1)]
-    return f"{len(problems)} problems: {'; '.join(numbered)}"
+    parts = [f"({number}) {problem}" for number, problem in enumerate(problems, 1)]
+    if more:
+        parts.append(f"and {more} more")
+    return f"{len(problems) + more} problems: {'; '.join(parts)}"
 
 
 class SeveralProblemsError(ConfigError):

@@ -232,9 +232,7 @@ def _explained(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
             messages.append(f"{path}: expected a list, e.g. [{printable(str(problem['input']), 20)}]")
         else:
             messages.append(f"{path}: {problem['msg']} (got {shown(problem['input'])})")
-    if len(problems) > MOST_PROBLEMS:
-        messages.append(f"and {len(problems) - MOST_PROBLEMS} more")
-    return in_one_line(messages)
+    return in_one_line(messages, more=max(0, len(problems) - MOST_PROBLEMS))
 
 
 def _fields(model: type[BaseModel], parents: list[str]) -> list[str]:

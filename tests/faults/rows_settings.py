@@ -103,7 +103,7 @@ FILES = [
     file("5 MB", "steps: " + "x" * 5_000_000, "c.yaml has", "expected at most"),
     file("a key that is a number", "1: 2\n", "c.yaml", "Keys should be strings"),
     file("a key that is a list", "[a, b]: 2\n", "c.yaml is not valid YAML", "unhashable"),
-    file("9000 unknown keys", "".join(f"k{i}: 1\n" for i in range(9000)), "unknown key 'k0'", "and 8995 more"),
+    file("9000 unknown keys", "".join(f"k{i}: 1\n" for i in range(9000)), "unknown key 'k0'", "and 8990 more"),
     file("a long unknown key", "x" * 100_000 + ": 1\n", "c.yaml"),
     file("an object of Python", "steps: !!python/name:os.system\n", "c.yaml is not valid YAML"),
 ]

@@ -136,7 +136,7 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
         ({"networks": {"full": {}, "random": {}}}, "network 'random' has trained True"),
         ({"networks": {"full": {"tuned": True}}}, "no baseline that can be tuned"),
         ({"networks": {"full": {"tuned": True, "baselines": ["MaxLogit"]}}}, "no baseline that can be tuned"),
-        ({"id": "digits"}, "digits bring OOD sets of their own"),
+        ({"id": "digits"}, "digits bring sets of their own"),
         ({"networks": {"full": {}}, "detectors": ["mine:Detector"]}, "no network has baselines"),
     ],
 )  # fmt: skip

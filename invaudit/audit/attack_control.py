@@ -137,7 +137,7 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
     run = RunFolder.open(out, settings, resume=resume, inputs=(data.hash,), kind=CONTROL_FOLDER)
     with limit_threads(1), run as folder:
         notice("training a network that is known to leak")
-        target = train_known_leak(settings, pool)
+        target = train_known_leak(settings.recipe, pool, seed=seed, device=settings.device)
         reconstructions = None
         if settings.method is not None:
             notice(f"attacking it by {settings.method}")
@@ -146,15 +146,15 @@ def make_attack_control(settings: AttackControlSettings, out: Path, *, resume: b
     return AttackControlResult(folder.path, folder.path / TARGET, reconstructions, settings.recipe.arch)
 
 
-def train_known_leak(settings: AttackControlSettings, pool: Pool) -> Target:
+def train_known_leak(recipe: TargetRecipe, pool: Pool, *, seed: int, device: str) -> Target:
     """Train the network on the members of the pool.
 
     Raises:
         ModelError: It does not fit its members.
     """
-    member, rng = pool.member, seeded_rng(settings.seeds[0], f"target/{ATTACK_CONTROL}")
-    device = resolve_device(settings.device)
-    return train_target(settings.recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
+    member, rng = pool.member, seeded_rng(seed, f"target/{ATTACK_CONTROL}")
+    members, labels = pool.floats[member], pool.labels[member]
+    return train_target(recipe, members, labels, pool.classes, rng, device=resolve_device(device))
 
 
 def _attack(settings: AttackControlSettings, method: str, target: Target, pool: Pool, work: Path) -> Reconstructions:

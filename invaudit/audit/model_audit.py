@@ -12,19 +12,27 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
+from invaudit.audit.attack_control import train_known_leak
 from invaudit.audit.attempts import failure
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.pools import coin_pool, describe_pool, load_labelled
 from invaudit.audit.readiness import readiness
-from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
+from invaudit.audit.rows import (
+    Audited,
+    judge_rows,
+    membership_rows,
+    n_reconstructions,
+    papers_count_rows,
+    target_row,
+)
 from invaudit.audit.settings import MethodChoice, TargetAuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
 from invaudit.audit.target import TargetAudit, audit_target
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
 from invaudit.data.joining import with_classes
-from invaudit.leakage import Pool, TargetRecipe, make_pool, train_target
+from invaudit.leakage import Pool, TargetRecipe, make_pool
 from invaudit.leakage.pool import stratified
 from invaudit.leakage.targets import RECIPES
 from invaudit.models import Target, limit_threads, resolve_device
@@ -221,11 +229,9 @@ class _Audit:
         if self.folder.record(name) is not None:
             return
         notice("attacking a network that is known to leak")
-        pool = self.known_pool
-        member, rng = pool.member, seeded_rng(self.seed, f"target/{ATTACK_CONTROL}")
-        recipe, device = self.settings.known_leak, resolve_device(self.settings.device)
-        known = train_target(recipe, pool.floats[member], pool.labels[member], pool.classes, rng, device=device)
-        self._attack(known, pool, ATTACK_CONTROL, f"{recipe.arch}, known to leak")
+        recipe = self.settings.known_leak
+        known = train_known_leak(recipe, self.known_pool, seed=self.seed, device=self.settings.device)
+        self._attack(known, self.known_pool, ATTACK_CONTROL, f"{recipe.arch}, known to leak")
 
     def attacks(self) -> None:
         """Attack the model, and measure what its pool allows by itself."""
@@ -267,7 +273,7 @@ class _Audit:
         write_rows(path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, self.seed, known, verdicts))
         targets = []
         for name, stored in ((ATTACK_CONTROL, known), (settings.name, record)):
-            targets.append(TargetRow(target=name, seed=self.seed, **stored.target.model_dump()))
+            targets.append(target_row(name, self.seed, stored))
         write_rows(path / "targets.csv", TargetRow, targets)
         write_rows(path / READINESS, ReadinessRow, self.readiness_rows())
         return tests
@@ -289,8 +295,7 @@ class _Audit:
             device = resolve_device(self.settings.device)
             metrics = make_metrics(self.settings.metrics, self.pool.reference, device, download=self.settings.download)
             setup = AuditSetup(self.pool, metrics, self.seed, POOL, self.settings.draws)
-            counts = {outcome.n for outcome in record.methods.values() if outcome.n}
-            measured = describe_pool(setup, counts, self.settings, blind=self.blind)
+            measured = describe_pool(setup, n_reconstructions([record]), self.settings, blind=self.blind)
             self.folder.finish(name, measured.model_dump())
         return read_record(self.folder.path, name, PoolRecord)
 

@@ -1,6 +1,6 @@
 """The rows of a leakage table: what an audit found, adjusted over the declared family and turned into verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from invaudit.records import (
     PapersCountRow,
     PoolRecord,
     TargetDescription,
+    TargetRow,
     TestResult,
     TestRow,
 )
@@ -239,3 +240,18 @@ def papers_count_rows(audited: Audited, record: AuditRecord) -> list[PapersCount
         )
         rows.append(row)
     return rows
+
+
+def target_row(target: str, seed: int, record: AuditRecord) -> TargetRow:
+    """Return the row that says what one target is."""
+    return TargetRow(target=target, seed=seed, **record.target.model_dump())
+
+
+def n_reconstructions(records: Iterable[AuditRecord]) -> list[int]:
+    """Return the different numbers of reconstructions that audits have."""
+    counts = set()
+    for record in records:
+        for outcome in record.methods.values():
+            if outcome.n:
+                counts.add(outcome.n)
+    return sorted(counts)

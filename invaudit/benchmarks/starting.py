@@ -27,6 +27,13 @@ class Start:
     examples: Mapping[str, Sequence[Example]]
 
 
+MINE = {
+    "model": "mine.pth",
+    "arch": "torchvision:resnet18",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+"""A network of the user's, as both kinds of benchmark name it."""
 OOD = Start(
     OODBenchmark.model_validate(
         {
@@ -57,15 +64,7 @@ OOD = Start(
         "networks": [
             Example(
                 "a trained network of yours, with what it subtracts from images in [0, 1] and divides by.",
-                {
-                    "mine": {
-                        "model": "mine.pth",
-                        "arch": "torchvision:resnet18",
-                        "mean": [0.485, 0.456, 0.406],
-                        "std": [0.229, 0.224, 0.225],
-                        "baselines": True,
-                    }
-                },
+                {"mine": {**MINE, "baselines": True}},
             ),
             Example(
                 "an architecture of yours, which is trained here. It is code, and runs only if the command names it, "
@@ -131,10 +130,7 @@ LEAKAGE = Start(
                 "a network that was trained elsewhere, whose training images you have.",
                 {
                     "mine": {
-                        "model": "mine.pth",
-                        "arch": "torchvision:resnet18",
-                        "mean": [0.485, 0.456, 0.406],
-                        "std": [0.229, 0.224, 0.225],
+                        **MINE,
                         "members": "mine.npz:train",
                         "controls": "mine.npz:test@0:1000",
                         "reference": "mine.npz:test@1000:2000",

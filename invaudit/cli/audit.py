@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from invaudit.cli.options import Common, Model, SeveralData, print_json
+from invaudit.cli.options import Common, FailOn, Model, SeveralData, exit_code, print_json
 from invaudit.cli.printing import print_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def audit(
     images: Literal["none", "full"] | None = None,
     drop_duplicates: bool | None = None,
     download: bool | None = None,
-    fail_on: Literal["leak", "inconclusive"] | None = None,
+    fail_on: FailOn | None = None,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
@@ -59,8 +59,7 @@ def audit(
     )
     result = audit_model(target, settings, common.folder("audit"), resume=common.resume)
     _print(result, as_json=common.json)
-    verdict = result.verdict.verdict if result.verdict else "inconclusive"
-    return 3 if fail_on and verdict in ("leak", fail_on) else 0
+    return exit_code(result.verdict, fail_on)
 
 
 def _print(result: "ModelAuditResult", *, as_json: bool) -> None:

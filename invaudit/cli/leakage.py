@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, Model, print_json
+from invaudit.cli.options import Common, FailOn, Model, exit_code, print_json
 from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
 from invaudit.runtime.numbers import whole_number
@@ -94,7 +94,7 @@ def score(
     used_members: bool | None = None,
     drop_duplicates: bool | None = None,
     download: bool | None = None,
-    fail_on: Literal["leak", "inconclusive"] | None = None,
+    fail_on: FailOn | None = None,
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Say whether reconstructions, by whatever attack, show that a network leaks its training images.
@@ -149,9 +149,7 @@ def score(
         print_table(leakage_table(result.folder), f"Results: {result.folder}/report.html, audit.json, neighbours.csv")
         if result.advice:
             print(result.advice)
-    # A test that failed has no verdict, which is no better than an inconclusive one.
-    verdict = result.verdict.verdict if result.verdict else "inconclusive"
-    return 3 if fail_on and verdict in ("leak", fail_on) else 0
+    return exit_code(result.verdict, fail_on)
 
 
 def _score_report(result: "ScoreResult") -> dict[str, Any]:

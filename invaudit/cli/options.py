@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from invaudit.data.preparation import Preparation
     from invaudit.models import InputSpec, Target
     from invaudit.runtime.settings import Settings
+    from invaudit.stats import OverallVerdict
 
 S = TypeVar("S", bound="Settings")
 
@@ -69,6 +70,8 @@ def _at_least_one(_: Any, values: tuple[str, ...] | None) -> None:
         raise ValueError("expected at least one value")
 
 
+FailOn = Literal["leak", "inconclusive"]
+"""Type of --fail-on: from which verdict on a command ends with 3."""
 SeveralData = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="", validator=_at_least_one)]
 """Type of an option that takes several DATA texts."""
 
@@ -273,6 +276,12 @@ def refuse_existing(path: Path, what: str) -> None:
     """Refuse to write where something lies already; ``what`` names it, e.g. the option."""
     if what_is(path, RunFolderError):
         raise RunFolderError(f"{path} exists already; choose another {what}")
+
+
+def exit_code(verdict: "OverallVerdict | None", fail_on: FailOn | None) -> int:
+    """Return the exit code of a verdict; a test that failed has none, which is no better than an inconclusive one."""
+    word = verdict.verdict if verdict else "inconclusive"
+    return 3 if fail_on and word in ("leak", fail_on) else 0
 
 
 def print_json(value: dict[str, Any]) -> None:

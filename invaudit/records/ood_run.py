@@ -127,6 +127,11 @@ class OodRun:
         return Reference(network, detector, info.role if info else "ours")
 
     @property
+    def compares_with_ours(self) -> bool:
+        """Whether there is a reference, and it is a detector of ours."""
+        return self.reference is not None and self.reference.is_ours
+
+    @property
     def measurements(self) -> list[OodRow] | list[OodSummaryRow]:
         """Rows of the table, else those of the summary."""
         return self.table or self.summary

@@ -1,6 +1,6 @@
 """One job: audit one target of one seed, or measure what one pool allows by itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from invaudit.audit.attempts import failure
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.pools import describe_pool
+from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.store import array_files, write_array_files
 from invaudit.audit.target import TargetAudit, describe_sizes, not_audited
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
@@ -121,16 +122,6 @@ def _any_target(settings: LeakageBenchmark, pool_job: Job) -> str:
 def audits_on(settings: LeakageBenchmark, pool_job: Job) -> list[Job]:
     """Return the audits on a pool that targets share."""
     return [job for job in target_jobs(settings) if job.pool_name == pool_job.pool_name]
-
-
-def n_reconstructions(records: Iterable[AuditRecord]) -> list[int]:
-    """Return the different numbers of reconstructions that audits have."""
-    counts = set()
-    for record in records:
-        for outcome in record.methods.values():
-            if outcome.n:
-                counts.add(outcome.n)
-    return sorted(counts)
 
 
 def _audit_trained(settings: LeakageBenchmark, job: Job, pool: Pool, members: ImageSet, work: Path) -> JobResult:

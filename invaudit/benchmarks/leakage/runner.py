@@ -4,11 +4,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from invaudit.audit.rows import n_reconstructions
 from invaudit.benchmarks.leakage.jobs import (
     Job,
     JobResult,
     audits_on,
-    n_reconstructions,
     pool_jobs,
     run_job,
     target_jobs,

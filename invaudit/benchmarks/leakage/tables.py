@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods, negative_p_values, negative_row
-from invaudit.audit.rows import Audited, TestKey, judge_rows, membership_rows, papers_count_rows
+from invaudit.audit.rows import Audited, TestKey, judge_rows, membership_rows, papers_count_rows, target_row
 from invaudit.audit.store import write_tables
 from invaudit.benchmarks.leakage.jobs import Job, attack_control_job, target_jobs
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
@@ -126,7 +126,7 @@ def _target_rows(
 def _describing_rows(stored: StoredRun) -> list[TargetRow]:
     rows = []
     for job, record in stored.targets.items():
-        rows.append(TargetRow(target=job.target, seed=job.seed, **record.target.model_dump()))
+        rows.append(target_row(job.target, job.seed, record))
     return rows
 
 

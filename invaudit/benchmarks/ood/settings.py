@@ -101,7 +101,7 @@ class Network(ModelSettings):
     @property
     def baseline_names(self) -> list[str]:
         """The detectors of pytorch-ood that run on it, then the tuned ones."""
-        names = list(self.baselines) if isinstance(self.baselines, tuple) else list(BASELINES) * self.baselines
+        names = list(BASELINES) if self.baselines is True else list(self.baselines or ())
         tuned = [f"{name}@tuned" for name in names if name in TUNABLE]
         return names + tuned if self.tuned else names
 

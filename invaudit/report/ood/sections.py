@@ -84,7 +84,7 @@ def best_rows(run: OodRun) -> Section:
     for part, rows in parts.items():
         grid_parts.append(GridPart(rows, PART_TITLES[part]))
     return Section(
-        "Ours, its ablations and the best baselines" if _is_ours(run) else "The best detectors, and ours",
+        "Ours, its ablations and the best baselines" if run.compares_with_ours else "The best detectors, and ours",
         grid=Grid(columns, grid_parts, is_long=False),
         missing="No detector has a result in this run.",
     )
@@ -102,13 +102,12 @@ def meanings(run: OodRun) -> Section:
     return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 
 
-def _is_ours(run: OodRun) -> bool:
-    return run.reference is not None and run.reference.is_ours
-
-
 def _name(run: OodRun) -> str:
     """Return what texts call the row that is compared with, or where there is none what is shown of ours."""
-    return run.reference.name if run.reference else "{1} on {0}".format(*_shown_row(run))
+    if run.reference is not None:
+        return run.reference.name
+    network, detector = _shown_row(run)
+    return f"{detector} on {network}"
 
 
 def _shown_row(run: OodRun) -> Key:

@@ -126,7 +126,7 @@ def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
 def _our_lines(run: OodRun) -> Iterator[tuple[Part, Key]]:
     """Yield the reference, then our detectors on all networks: where it is ours too, these are its ablations."""
     reference = run.reference
-    others: Part = "ablation" if reference is not None and reference.is_ours else "other ours"
+    others: Part = "ablation" if run.compares_with_ours else "other ours"
     if reference is not None:
         yield "ours" if reference.is_ours else "reference", reference.row
     networks = dict.fromkeys(row.network for row in measured(run.summary))
@@ -208,10 +208,9 @@ def difference_text(row: OodSummaryRow) -> str:
 
 def terminal_table(run: OodRun) -> Table:
     """Return the short table ready to print, about 110 characters wide; on a narrower console its cells fold."""
-    is_ours = run.reference is not None and run.reference.is_ours
     parts = (
         "abl. = ablation; near, far = best baselines"
-        if is_ours
+        if run.compares_with_ours
         else "ref. = what all are compared with; ours = detectors of ours; near, far = best others"
     )
     lines = short_table(run)

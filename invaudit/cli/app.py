@@ -9,11 +9,12 @@ import traceback
 from contextlib import suppress
 from multiprocessing.util import _run_finalizers  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
 from invaudit.cli import audit, benchmark, invert, leakage, ood
-from invaudit.runtime.boundary import lacks_memory, reason
+from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
 from invaudit.runtime.streams import flush_results, prepare_streams
@@ -67,8 +68,7 @@ def _run(words: list[str]) -> int:
     except InputError as error:
         say(f"error: {error}")
     except KeyboardInterrupt as error:
-        say(_how_to_go_on(words, error.folder if isinstance(error, Interrupted) else None))
-        _exit_now(130)
+        _interrupted(words, error.folder if isinstance(error, Interrupted) else None)
     except ControlError as error:
         say(f"control failed: {error}. The numbers of this run cannot be trusted.")
         return 1
@@ -81,6 +81,8 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001 - the last place: a bug becomes one line and a log
+        if is_interruption(error):
+            _interrupted(words, None)
         if not lacks_memory(error):
             say(f"internal fault: {reason(error)}; please report it with {_log()}")
             return 1
@@ -112,6 +114,12 @@ def _refuse_repeats(words: list[str]) -> None:
             raise InputError(f"option {option} is given {options.count(option)} times, expected once")
 
 
+def _interrupted(words: list[str], folder: Path | None) -> NoReturn:
+    """Say how to go on, and end the process."""
+    say(_how_to_go_on(words, folder))
+    _exit_now(130)
+
+
 def _how_to_go_on(words: list[str], folder: Path | None) -> str:
     """Say what an interruption has left, and the command that goes on from there."""
     if folder is None:
@@ -131,7 +139,7 @@ def _log() -> Path:
     return Path(name)
 
 
-def _exit_now(code: int) -> None:
+def _exit_now(code: int) -> NoReturn:
     # Without waiting: threads, and libraries at their end, may be in the middle of something. What was shared with
     # workers is given back, or the process that keeps account of it would say so beside the one message.
     _run_finalizers(0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from invaudit.runtime.boundary import is_interruption
 from invaudit.runtime.environment import describe_environment
 from invaudit.runtime.errors import InputError, Interrupted, RunFolderError
 from invaudit.runtime.files import PARTIAL, content_hash, read_json, read_object, write_json, write_text
@@ -111,8 +112,10 @@ class RunFolder:
                     _note_other_code(path / "environment.json", environment)
                 try:
                     yield run
-                except KeyboardInterrupt as error:
-                    raise Interrupted(path) from error
+                except BaseException as error:
+                    if is_interruption(error):
+                        raise Interrupted(path) from error
+                    raise
 
     def record(self, name: str) -> Any | None:
         """Return the record of a finished job, or None."""

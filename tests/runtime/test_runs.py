@@ -222,12 +222,16 @@ def test_an_interruption_knows_the_folder_and_keeps_it(tmp_path):
         pass
 
 
+def interrupted_in_the_middle():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        [].pop()
+
+
 def test_an_interruption_that_makes_a_library_fail_is_an_interruption(tmp_path):
     with pytest.raises(Interrupted) as caught, RunFolder.open(tmp_path / "run", Plain()):
-        try:
-            raise KeyboardInterrupt
-        finally:
-            [].pop()
+        interrupted_in_the_middle()
     assert caught.value.folder == tmp_path / "run"
 
 

@@ -27,7 +27,7 @@ from invaudit.records import (
 )
 from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import Metric
-from invaudit.stats import Pairs, membership
+from invaudit.stats import Pairs, ShortListError, list_length, membership
 
 Scores = NDArray[np.float64]
 Arrays = dict[str, np.ndarray]
@@ -199,11 +199,14 @@ def _compare(
 
 def _test(key: str, embeddings: Embeddings, metric: Metric, setup: AuditSetup) -> tuple[dict[str, float | int], Arrays]:
     """Return the figures of the relabelling test, and the nearest pool images that it was made from."""
-    pool = setup.pool
-    matches = score_reconstructions(
-        embeddings.by(metric), pool.embeddings.by(metric), metric, together=_images_together(pool)
-    )
-    test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
+    images, pool = embeddings.by(metric), setup.pool
+    length = list_length(pool.design.member, len(embeddings.images), setup.draws, together=_images_together(pool))
+    matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=length)
+    try:
+        test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
+    except ShortListError:
+        matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=len(pool))
+        test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
     figures = {
         "p_value": test.p_value,
         "attainable_p": test.attainable_p,

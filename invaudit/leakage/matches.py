@@ -12,10 +12,6 @@ from invaudit.similarity import Embedded, Metric, embed_once, nearest, paired_ss
 from invaudit.similarity.protocol import sign_of
 from invaudit.stats import Design, VerdictTest, verdict_test
 
-LIST = 64
-"""Nearest units of the pool kept of each reconstruction: enough for any relabelling of a balanced pool to find both
-labels among them, but for a probability of 2 ** -63."""
-
 PAPERS_WINDOW, PAPERS_LIMIT = 3, 0.4
 AT_ONCE = 500
 
@@ -58,7 +54,7 @@ class Embeddings:
 
 
 def score_reconstructions(
-    images: Tensor | Embedded, pool: Tensor | Embedded, metric: Metric, *, together: int = 1
+    images: Tensor | Embedded, pool: Tensor | Embedded, metric: Metric, *, length: int
 ) -> PoolMatches:
     """Search the nearest pool images of every reconstruction, blind to membership and labels.
 
@@ -66,12 +62,12 @@ def score_reconstructions(
         images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
         pool: (N, C, H, W) members and controls together, likewise.
         metric: From ``invaudit.similarity.make_metric``.
-        together: Largest number of pool images whose labels move together: all of them may come first in a list.
+        length: Nearest pool images to keep of each reconstruction (`stats.list_length`); all where there are fewer.
 
     Returns:
         For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
-    neighbours = nearest(images, pool, metric, min(LIST * together, len(pool)))
+    neighbours = nearest(images, pool, metric, min(length, len(pool)))
     return PoolMatches(neighbours.index.numpy(), neighbours.value.numpy(), sign_of(metric.better))
 
 

@@ -32,7 +32,7 @@ from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
-from invaudit.stats.relabelling import nearest_lists
+from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists
 from invaudit.stats.shares import counted_share
 from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
 
@@ -52,6 +52,7 @@ __all__ = [
     "Ranking",
     "ScoringLimit",
     "SeedDraws",
+    "ShortListError",
     "Verdict",
     "VerdictTest",
     "adjusted_p_values",
@@ -75,6 +76,7 @@ __all__ = [
     "holm",
     "holm_family",
     "is_baseline",
+    "list_length",
     "membership",
     "nearest_lists",
     "null_standard_error",

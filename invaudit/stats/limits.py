@@ -101,7 +101,7 @@ def scoring_limit(
     Args:
         similarity: (R, N) similarity of R unrelated reconstructions to the pool; higher = more similar.
         copies: (N, N) similarity of a degraded copy of each pool image (row) to each pool image.
-        design: How membership came about, over the N pool images; of an unequal pool the balanced part.
+        design: How membership came about, over the N pool images.
         rng: Source of the simulations.
         alpha: Level of the whole family.
         family: Number of tests in the declared family.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class AuditSetup:
         seed: Seed of the audit.
         stage: Name of the audit; with the seed, the source of all draws.
         draws: Relabellings of each test.
+        depth: How many times as long as the test needs it lists of neighbours are.
     """
 
     pool: Pool
@@ -50,6 +51,7 @@ class AuditSetup:
     seed: int
     stage: str
     draws: int
+    depth: int = 1
 
     def rng(self, measurement: str) -> np.random.Generator:
         """Return the source of the draws of one measurement."""
@@ -88,10 +90,14 @@ class MethodAudit:
 def audit_membership(name: str, score: Callable[[], Tensor], setup: AuditSetup) -> MembershipAudit:
     """Measure how well a score of the pool images, (N,) higher = more likely a member, tells members from controls."""
 
-    def measure() -> tuple[Scores, dict[str, float | None]]:
+    pool, design = setup.pool, setup.pool.design
+
+    def measure() -> tuple[Scores, dict[str, Any]]:
         scores = score().double().cpu().numpy()
-        measured = membership(scores, setup.pool.design, setup.rng(f"membership/{name}"), draws=setup.draws)
-        return scores, asdict(measured)
+        measured = membership(scores, design, setup.rng(f"membership/{name}"), draws=setup.draws)
+        attainable = max(design.attainable_p(np.flatnonzero(design.member)), 1 / (1 + setup.draws))
+        counts = {"n_members": pool.n_members, "n_control": pool.n_control}
+        return scores, asdict(measured) | counts | {"attainable_p": attainable}
 
     measured = attempt(name, measure)
     if measured.value is None:
@@ -201,6 +207,7 @@ def _test(key: str, embeddings: Embeddings, metric: Metric, setup: AuditSetup) -
     """Return the figures of the relabelling test, and the nearest pool images that it was made from."""
     images, pool = embeddings.by(metric), setup.pool
     length = list_length(pool.design.member, len(embeddings.images), setup.draws, together=_images_together(pool))
+    length *= setup.depth
     matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=length)
     try:
         test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)

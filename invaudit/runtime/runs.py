@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ class RunFolder:
         kind: RunKind = NAMELESS,
         resume: bool = False,
         inputs: tuple[str, ...] = (),
+        may_change: Collection[str] = (),
         **environment: Any,
     ) -> Iterator["RunFolder"]:
         """Create or resume the folder of a run and hold its lock.
@@ -77,6 +78,7 @@ class RunFolder:
             kind: What kind of run it is; resuming a folder of another kind, or of another version, is refused.
             resume: Continue a run that the folder holds.
             inputs: Content hashes of what the settings do not name; resuming with others is refused too.
+            may_change: Fields of the settings that a run may be resumed with other values of.
             environment: Extra facts for ``environment.json``.
 
         Raises:
@@ -85,7 +87,8 @@ class RunFolder:
         """
         path = resolved(path, RunFolderError)
         config = path / CONFIG
-        identity = content_hash(json.dumps(settings.model_dump(mode="json"), sort_keys=True), *inputs)
+        fixed = settings.model_dump(mode="json", exclude=set(may_change))
+        identity = content_hash(json.dumps(fixed, sort_keys=True), *inputs)
         refuse_used(path, resume=resume)
         existing = what_is(path, RunFolderError)
         resumed = is_file(config, RunFolderError)
@@ -106,6 +109,7 @@ class RunFolder:
                     record["kind"] = kind.name
                 write_json(path / "records" / "run.json", record)
                 write_json(path / "environment.json", describe_environment(**environment))
+            if not resumed or may_change:
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
                 if resumed:

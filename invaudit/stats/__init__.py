@@ -27,13 +27,13 @@ from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs
 from invaudit.stats.estimate import Estimate
 from invaudit.stats.limits import ScoringLimit, scoring_limit
-from invaudit.stats.membership_tests import Membership, membership
+from invaudit.stats.membership_tests import Membership, membership, membership_p_values
 from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
-from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists
-from invaudit.stats.shares import counted_share
+from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
+from invaudit.stats.shares import counted_share, difference_of_shares
 from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "control_half_width",
     "counted_share",
     "decide",
+    "difference_of_shares",
     "epsilon_lower_bound",
     "expected_calibration_error",
     "false_alarm_band",
@@ -78,6 +79,7 @@ __all__ = [
     "is_baseline",
     "list_length",
     "membership",
+    "membership_p_values",
     "nearest_lists",
     "null_standard_error",
     "overall",
@@ -85,6 +87,7 @@ __all__ = [
     "ranking",
     "resample_images",
     "resample_seeds",
+    "restricted_lists",
     "scoring_limit",
     "strata",
     "two_sided_p",

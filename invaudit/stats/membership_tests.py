@@ -89,7 +89,7 @@ def membership(
         auroc=estimate.value,
         auroc_low=estimate.low,
         auroc_high=estimate.high,
-        p_value=_p_value(values, design, rng, draws),
+        p_value=float(membership_p_values(values[None], design, rng, draws=draws)[0]),
         tpr_at_fpr_1pct=_tpr(values, design, rng),
         epsilon_lower=_epsilon(values, design, guesses, delta) if design.name == "pairs" else None,
     )
@@ -138,14 +138,31 @@ def _bound(scores: NDArray[np.float64], design: Design, place: NDArray[np.int64]
     return Estimate(value, min(bound.low, value), max(bound.high, value), len(scores), bound.method)
 
 
-def _p_value(scores: NDArray[np.float64], design: Design, rng: np.random.Generator, draws: int) -> float:
-    """Relabelling p-value of the sum of the members' ranks, doubled so that ties cost no rounding."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (2 * np.cumsum(counts) - counts)[place].astype(np.float64)
+def membership_p_values(
+    scores: ArrayLike, design: Design, rng: np.random.Generator, *, draws: int = 9999
+) -> NDArray[np.float64]:
+    """Return the one-sided relabelling p-values of the AUROC of several scores, under the same relabellings.
+
+    Args:
+        scores: (S, N) scores of the pool images, higher = more likely a member.
+        design: How membership came about, over the N images.
+        rng: Source of the relabellings.
+        draws: Number of relabellings.
+
+    Returns:
+        (S,) p-values.
+    """
+    # The sum of the members' ranks orders labellings as the AUROC does; doubled, so that ties cost no rounding.
+    ranks = np.stack([_doubled_ranks(score) for score in finite_array(scores, "scores", ndim=2)], axis=1)
     sums = [design.member[None] @ ranks]
-    for size in chunks(draws, len(scores)):
+    for size in chunks(draws, len(ranks)):
         sums.append(design.relabellings(rng, size) @ ranks)
-    return float(upper_p(np.concatenate(sums)[None])[0, 0])
+    return upper_p(np.concatenate(sums).T)[:, 0]
+
+
+def _doubled_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (2 * np.cumsum(counts) - counts)[place].astype(np.float64)
 
 
 def _tpr(scores: NDArray[np.float64], design: Design, rng: np.random.Generator) -> float | None:

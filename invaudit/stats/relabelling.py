@@ -133,6 +133,31 @@ class NearestLists:
         return np.where(first, gaps, -gaps)
 
 
+def restricted_lists(
+    index: NDArray[np.int64], similarity: NDArray[np.float64], kept: NDArray[np.int64], n_pool: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the lists of a part of the pool, as long as the shortest of them.
+
+    Args:
+        index: (R, k) positions in the pool, most similar first.
+        similarity: (R, k) similarities.
+        kept: (M,) positions of the part; its images are numbered in this order.
+        n_pool: Number of pool images N.
+
+    Raises:
+        ShortListError: A list holds no image of the part.
+    """
+    number = np.full(n_pool, -1)
+    number[kept] = np.arange(len(kept))
+    inside = number[index] >= 0
+    length = int(inside.sum(axis=1).min())
+    if not length:
+        raise ShortListError("a list holds no image of this part of the pool; pass longer lists, or the whole pool")
+    # A stable sort brings the images of the part to the front and keeps their order.
+    first = np.argsort(~inside, axis=1, kind="stable")[:, :length]
+    return number[np.take_along_axis(index, first, axis=1)], np.take_along_axis(similarity, first, axis=1)
+
+
 def nearest_lists(similarity: ArrayLike, k: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the lists that the verdict test reads, from all similarities.
 

@@ -14,6 +14,7 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
+from invaudit.stats.claims import FALSE_CLAIMS, Claims, claims, control_p_values, knockoff_q_values
 from invaudit.stats.comparison import (
     ComparedRow,
     ComparisonVerdict,
@@ -32,6 +33,7 @@ from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
+from invaudit.stats.reference_scores import lira_offline, lira_online, offline_a, rmia
 from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
 from invaudit.stats.shares import counted_share, difference_of_shares
 from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
@@ -39,8 +41,10 @@ from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest,
 __all__ = [
     "ALPHA",
     "DESIGNS",
+    "FALSE_CLAIMS",
     "BlindBaseline",
     "BlindFinding",
+    "Claims",
     "ComparedRow",
     "ComparisonVerdict",
     "Design",
@@ -61,11 +65,13 @@ __all__ = [
     "auroc_interval",
     "blind_test",
     "bootstrap_auroc",
+    "claims",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
+    "control_p_values",
     "counted_share",
     "decide",
     "difference_of_shares",
@@ -77,17 +83,22 @@ __all__ = [
     "holm",
     "holm_family",
     "is_baseline",
+    "knockoff_q_values",
+    "lira_offline",
+    "lira_online",
     "list_length",
     "membership",
     "membership_p_values",
     "nearest_lists",
     "null_standard_error",
+    "offline_a",
     "overall",
     "percentile_interval",
     "ranking",
     "resample_images",
     "resample_seeds",
     "restricted_lists",
+    "rmia",
     "scoring_limit",
     "strata",
     "two_sided_p",

@@ -55,7 +55,7 @@ from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, InputError, SettingError, ShapeError
-from invaudit.runtime.files import write_json
+from invaudit.runtime.files import npz_bytes, write_json
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name, OneSeed
@@ -63,6 +63,8 @@ from invaudit.stats import BlindBaseline, OverallVerdict
 
 POOL = "pool"
 """Name of the record of the pool."""
+READINESS_RECORD, READINESS_SCORES = "readiness", "readiness.npz"
+"""What the stage of readiness leaves: its record, and the file of its scores beside those of the model."""
 
 
 class ModelAuditSettings(TargetAuditSettings):
@@ -157,13 +159,43 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     inputs = (target.hash, *code_hashes(target.arch), *images.hashes.values())
     with limit_threads(1), RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs) as folder:
         audit = _Audit(target, settings, images, pool, blind, known_pool, folder)
-        for stage in (audit.known_leak, audit.attacks, audit.readiness):
+        for stage in (audit.known_leak, audit.attacks, audit.measure_pool, audit.readiness):
             stage()
         notice("making the report")
-        tests = audit.write_tables()
+        tests = write_audit_tables(folder.path, settings)
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=images.hashes).model_dump(mode="json"))
-    return ModelAuditResult(folder.path, overall_of(tests), tests, audit.readiness_rows())
+    return ModelAuditResult(folder.path, overall_of(tests), tests, _readiness_rows(folder.path))
+
+
+def write_audit_tables(folder: Path, settings: ModelAuditSettings) -> list[TestRow]:
+    """Write every table of an audit from its records alone, and return the tests of the model."""
+    seed, methods, metrics = settings.seeds[0], list(settings.methods), list(settings.metrics)
+    known = read_record(folder, record_name(seed, ATTACK_CONTROL), AuditRecord)
+    record = read_record(folder, record_name(seed, settings.name), AuditRecord)
+    pool = read_record(folder, record_name(seed, POOL), PoolRecord)
+    verdicts = attack_verdicts(known, methods, metrics, design="pairs", alpha=settings.alpha)
+    audited = Audited.of(settings.name, seed, record.target)
+    called = called_methods(verdicts, methods)
+    tests = judge_rows(audited, record, pool, methods, metrics, alpha=settings.alpha, called=called)
+    membership, counts = membership_rows(audited, record), papers_count_rows(audited, record)
+    write_tables(folder, tests, membership, counts, record.metrics.values())
+    write_rows(folder / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, known, verdicts))
+    targets = []
+    for name, stored in ((ATTACK_CONTROL, known), (settings.name, record)):
+        targets.append(target_row(name, seed, stored))
+    write_rows(folder / "targets.csv", TargetRow, targets)
+    write_rows(folder / READINESS, ReadinessRow, _readiness_rows(folder))
+    return tests
+
+
+def _readiness_rows(folder: Path) -> list[ReadinessRow]:
+    return read_record(folder, READINESS_RECORD, ReadinessRecord).rows
+
+
+def record_name(seed: int, name: str) -> str:
+    """Return the name of the record of a target or a pool."""
+    return f"seed-{seed}-{name}"
 
 
 def _load(target: Target, settings: ModelAuditSettings) -> _Images:
@@ -225,7 +257,7 @@ class _Audit:
 
     def known_leak(self) -> None:
         """Train a network that is known to leak, on controls of the model, and attack it in the same way."""
-        name = self._record_name(ATTACK_CONTROL)
+        name = record_name(self.seed, ATTACK_CONTROL)
         if self.folder.record(name) is not None:
             return
         notice("attacking a network that is known to leak")
@@ -234,49 +266,39 @@ class _Audit:
         self._attack(known, self.known_pool, ATTACK_CONTROL, f"{recipe.arch}, known to leak")
 
     def attacks(self) -> None:
-        """Attack the model, and measure what its pool allows by itself."""
-        name = self._record_name(self.settings.name)
+        """Attack the model."""
+        name = record_name(self.seed, self.settings.name)
         if self.folder.record(name) is not None:
             return
         notice("attacking the model")
         self._attack(self.target, self.pool, self.settings.name, self.target.arch or "a model of its own architecture")
 
+    def measure_pool(self) -> None:
+        """Measure what the pool allows by itself: after the attacks, whose numbers of images it needs."""
+        name = record_name(self.seed, POOL)
+        if self.folder.record(name) is not None:
+            return
+        notice("measuring the pool without the model")
+        record = read_record(self.folder.path, record_name(self.seed, self.settings.name), AuditRecord)
+        device = resolve_device(self.settings.device)
+        metrics = make_metrics(self.settings.metrics, self.pool.reference, device, download=self.settings.download)
+        setup = AuditSetup(self.pool, metrics, self.seed, POOL, self.settings.draws)
+        measured = describe_pool(setup, n_reconstructions([record]), self.settings, blind=self.blind)
+        self.folder.finish(name, measured.model_dump())
+
     def readiness(self) -> None:
         """Measure what the model does not know, where there are enough controls to do so."""
-        if self.folder.record("readiness") is not None:
+        if self.folder.record(READINESS_RECORD) is not None:
             return
         notice("measuring what the model makes of other images")
         try:
-            rows = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
+            rows, scores = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
+            files = {READINESS_SCORES: npz_bytes(scores)}
+            write_array_files(files, self.folder.path, self.seed, self.settings.name)
         except InputError as error:
             status, reason = failure(error)
             rows = [ReadinessRow(detector=OURS[1], ood_set=ID_TEST, group="id", status=status, reason=reason)]
-        self.folder.finish("readiness", ReadinessRecord(rows=rows).model_dump())
-
-    def readiness_rows(self) -> list[ReadinessRow]:
-        """Return the rows of the stage."""
-        return read_record(self.folder.path, "readiness", ReadinessRecord).rows
-
-    def write_tables(self) -> list[TestRow]:
-        """Write every table from the records, and return the tests of the model."""
-        settings, path = self.settings, self.folder.path
-        methods, metrics = list(settings.methods), list(settings.metrics)
-        known = self._stored(ATTACK_CONTROL)
-        record = self._stored(settings.name)
-        verdicts = attack_verdicts(known, methods, metrics, design="pairs", alpha=settings.alpha)
-        pool = self._pool_record(record)
-        audited = Audited.of(settings.name, self.seed, record.target)
-        called = called_methods(verdicts, methods)
-        tests = judge_rows(audited, record, pool, methods, metrics, alpha=settings.alpha, called=called)
-        membership, counts = membership_rows(audited, record), papers_count_rows(audited, record)
-        write_tables(path, tests, membership, counts, record.metrics.values())
-        write_rows(path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, self.seed, known, verdicts))
-        targets = []
-        for name, stored in ((ATTACK_CONTROL, known), (settings.name, record)):
-            targets.append(target_row(name, self.seed, stored))
-        write_rows(path / "targets.csv", TargetRow, targets)
-        write_rows(path / READINESS, ReadinessRow, self.readiness_rows())
-        return tests
+        self.folder.finish(READINESS_RECORD, ReadinessRecord(rows=rows).model_dump())
 
     def _attack(self, target: Target, pool: Pool, name: str, description: str) -> None:
         work = self.folder.path / "work"
@@ -285,22 +307,4 @@ class _Audit:
         )
         files = array_files(audit, pool, images=self.settings.images == "full")
         write_array_files(files, self.folder.path, self.seed, name)
-        self.folder.finish(self._record_name(name), audit.record.model_dump())
-
-    def _pool_record(self, record: AuditRecord) -> PoolRecord:
-        """Return what the pool allows by itself: measured once, after the attacks, whose numbers of images it needs."""
-        name = self._record_name(POOL)
-        if self.folder.record(name) is None:
-            notice("measuring the pool without the model")
-            device = resolve_device(self.settings.device)
-            metrics = make_metrics(self.settings.metrics, self.pool.reference, device, download=self.settings.download)
-            setup = AuditSetup(self.pool, metrics, self.seed, POOL, self.settings.draws)
-            measured = describe_pool(setup, n_reconstructions([record]), self.settings, blind=self.blind)
-            self.folder.finish(name, measured.model_dump())
-        return read_record(self.folder.path, name, PoolRecord)
-
-    def _stored(self, target: str) -> AuditRecord:
-        return read_record(self.folder.path, self._record_name(target), AuditRecord)
-
-    def _record_name(self, name: str) -> str:
-        return f"seed-{self.seed}-{name}"
+        self.folder.finish(record_name(self.seed, name), audit.record.model_dump())

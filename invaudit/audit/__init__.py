@@ -10,7 +10,8 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.audit.attack_control import AttackControlResult, AttackControlSettings, make_attack_control
-    from invaudit.audit.model_audit import ModelAuditResult, ModelAuditSettings, audit_model
+    from invaudit.audit.model_audit import ModelAuditResult, audit_model
+    from invaudit.audit.model_settings import ModelAuditSettings
     from invaudit.audit.pools import coin_pool, released_pool
     from invaudit.audit.reconstructions import ScoreResult, ScoreSettings, score
     from invaudit.audit.settings import AuditSettings, MethodChoice, MetricChoice, ReleasedTarget, TargetAuditSettings

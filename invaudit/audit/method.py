@@ -1,6 +1,7 @@
 """What the reconstructions of one method say of a pool: the test and the membership score by every metric."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from invaudit.leakage import (
     papers_count,
     score_reconstructions,
 )
-from invaudit.leakage.matches import Embeddings
+from invaudit.leakage.matches import Embeddings, PoolMatches
 from invaudit.records import (
     MembershipResult,
     MethodOutcome,
@@ -27,7 +28,7 @@ from invaudit.records import (
 )
 from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import Metric
-from invaudit.stats import Pairs, ShortListError, list_length, membership
+from invaudit.stats import Design, Pairs, ShortListError, list_length, membership
 
 Scores = NDArray[np.float64]
 Arrays = dict[str, np.ndarray]
@@ -55,7 +56,12 @@ class AuditSetup:
 
     def rng(self, measurement: str) -> np.random.Generator:
         """Return the source of the draws of one measurement."""
-        return np.random.default_rng(child_seed(self.seed, f"{self.stage}/{measurement}"))
+        return measurement_rng(self.seed, self.stage, measurement)
+
+
+def measurement_rng(seed: int, stage: str, measurement: str) -> np.random.Generator:
+    """Return the source of the draws of one measurement of an audit, see `AuditSetup`."""
+    return np.random.default_rng(child_seed(seed, f"{stage}/{measurement}"))
 
 
 class MembershipAudit(NamedTuple):
@@ -90,25 +96,30 @@ class MethodAudit:
 def audit_membership(name: str, score: Callable[[], Tensor], setup: AuditSetup) -> MembershipAudit:
     """Measure how well a score of the pool images, (N,) higher = more likely a member, tells members from controls."""
 
-    pool, design = setup.pool, setup.pool.design
-
     def measure() -> tuple[Scores, dict[str, Any]]:
         scores = score().double().cpu().numpy()
-        measured = membership(scores, design, setup.rng(f"membership/{name}"), draws=setup.draws)
-        attainable = max(design.attainable_p(np.flatnonzero(design.member)), 1 / (1 + setup.draws))
-        counts = {"n_members": pool.n_members, "n_control": pool.n_control}
-        return scores, asdict(measured) | counts | {"attainable_p": attainable}
+        rng = setup.rng(f"membership/{name}")
+        return scores, membership_figures(scores, setup.pool.design, rng, draws=setup.draws)
 
     measured = attempt(name, measure)
     if measured.value is None:
         return MembershipAudit(measured.record(MembershipResult))
     scores, figures = measured.value
+    return MembershipAudit(measured.record(MembershipResult, **figures), scores)
+
+
+def membership_figures(scores: Scores, design: Design, rng: np.random.Generator, *, draws: int) -> dict[str, Any]:
+    """Return the fields of the record of a membership score: its figures, and as the reason what is missing."""
+    figures = asdict(membership(scores, design, rng, draws=draws))
     gaps = []
     if figures["tpr_at_fpr_1pct"] is None:
         gaps.append("no TPR at 1 % FPR: under 1,000 controls")
     if figures["epsilon_lower"] is None:
         gaps.append("no epsilon: it needs the pairs design")
-    return MembershipAudit(measured.record(MembershipResult, reason="; ".join(gaps), **figures), scores)
+    n_members = int(design.member.sum())
+    counts = {"n_members": n_members, "n_control": len(design) - n_members}
+    attainable = max(design.attainable_p(np.flatnonzero(design.member)), 1 / (1 + draws))
+    return figures | counts | {"attainable_p": attainable, "reason": "; ".join(gaps)}
 
 
 def audit_method(name: str, make: Callable[[], Reconstructions], setup: AuditSetup) -> MethodAudit:
@@ -207,21 +218,26 @@ def _test(key: str, embeddings: Embeddings, metric: Metric, setup: AuditSetup) -
     """Return the figures of the relabelling test, and the nearest pool images that it was made from."""
     images, pool = embeddings.by(metric), setup.pool
     length = list_length(pool.design.member, len(embeddings.images), setup.draws, together=_images_together(pool))
-    length *= setup.depth
-    matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=length)
-    try:
-        test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
-    except ShortListError:
-        matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=len(pool))
-        test = matches.test(pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
-    figures = {
+    for depth in (length * setup.depth, len(pool)):
+        matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=depth)
+        with suppress(ShortListError):
+            figures = test_figures(matches, pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
+            return figures, {"index": matches.index, "value": matches.value}
+    raise AssertionError("lists of the whole pool never end too early")
+
+
+def test_figures(
+    matches: PoolMatches, design: Design, rng: np.random.Generator, *, draws: int
+) -> dict[str, float | int]:
+    """Return the figures of the relabelling test of the nearest pool images of reconstructions."""
+    test = matches.test(design, rng, draws=draws)
+    return {
         "p_value": test.p_value,
         "attainable_p": test.attainable_p,
         "distinct_hits": test.distinct_hits,
         "similarity_member": matches.sign * float(test.similarity_member.mean()),
         "similarity_control": matches.sign * float(test.similarity_control.mean()),
     }
-    return figures, {"index": matches.index, "value": matches.value}
 
 
 def _membership_by_similarity(

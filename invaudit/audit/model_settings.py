@@ -1,13 +1,16 @@
 """Settings of the audit of a model."""
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from pydantic import Field
 
-from invaudit.audit.settings import MethodChoice, TargetAuditSettings
+from invaudit.audit.settings import MethodChoice, MetricChoice, TargetAuditSettings
 from invaudit.leakage import TargetRecipe
 from invaudit.records.names import ATTACK_CONTROL
+from invaudit.runtime.describing import Known
 from invaudit.runtime.settings import Name, OneSeed
+from invaudit.similarity import METRICS
 
 POOL = "pool"
 """Name of the record of the pool."""
@@ -35,8 +38,12 @@ class ModelAuditSettings(TargetAuditSettings):
         min_length=1,
     )
     """Reconstruction methods by the name that tables give them; those that do not fit the model are left out."""
-    budget: float | None = Field(default=600.0, ge=10, le=10_000_000)
-    """Seconds that the audit may take, about; steps of the attacks are cut for it, never to nothing. Unset: all."""
+    metrics: Annotated[dict[str, MetricChoice], Known(METRICS)] = Field(
+        default={"ssim": MetricChoice(), "lpips-alex": MetricChoice(resize=32)}, min_length=1
+    )
+    """Metrics, declared before looking; the first one is the primary metric."""
+    budget: float = Field(default=600.0, ge=0, le=10_000_000)
+    """Seconds that the audit may take, about; steps of the attacks are cut for it, never to nothing. 0: no limit."""
     scored: int = Field(default=10_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that membership is scored on."""
     most: int = Field(default=1_000, ge=7, le=1_000_000)

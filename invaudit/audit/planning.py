@@ -4,26 +4,28 @@ The plan is made once, before the first stage; the clock decides nothing later.
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
-from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.model_inputs import AuditPools
 from invaudit.audit.model_settings import ModelAuditSettings
 from invaudit.data import seeded_rng
 from invaudit.leakage import METHODS, Pool, TargetRecipe, attribute, reconstruct
-from invaudit.leakage.membership_signals import SIGNALS
+from invaudit.leakage.membership_signals import gradient_norm, loss
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec, Target, collect, resolve_device
 from invaudit.records.model_audit import PlannedStage, PlanRecord
 from invaudit.runtime.errors import InputError, ModelError
 from invaudit.similarity import nearest
+from invaudit.stats.limits import draws_for
 
 FEW_STEPS, MORE_STEPS = 1, 4
 """Steps of the two runs from whose difference the time of a step comes."""
@@ -33,11 +35,12 @@ SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)
 """Shares of a method's steps that a plan may choose: halves, so that the same machine chooses alike every time."""
 POOLS = (1_000, 500, 250, 100)
 """Sizes of the pool that reconstructions are compared with that a plan may choose, where there are so many images."""
-SIMULATIONS = 5e-8
-"""Seconds for each value of a simulated audit, of which the scoring limit makes 1,500: a rough figure."""
+SIMULATED_AUDITS, RECONSTRUCTIONS, SECONDS_A_VALUE = 1_500, 100, 1e-8
+"""Of the scoring limit: simulated audits, reconstructions in each, and seconds for each value; rough figures."""
 
-KNOWN, MEMBERSHIP, ATTACKS, POOL, REPEATS, READINESS = (
-    "known leak",
+PREFLIGHT, KNOWN, MEMBERSHIP, ATTACKS, POOL, REPEATS, READINESS = (
+    "preflight",
+    "known-leak",
     "membership",
     "attacks",
     "pool",
@@ -55,7 +58,8 @@ class Costs:
         step: A step of each method that fits the model, on it.
         known_step: The same on the attack control.
         known_training: The training of the attack control.
-        scoring: All membership scores, of one image.
+        scoring: The membership scores that take a forward pass, of one image.
+        gradient: The gradient norm of one image.
         attribution: Attribution of the images that were timed.
         pair: One comparison, by all metrics together.
         forward: One image through the model.
@@ -65,6 +69,7 @@ class Costs:
     known_step: Mapping[str, float]
     known_training: float
     scoring: float
+    gradient: float
     attribution: float
     pair: float
     forward: float
@@ -73,6 +78,9 @@ class Costs:
 def make_plan(target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings) -> PlanRecord:
     """Time the parts of an audit for a few steps, and fit the audit into the budget.
 
+    Scores by gradients may take a tenth of it, all that is fixed beside the attacks a half; then the steps of attacks
+    are cut to what is left, and never to nothing.
+
     Args:
         target: The model.
         pools: The images.
@@ -80,31 +88,44 @@ def make_plan(target: Target, pools: AuditPools, recipe: TargetRecipe, settings:
         settings: What is wanted, and the time for it.
     """
     costs, left_out = _timed(target, pools, recipe, settings)
-    sizes = [settings.most]
-    if settings.budget is not None:
-        sizes += [size for size in POOLS if size < min(settings.most, max(pools.scored.n_members, 7))]
-    for most in sizes:
-        stages = _fixed_stages(costs, pools, settings, most)
-        fixed = sum(stage.seconds for stage in stages)
-        if settings.budget is None or fixed <= settings.budget / 2:
-            break
-    share = _share(costs, settings, fixed)
-    steps = {}
-    for name in costs.step:
-        steps[name] = max(1, round(share * _steps(settings, name)))
-    attacks = _attack_stages(costs, steps, settings, share)
-    if most < settings.most and most < pools.scored.n_members:
-        cut = f"reconstructions are compared with {most} members and controls in place of {settings.most}"
-        stages = [stage.model_copy(update={"cut": cut}) if stage.name == POOL else stage for stage in stages]
-    by_name = {stage.name: stage for stage in (*stages, *attacks)}
-    order = (KNOWN, MEMBERSHIP, ATTACKS, POOL, REPEATS, READINESS)
+    budget = settings.budget or math.inf
+    scored = pools.scored
+    weighed = _largest(settings.most, scored, lambda most: _weighing(costs, _images(scored, most)) <= budget / 10)
+    most = _largest(
+        settings.most, scored, lambda most: _total(_fixed_stages(costs, pools, settings, most, weighed)) <= budget / 2
+    )
+    stages = _fixed_stages(costs, pools, settings, most, weighed)
+    share = _share(costs, settings, budget - _total(stages))
+    steps = {name: max(1, round(share * _steps(settings, name))) for name in costs.step}
     return PlanRecord(
         budget_s=settings.budget,
         steps=steps,
         left_out=left_out,
         most=most,
-        stages=tuple(by_name[name] for name in order),
+        weighed=weighed,
+        stages=(*stages[:1], *_attack_stages(costs, steps, share), *stages[1:]),
     )
+
+
+def _largest(wanted: int, pool: Pool, fits: Callable[[int], bool]) -> int:
+    """Return the largest number of members, and of controls, that fits; the smallest that may be chosen if none does.
+
+    Numbers that a pool does not have mean the same as all of it.
+    """
+    sizes = [wanted, *(size for size in POOLS if size < wanted)]
+    smaller = [size for size in sizes if size < max(pool.n_members, pool.n_control)]
+    for size in (sizes[0], *smaller):
+        if fits(size):
+            return size
+    return min(smaller, default=sizes[0])
+
+
+def _images(pool: Pool, most: int) -> int:
+    return min(most, pool.n_members) + min(most, pool.n_control)
+
+
+def _total(stages: Sequence[PlannedStage]) -> float:
+    return sum(stage.seconds for stage in stages)
 
 
 def _steps(settings: ModelAuditSettings, name: str) -> int:
@@ -113,46 +134,62 @@ def _steps(settings: ModelAuditSettings, name: str) -> int:
     return METHODS[choice.kind].settings.model_validate(choice.settings).steps  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _share(costs: Costs, settings: ModelAuditSettings, fixed: float) -> float:
-    """Return the largest share of the steps that fits beside the rest; the smallest one where none does."""
-    whole = 0.0
+def _share(costs: Costs, settings: ModelAuditSettings, seconds: float) -> float:
+    """Return the largest share of the steps that fits into the time; the smallest one where none does."""
+    whole = costs.known_training
     for name, step in costs.step.items():
         whole += _steps(settings, name) * (step + costs.known_step.get(name, 0.0))
-    if settings.budget is None:
-        return 1.0
-    fitting = [share for share in SHARES if fixed + share * whole <= settings.budget]
-    return max(fitting, default=SHARES[-1])
+    return max((share for share in SHARES if share * whole <= seconds), default=SHARES[-1])
 
 
-def _fixed_stages(costs: Costs, pools: AuditPools, settings: ModelAuditSettings, most: int) -> list[PlannedStage]:
-    """Return the stages whose work does not depend on the steps of attacks."""
+def _weighing(costs: Costs, n_images: int) -> float:
+    """Return the seconds of the scores by gradients on so many images."""
+    return n_images * costs.gradient + (n_images / FEW_IMAGES) ** 2 * costs.attribution
+
+
+def _fixed_stages(
+    costs: Costs, pools: AuditPools, settings: ModelAuditSettings, most: int, weighed: int
+) -> list[PlannedStage]:
+    """Return the stages whose work does not depend on the steps of attacks, preflight first."""
     scored = pools.scored
-    compared = min(most, scored.n_members) + min(most, scored.n_control)
-    rounds = (compared / FEW_IMAGES) ** 2
-    membership = len(scored) * costs.scoring + (rounds * costs.attribution if settings.attribution else 0.0)
+    n_compared, n_weighed = _images(scored, most), _images(scored, weighed)
+    near = min(most, scored.n_members) * min(most, scored.n_control) * costs.pair
     limit = 0.0
     if scored.reference is not None:
-        simulated = 1_500 * 100 * 6 * settings.family / settings.alpha * SIMULATIONS / 10
-        limit = compared**2 * costs.pair + len(settings.metrics) * simulated
-    near = min(most, scored.n_members) * min(most, scored.n_control) * costs.pair
+        simulated = SIMULATED_AUDITS * RECONSTRUCTIONS * draws_for(settings.alpha, settings.family)
+        limit = n_compared**2 * costs.pair + len(settings.metrics) * simulated * SECONDS_A_VALUE
+    both = "members and as many controls" if scored.n_members == scored.n_control else "members or controls"
     return [
         PlannedStage(
-            name=MEMBERSHIP,
-            settings=f"{scored.n_members} members, {scored.n_control} controls",
-            seconds=membership,
+            name=PREFLIGHT,
+            settings=f"accuracy on {len(scored)} images, near copies",
+            seconds=near + len(scored) * costs.forward,
         ),
-        PlannedStage(name=POOL, settings=f"{compared} images, scoring limit, near copies", seconds=limit + near),
-        PlannedStage(name=REPEATS, settings="41 repeats of each family", seconds=5.0 + 2e-3 * len(scored)),
         PlannedStage(
-            name=READINESS, settings="7 detectors", seconds=15.0 + (scored.n_control + 1_000) * costs.forward
+            name=MEMBERSHIP,
+            settings=f"{scored.n_members} members and {scored.n_control} controls, by gradients {n_weighed} images",
+            seconds=len(scored) * costs.scoring + _weighing(costs, n_weighed),
+            cut=_fewer("scores by gradients are", weighed, settings.most, scored, both),
         ),
+        PlannedStage(
+            name=POOL,
+            settings=f"{n_compared} images" + (", scoring limit" if limit else ""),
+            seconds=limit + 1e-3 * len(scored),
+            cut=_fewer("reconstructions are compared with", most, settings.most, scored, both),
+        ),
+        PlannedStage(name=REPEATS, settings="41 repeats of each family", seconds=5 + 2e-3 * len(scored)),
+        PlannedStage(name=READINESS, settings="7 detectors", seconds=15 + (scored.n_control + 1_000) * costs.forward),
     ]
 
 
-def _attack_stages(
-    costs: Costs, steps: Mapping[str, int], settings: ModelAuditSettings, share: float
-) -> list[PlannedStage]:
-    cut = f"{share:g} of the steps of each attack" if share < 1 else ""
+def _fewer(what: str, most: int, wanted: int, pool: Pool, both: str) -> str:
+    """Return what was cut of a number of images, in words; empty for nothing."""
+    whole = min(wanted, max(pool.n_members, pool.n_control))
+    return f"{what} {most} {both} in place of {whole}" if most < whole else ""
+
+
+def _attack_stages(costs: Costs, steps: Mapping[str, int], share: float) -> list[PlannedStage]:
+    cut = f"{share:.0%} of the steps of each attack" if share < 1 else ""
     words = ", ".join(f"{name} {count} steps" for name, count in steps.items()) or "no method fits the model"
     own = sum(costs.step[name] * count for name, count in steps.items())
     known = sum(costs.known_step.get(name, 0.0) * count for name, count in steps.items())
@@ -166,7 +203,7 @@ def _timed(
     target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings
 ) -> tuple[Costs, dict[str, str]]:
     """Time everything for a moment; return also which methods do not fit the model, and why."""
-    few = pools.scored.subset(np_spread(len(pools.scored), FEW_IMAGES))
+    few = pools.scored.subset(np.linspace(0, len(pools.scored) - 1, FEW_IMAGES).astype(np.int64))
     known = _untrained(recipe, pools.known).to(target.device).eval()
     step, known_step = {}, {}
     left_out = {}
@@ -181,24 +218,17 @@ def _timed(
                 known_step[name] = _time_of_step(known, name, settings, pools.known.reference)
             except InputError:  # an attack control that it does not fit says so by itself
                 continue
-    scoring = 0.0
-    for score in SIGNALS.values():
-        scoring += _time(partial(score, target, few.floats, few.labels)) / len(few)
+    scoring = _time(partial(loss, target, few.floats, few.labels)) * 2 / len(few)
+    gradient = _time(partial(gradient_norm, target, few.floats, few.labels)) / len(few)
     attribution = _time(partial(attribute, target, few.floats, few.labels)) if settings.attribution else 0.0
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, few.reference, device, download=settings.download)
-    setup = AuditSetup(few, metrics, settings.seeds[0], "timing", settings.draws)
     pair = 0.0
-    for metric in setup.metrics.ready.values():
+    for metric in metrics.ready.values():
         pair += _time(partial(nearest, few.floats, few.floats, metric, 1)) / len(few) ** 2
     forward = _time(lambda: collect(target, few.floats, keep_maps=False)) / len(few)
     training = _time_of_training(recipe, pools.known)
-    return Costs(step, known_step, training, scoring, attribution, pair, forward), left_out
-
-
-def np_spread(n: int, count: int) -> "torch.Tensor":
-    """Return the positions of so many images, evenly spread over n."""
-    return torch.linspace(0, n - 1, min(n, count)).long().numpy()  # pyright: ignore[reportReturnType]
+    return Costs(step, known_step, training, scoring, gradient, attribution, pair, forward), left_out
 
 
 def _untrained(recipe: TargetRecipe, pool: Pool) -> Target:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from invaudit.audit.attempts import attempt
 from invaudit.data import NOISES, ImageSet, Splits, seeded_rng, split
@@ -13,8 +14,8 @@ from invaudit.models import Activations, Target, collect
 from invaudit.ood import FitInputs, make_detector
 from invaudit.ood.fitting import split_sizes
 from invaudit.ood.guarded import FALSE_ALARM_RATE
-from invaudit.records import ReadinessRow
-from invaudit.records.names import GIVEN, ID_TEST
+from invaudit.records import ReadinessRow, scores_key
+from invaudit.records.names import CALIBRATE, GIVEN, ID_TEST
 from invaudit.stats import auroc_interval, conformal_threshold
 
 DETECTORS = ("joint", "GEN", "EnergyBased", "KNN", "ViM", "fDBD", "RMD")
@@ -23,7 +24,19 @@ NOISE_IMAGES = 200
 """Images of each kind of noise."""
 
 
-def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, seed: int = 0) -> list[ReadinessRow]:
+class Readiness(NamedTuple):
+    """What a model makes of images of other kinds.
+
+    Attributes:
+        rows: One for each detector and set; a detector that cannot run has rows that say why.
+        scores: Scores by `scores_key` of detector and set, higher = more OOD, also of the set that sets the threshold.
+    """
+
+    rows: list[ReadinessRow]
+    scores: dict[str, np.ndarray]
+
+
+def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, seed: int = 0) -> Readiness:
     """Measure how well detectors tell other images from those of the model's kind; the model is taken as it is.
 
     Args:
@@ -33,9 +46,6 @@ def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, 
         ood: Further sets of other images, by name.
         seed: Seed of the split and of what is made.
 
-    Returns:
-        One row for each detector and set; a detector that cannot run has rows that say why.
-
     Raises:
         InputError: Too few images.
     """
@@ -44,25 +54,25 @@ def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, 
     others = _noise(splits.fit, seed) | {name: (GIVEN, other) for name, other in ood.items()}
     for name, (group, other) in others.items():
         sets[name] = (group, collect(target, other, keep_maps=False))
-    calibration = collect(target, splits.calibrate, keep_maps=False)
+    scored_sets = {name: activations for name, (_, activations) in sets.items()}
+    scored_sets[CALIBRATE] = collect(target, splits.calibrate, keep_maps=False)
     inputs = _fit_inputs(target, splits)
     rows: list[ReadinessRow] = []
+    scores: dict[str, np.ndarray] = {}
     for name in DETECTORS:
         own = replace(inputs, rng=seeded_rng(seed, f"readiness/{name}"))
-        scored = attempt(name, partial(_scored, name, own, sets, calibration))
+        scored = attempt(name, partial(_scored, name, own, scored_sets))
+        scores |= scored.value or {}
         for set_name, (group, _) in sets.items():
             row = scored.record(ReadinessRow, detector=name, ood_set=set_name, group=group)
-            rows.append(row if scored.value is None else _measured(row, *scored.value))
-    return rows
+            rows.append(row if scored.value is None else measured_row(row, scores))
+    return Readiness(rows, scores)
 
 
-def _scored(
-    name: str, inputs: FitInputs, sets: Mapping[str, tuple[str, Activations]], calibration: Activations
-) -> tuple[dict[str, Tensor], float]:
-    """Return the scores of a detector by set, and its threshold."""
+def _scored(name: str, inputs: FitInputs, sets: Mapping[str, Activations]) -> dict[str, np.ndarray]:
+    """Return the scores of a detector by their keys."""
     detector = make_detector(name).fit(inputs)
-    scores = {set_name: detector.score(activations) for set_name, (_, activations) in sets.items()}
-    return scores, conformal_threshold(detector.score(calibration).numpy(), FALSE_ALARM_RATE)
+    return {scores_key(name, set_name): detector.score(activations).numpy() for set_name, activations in sets.items()}
 
 
 def _noise(like: ImageSet, seed: int) -> dict[str, tuple[str, ImageSet]]:
@@ -91,9 +101,10 @@ def _fit_inputs(target: Target, splits: Splits) -> FitInputs:
     )
 
 
-def _measured(row: ReadinessRow, scores: Mapping[str, Tensor], threshold: float) -> ReadinessRow:
-    """Return a row with its figures."""
-    own, other = scores[ID_TEST].numpy(), scores[row.ood_set].numpy()
+def measured_row(row: ReadinessRow, scores: Mapping[str, np.ndarray]) -> ReadinessRow:
+    """Return a row with its figures, from the scores of all sets by their keys."""
+    own, other = (scores[scores_key(row.detector, name)] for name in (ID_TEST, row.ood_set))
+    threshold = conformal_threshold(scores[scores_key(row.detector, CALIBRATE)], FALSE_ALARM_RATE)
     figures: dict[str, float | None] = {"n": len(other), "rejected": float((other > threshold).mean())}
     if row.ood_set != ID_TEST:
         interval = auroc_interval(own, other)

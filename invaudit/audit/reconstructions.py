@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -17,7 +18,7 @@ from invaudit.audit.pools import describe_pool
 from invaudit.audit.rows import Audited, judge_rows, membership_rows, papers_count_rows
 from invaudit.audit.settings import AuditSettings
 from invaudit.audit.store import array_files, write_array_files, write_tables
-from invaudit.audit.target import audit_given, describe_sizes
+from invaudit.audit.target import audit_given
 from invaudit.data import ImageSet, load
 from invaudit.data.folders import PictureInput
 from invaudit.data.joining import with_classes
@@ -27,11 +28,14 @@ from invaudit.leakage.pool import stratified
 from invaudit.models import resolve_device
 from invaudit.records import (
     LEAKAGE_RUN,
+    AuditRecord,
     ControlRow,
     NeighbourRow,
+    PoolRecord,
     TestRow,
     write_rows,
 )
+from invaudit.records.folder import read_record
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
@@ -45,8 +49,9 @@ from invaudit.runtime.settings import Name, OneSeed
 from invaudit.similarity import nearest
 from invaudit.stats import BlindBaseline, OverallVerdict
 
-POOL = "pool-given"
-"""Name of the record of the pool."""
+POOL, CONTROL_POOL = "pool-given", f"pool-{ATTACK_CONTROL}"
+"""Names of the records of the pool, and of that of the attack control."""
+NEIGHBOURS = "neighbours.csv"
 BATCH = 1024
 """Images that are turned into floats at once."""
 
@@ -82,7 +87,7 @@ class ScoreSettings(AuditSettings):
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
-        if name in (ATTACK_CONTROL, POOL):
+        if name in (ATTACK_CONTROL, POOL, CONTROL_POOL):
             raise ValueError(f"target name {name!r} is taken; choose another")
         return name
 
@@ -161,13 +166,13 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
     if inputs.control is not None:
         hashes += (inputs.control.pairs_hash,)
     with RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=hashes) as folder:
-        called = None
         if inputs.control is not None:
             notice("scoring the attack control")
-            called = _score_control(settings, inputs.control, folder)
+            _score_control(settings, inputs.control, folder)
         notice("searching the nearest images")
-        rows = _score(settings, inputs, called, folder)
+        _score(settings, inputs, folder)
         notice("making the report")
+        rows = write_score_tables(folder.path, settings)
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=inputs.hashes).model_dump(mode="json"))
     return ScoreResult(folder.path, overall_of(rows), rows)
@@ -221,57 +226,88 @@ def _file(data: str) -> Path | None:
     return None
 
 
-def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunFolder) -> dict[str, bool]:
-    """Score the attack control and write what it says; return whether the attack finds the leak that is there."""
+def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunFolder) -> None:
+    """Score the attack control, and write what is found."""
     seed = settings.seeds[0]
     setup = AuditSetup(control.pool, control.metrics, seed, ATTACK_CONTROL, settings.draws)
     audit = audit_given(control.reconstructions, Embeddings(control.reconstructions.floats()), setup, "known to leak")
-    verdicts = attack_verdicts(
-        audit.record,
-        [GIVEN],
-        list(settings.metrics),
-        design=control.pool.design.name,
-        alpha=settings.alpha,
-        blind=control.blind.finding,
-    )
     files = array_files(audit, control.pool, images=settings.images == "full")
     write_array_files(files, folder.path, seed, ATTACK_CONTROL)
     folder.finish(ATTACK_CONTROL, control.origin.model_dump())
+    # Without the reference images, as no scoring limit is asked for.
+    without_limit = replace(setup, pool=replace(control.pool, reference=None))
+    pool = describe_pool(without_limit, (), settings, blind=control.blind)
+    folder.finish(f"seed-{seed}-{CONTROL_POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
-    write_rows(folder.path / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, audit.record, verdicts))
-    return called_methods(verdicts, [GIVEN])
 
 
-def _score(
-    settings: ScoreSettings, inputs: _Inputs, called: dict[str, bool] | None, folder: RunFolder
-) -> list[TestRow]:
-    """Score the reconstructions, write tables, records and arrays, and return the rows of the table."""
+def _score(settings: ScoreSettings, inputs: _Inputs, folder: RunFolder) -> None:
+    """Score the reconstructions, and write records, arrays and their neighbours."""
     seed, tested = settings.seeds[0], inputs.tested
     embeddings = Embeddings(inputs.reconstructions.floats())
     setup = AuditSetup(tested, inputs.metrics, seed, "score", settings.draws)
     audit = audit_given(inputs.reconstructions, embeddings, setup, "reconstructions that were given")
     counts = [len(inputs.reconstructions)]
     pool = describe_pool(replace(setup, stage="pool"), counts, settings, blind=inputs.blind)
-    audited = Audited.of(settings.name, seed, describe_sizes(tested))
-    rows = judge_rows(
-        audited,
-        audit.record,
-        pool,
-        [GIVEN],
-        list(settings.metrics),
-        alpha=settings.alpha,
-        called=called,
-        exploratory=settings.used_members,
-    )
     path = folder.path
     write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
     folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
-    membership, papers_count = membership_rows(audited, audit.record), papers_count_rows(audited, audit.record)
-    write_tables(path, rows, membership, papers_count, audit.record.metrics.values())
-    write_rows(path / "neighbours.csv", NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
+    write_rows(path / NEIGHBOURS, NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
     shutil.rmtree(path / "work", ignore_errors=True)
+
+
+def write_score_tables(folder: Path, settings: ScoreSettings) -> list[TestRow]:
+    """Write every table of a scoring from its records alone, but that of neighbours, and return the tests."""
+    seed, metrics = settings.seeds[0], list(settings.metrics)
+    record = _stored(folder, settings, settings.name)
+    pool = read_record(folder, f"seed-{seed}-{POOL}", PoolRecord)
+    called = None
+    if settings.attack_control is not None:
+        called = _write_controls(folder, settings)
+    audited = Audited.of(settings.name, seed, record.target)
+    rows = judge_rows(
+        audited,
+        record,
+        pool,
+        [GIVEN],
+        metrics,
+        alpha=settings.alpha,
+        called=called,
+        exploratory=settings.used_members,
+    )
+    membership, papers_count = membership_rows(audited, record), papers_count_rows(audited, record)
+    write_tables(folder, rows, membership, papers_count, record.metrics.values())
     return rows
+
+
+def _write_controls(folder: Path, settings: ScoreSettings) -> dict[str, bool]:
+    """Write what the attack control says; return whether the attack finds the leak that is there."""
+    seed = settings.seeds[0]
+    record = _stored(folder, settings, ATTACK_CONTROL)
+    pool = read_record(folder, f"seed-{seed}-{CONTROL_POOL}", PoolRecord)
+    verdicts = attack_verdicts(
+        record,
+        [GIVEN],
+        list(settings.metrics),
+        design=record.target.design,
+        alpha=settings.alpha,
+        blind=pool.blind.finding,
+    )
+    write_rows(folder / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, record, verdicts))
+    return called_methods(verdicts, [GIVEN])
+
+
+def _stored(folder: Path, settings: ScoreSettings, name: str) -> AuditRecord:
+    """Return the record of an audit, its metrics in the order of the settings; the file has them by name."""
+    record = read_record(folder, f"seed-{settings.seeds[0]}-{name}", AuditRecord)
+    ordered: dict[str, Any] = {"tests": {}, "membership": {}, "metrics": {}}
+    ordered["tests"][GIVEN] = {metric: record.tests[GIVEN][metric] for metric in settings.metrics}
+    for metric in settings.metrics:
+        ordered["membership"][f"{GIVEN}:{metric}"] = record.membership[f"{GIVEN}:{metric}"]
+        if metric in record.metrics:
+            ordered["metrics"][metric] = record.metrics[metric]
+    return record.model_copy(update=ordered)
 
 
 def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[NeighbourRow]:

@@ -240,6 +240,7 @@ def judge_membership(
     *,
     alpha: float = ALPHA,
     called: Mapping[str, bool] | None = None,
+    negative_p: float | None = None,
 ) -> list[MembershipTestRow]:
     """Return one row for every membership score of one target, by the rule of all verdicts.
 
@@ -251,6 +252,7 @@ def judge_membership(
         pool: What the pool allows by itself.
         alpha: Level of the family.
         called: Score -> whether it finds the known leak of the attack control; a score without one is left out.
+        negative_p: p-value of the negative control; None: none was run.
     """
     scores = declared_scores(record)
     results = [record.membership[score] for score in scores]
@@ -267,6 +269,7 @@ def judge_membership(
                 alpha=alpha,
                 family=len(scores),
                 blind=pool.blind.finding,
+                negative_control_p=negative_p,
                 attack_control_called=(called or {}).get(score),
             )
         rows.append(

@@ -106,6 +106,32 @@ def best_similarity(
     return scores / len(restarts)
 
 
+def nearest_reconstructions(
+    images: Tensor | Embedded, labels: Tensor, pool: Tensor | Embedded, pool_labels: Tensor, metric: Metric
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nearest reconstruction of each pool image among those of its class, over all restarts.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
+        labels: (R,) their classes, or -1 for every class.
+        pool: (N, C, H, W) pool images, likewise.
+        pool_labels: (N,) classes.
+        metric: From ``invaudit.similarity.make_metric``.
+
+    Returns:
+        (N,) positions, -1 where there is no reconstruction of the class; and (N,) values in the metric's own units.
+    """
+    index, value = np.full(len(pool), -1), np.full(len(pool), np.nan)
+    for label in pool_labels.unique():
+        of_class = torch.nonzero(pool_labels == label)[:, 0]
+        candidates = torch.nonzero((labels == label) | (labels < 0))[:, 0]
+        if len(candidates):
+            found = nearest(pool[of_class], images[candidates], metric, 1)
+            index[of_class.numpy()] = candidates[found.index[:, 0]].numpy()
+            value[of_class.numpy()] = found.value[:, 0].numpy()
+    return index, value
+
+
 def papers_count(images: Tensor, pool: Tensor) -> Tensor:
     """Return (N,) bool, whether the KKT papers would count a pool image as reconstructed; no evidence of anything.
 

@@ -2,6 +2,8 @@
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from invaudit.records.columns import Column, Count, Fraction, Probability, Row, Seconds, Text
 from invaudit.records.leakage import Reason, Similarity, Verdict
 from invaudit.records.names import Status
@@ -111,7 +113,7 @@ class ClaimsRecord(Row):
     """Members that a membership score claims."""
     reconstruction: int
     """Members that their reconstructions claim."""
-    notes: dict[str, str] = {}
+    notes: dict[str, str] = Field(default_factory=dict)
     """By question, why no claim could be made, where none could."""
 
 
@@ -169,14 +171,16 @@ class PlanRecord(Row):
 
     schema_version: Literal[1] = 1
     """Version of this record."""
-    budget_s: float | None
-    """Seconds that were given; None: as long as it takes."""
+    budget_s: float
+    """Seconds that were given; 0: as long as it takes."""
     steps: dict[str, int]
     """Steps of each reconstruction method that fits the model."""
     left_out: dict[str, str]
     """Methods that do not fit the model, with the reason."""
     most: int
     """Largest number of members, and of controls, that reconstructions are compared with."""
+    weighed: int
+    """Largest number of members, and of controls, that scores by gradients are measured on."""
     stages: tuple[PlannedStage, ...]
     """The stages with their cost."""
 

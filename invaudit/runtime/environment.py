@@ -11,6 +11,7 @@ from typing import Any
 
 PACKAGES = (
     "invaudit", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pytorch-ood", "lpips",
+    "matplotlib",
 )  # fmt: skip
 SOURCES = ("invaudit", "configs", ":(glob)benchmarks/**/*.py", "pyproject.toml")
 """What a number depends on, of the files of a checkout."""

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +87,7 @@ class RunFolder:
         """
         path = resolved(path, RunFolderError)
         config = path / CONFIG
-        fixed = settings.model_dump(mode="json", exclude=set(may_change))
-        identity = content_hash(json.dumps(fixed, sort_keys=True), *inputs)
+        identity = run_identity(settings.model_dump(mode="json", exclude=set(may_change)), inputs)
         refuse_used(path, resume=resume)
         existing = what_is(path, RunFolderError)
         resumed = is_file(config, RunFolderError)
@@ -104,7 +103,7 @@ class RunFolder:
                         "use the same ones or choose another --out"
                     )
             else:
-                record = {"config_hash": identity, "schema": kind.schema}
+                record: dict[str, Any] = {"config_hash": identity, "inputs": list(inputs), "schema": kind.schema}
                 if kind.name is not None:
                     record["kind"] = kind.name
                 write_json(path / "records" / "run.json", record)
@@ -131,6 +130,16 @@ class RunFolder:
     def finish(self, name: str, record: Any) -> None:
         """Write the record of a finished job; do it after all of its other files."""
         write_json(self.path / "records" / f"{name}.json", record)
+
+
+def run_identity(settings: Any, inputs: Iterable[str]) -> str:
+    """Return the hash that tells a run from others: of its settings, as ``config.yaml`` holds them, and of its inputs.
+
+    Args:
+        settings: Plain values.
+        inputs: Content hashes of what the settings do not name, in the order of the run.
+    """
+    return content_hash(json.dumps(settings, sort_keys=True), *inputs)
 
 
 def refuse_used(path: Path, *, resume: bool) -> None:

@@ -36,7 +36,17 @@ from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, r
 from invaudit.stats.reference_scores import lira_offline, lira_online, offline_a, rmia
 from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
 from invaudit.stats.shares import counted_share, difference_of_shares
-from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
+from invaudit.stats.verdicts import (
+    ALPHA,
+    OverallVerdict,
+    Verdict,
+    VerdictTest,
+    decide,
+    draws_agree,
+    null_p_value,
+    overall,
+    verdict_test,
+)
 
 __all__ = [
     "ALPHA",
@@ -75,6 +85,7 @@ __all__ = [
     "counted_share",
     "decide",
     "difference_of_shares",
+    "draws_agree",
     "epsilon_lower_bound",
     "expected_calibration_error",
     "false_alarm_band",
@@ -90,6 +101,7 @@ __all__ = [
     "membership",
     "membership_p_values",
     "nearest_lists",
+    "null_p_value",
     "null_standard_error",
     "offline_a",
     "overall",

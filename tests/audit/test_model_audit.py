@@ -91,7 +91,7 @@ def test_a_stage_that_is_done_is_not_done_again_and_gives_the_same_bytes(made, l
 def test_readiness_is_the_area_under_the_curve_of_the_scores(made):
     target = trained_on(made, "members")
     others = load("digits@0:150").subset(torch.arange(150))
-    rows = readiness(target, load(f"{made}/controls.npz"), {"more": others})
+    rows, _ = readiness(target, load(f"{made}/controls.npz"), {"more": others})
     assert {row.detector for row in rows} == set(DETECTORS)
     assert {row.status for row in rows} == {"ok"}
     own = next(row for row in rows if row.detector == "EnergyBased" and row.ood_set == "more")

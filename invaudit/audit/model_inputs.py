@@ -1,8 +1,11 @@
 """The images of the audit of a model: loaded as the model takes them, checked, and put into pools."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from invaudit.audit.model_settings import ModelAuditSettings
 from invaudit.audit.pools import coin_pool, load_labelled
@@ -13,10 +16,13 @@ from invaudit.leakage.pool import stratified
 from invaudit.models import Target
 from invaudit.models.suitability import refuse_misfit
 from invaudit.records.names import ATTACK_CONTROL
+from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, SettingError, ShapeError
 from invaudit.runtime.seeds import child_seed
 from invaudit.stats import BlindBaseline
 
+SET_ASIDE, ENOUGH_CONTROLS, MOST_SET_ASIDE = 5, 500, 1_000
+"""Without reference images every fifth control, at most a thousand, becomes one, where there are 500 or more."""
 MOST_BYTES = 2**29
 """Bytes that the images of a pool may take as floats."""
 
@@ -28,6 +34,8 @@ class AuditImages(NamedTuple):
     controls: ImageSet
     reference: ImageSet | None
     ood: dict[str, ImageSet]
+    control_places: NDArray[np.int64]
+    """Position of each control among those that were given, of which some may be the reference."""
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -84,7 +92,13 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
     if reference is not None:
         refuse_duplicates({"reference": reference, "members": members})
         refuse_duplicates({"reference": reference, "controls": controls})
-    return AuditImages(members, controls, reference, ood)
+    places = np.arange(len(controls))
+    if reference is None and len(controls) >= ENOUGH_CONTROLS:
+        set_aside = places[SET_ASIDE - 1 :: SET_ASIDE][:MOST_SET_ASIDE]
+        notice(f"no --reference: {len(set_aside)} of the {len(controls)} controls are set aside for it")
+        reference, places = controls.subset(torch.from_numpy(set_aside)), np.setdiff1d(places, set_aside)
+        controls = controls.subset(torch.from_numpy(places))
+    return AuditImages(members, controls, reference, ood, places)
 
 
 def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
@@ -96,6 +110,10 @@ def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
     seed = settings.seeds[0]
     reference = None if images.reference is None else images.reference.floats()
     whole = make_pool(images.members, images.controls, reference=reference, drop_duplicates=settings.drop_duplicates)
+    assert whole.source is not None  # noqa: S101 - it was made from two sets
+    given = whole.source.copy()
+    given[~whole.design.member] = images.control_places[given[~whole.design.member]]
+    whole = replace(whole, source=given)
     rng = np.random.default_rng(child_seed(seed, "strata"))
     room = MOST_BYTES // (8 * int(np.prod(images.members.shape)))
     scored, blind = stratified(whole, rng, most=max(7, min(settings.scored, room)))

@@ -26,7 +26,8 @@ class ModelAuditSettings(TargetAuditSettings):
     controls: str
     """DATA of the same source that it was not trained on, with classes."""
     reference: str | None = None
-    """Further DATA of the source, in neither; it helps most attacks, and gives the scoring limit."""
+    """Further DATA of the source, in neither; it helps most attacks, and gives the scoring limit. Unset: every fifth
+    control, at most 1,000, where there are 500 controls or more."""
     ood: tuple[str, ...] = ()
     """DATA of other kinds, for the question what the model does not know. Sets may be added to an audit later."""
     methods: dict[Name, MethodChoice] = Field(

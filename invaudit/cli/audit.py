@@ -37,6 +37,7 @@ def audit(
         members: DATA: images that the model was trained on, with their classes.
         controls: DATA: images of the same source that it was not trained on, with their classes.
         reference: DATA: further images of the source, in neither; they help most attacks, and give the scoring limit.
+            By default every fifth control, where there are 500 or more.
         ood: DATA of other kinds, which the model should not know; several may follow.
         budget: Time for all of it, about, e.g. 90s, 20m or 3h; none: as long as it takes. By default 10m. Steps of the
             attacks are cut for it, which is said.

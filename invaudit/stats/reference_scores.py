@@ -114,9 +114,14 @@ def lira_online(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike)
 
     Raises:
         ShapeError: Arrays that do not fit each other.
-        SettingError: A value that is not finite, or no image has references of both sides.
+        SettingError: A value that is not finite, or all references are of one side for all images.
     """
     answers = _checked(target, references, trained_on)
+    if answers.trained_on.all() or not answers.trained_on.any():
+        raise SettingError(
+            "the references were trained on all of the images, or on none; use lira_offline, or give references of "
+            "both kinds"
+        )
     seen, unseen = _sides(answers)
     everywhere = np.ones(len(answers.target), dtype=bool)
     inside = _predicted(seen, unseen, _gap(seen, unseen), borrowing=everywhere)
@@ -270,12 +275,11 @@ def _side(answers: _Answers, chosen: Flags) -> _Side:
 
 
 def _gap(side: _Side, other: _Side) -> _Gap:
-    both = (side.n > 0) & (other.n > 0)
+    """Return the gap over images with references of both sides; with none of these, that of the means over all."""
+    own, others = side.n > 0, other.n > 0
+    both = own & others
     if not both.any():
-        raise SettingError(
-            "no image has references that were trained on it and others that were not; use lira_offline, or give "
-            "references of both kinds"
-        )
+        return _Gap(float(side.mean[own].mean() - other.mean[others].mean()), 0.0)
     gaps = (side.mean - other.mean)[both]
     noise = (side.variance / np.maximum(side.n, 1) + other.variance / np.maximum(other.n, 1))[both]
     return _Gap(float(gaps.mean()), float(max(gaps.var() - noise.mean(), 0.0)))

@@ -38,7 +38,7 @@ def quantile_score(
     """Return how far the target's answer lies above what is predicted for an unseen image that looks the same.
 
     Gradient-boosted trees predict three quantiles of the log-odds of unseen images from their features; the score is
-    the distance from the median in units of half the distance between the outer two. The paper (section 3) fits a
+    the distance from the median in units of half the distance between the outer two. The paper fits a
     quantile for each false-positive rate, or a Gaussian, by a network; one scale does for a score.
 
     Args:

@@ -90,14 +90,21 @@ class Trainings:
                 self._train(index, path)
             yield load_model(path, arch=self.target.arch).to(self.target.device)
 
+    @property
+    def missing(self) -> int:
+        """Number of references that have no file yet."""
+        return sum(not is_file(self._path(index), DataError) for index in range(self.n))
+
+    def price_s(self) -> float:
+        """Return about how many seconds the missing ones will take; a few steps are timed for it."""
+        return self.missing * self._seconds_each() if self.missing else 0.0
+
     def announce(self) -> None:
         """Say what the trainings that are not done yet will cost."""
-        missing = sum(not is_file(self._path(index), DataError) for index in range(self.n))
-        if missing:
-            minutes = missing * self._seconds_each() / 60
+        if self.missing:
             notice(
-                f"training {missing} reference model(s), each on about {len(self.data) // 2} images for "
-                f"{self.settings.epochs} epochs: about {max(minutes, 0.1):.1f} minutes"
+                f"training {self.missing} reference model(s), each on about {len(self.data) // 2} images for "
+                f"{self.settings.epochs} epochs: about {max(self.price_s() / 60, 0.1):.1f} minutes"
             )
 
     def _seconds_each(self) -> float:

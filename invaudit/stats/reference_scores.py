@@ -106,11 +106,11 @@ def lira_offline(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike
 def lira_online(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike) -> Floats:
     """Return the log-likelihood ratio of the target's answer, with training on the image against without.
 
-    Algorithm 1 of the paper, with Student's t as in ``lira_offline``, where arguments and references are described. The paper
-    estimates both means for each image by itself. With few references the distance between them is mostly noise, so
-    here it is drawn towards the average gap: each side also learns from the other one, moved by the average gap, with
-    the weight that the spread of true gaps over the images leaves it. With many references it is the paper's. So an
-    image whose references are all of one side has a score too.
+    Algorithm 1 of the paper, with Student's t as in ``lira_offline``, where arguments and references are described.
+    The paper estimates both means for each image by itself. With few references the distance between them is mostly
+    noise, so here it is drawn towards the average gap: each side also learns from the other one, moved by the average
+    gap, with the weight that the spread of true gaps over the images leaves it. With many references it is the paper's.
+    So an image whose references are all of one side has a score too.
 
     Raises:
         ShapeError: Arrays that do not fit each other.

@@ -15,6 +15,7 @@ from invaudit.leakage.membership_signals import loss
 from invaudit.models import InputSpec, Target, TrainingSettings, build, checkpoints, load_model, save_target, train
 from invaudit.models.devices import seed_torch
 from invaudit.models.twins import untrained_twin
+from invaudit.runtime import console
 from invaudit.runtime.errors import DataError, InputError, ModelError, SettingError, ShapeError
 from invaudit.stats import auroc
 
@@ -93,6 +94,25 @@ def test_coins_are_fair_and_independent(images, tmp_path):
     assert coins.sum(0).std() == pytest.approx(np.sqrt(10), rel=0.3)
     between = np.corrcoef(coins)[~np.eye(40, dtype=bool)]
     assert np.abs(between).max() < 5 / np.sqrt(200)
+
+
+def test_the_price_is_said_beforehand_and_is_nothing_for_what_is_done(images, pool, tmp_path, capsys):
+    data = images.subset(slice(200))
+    trainings = Trainings(network(1), data, 2, SHORT, 0, tmp_path)
+    assert trainings.missing == 2
+    assert trainings.price_s() > 0
+    console.configure(quiet=False)
+    try:
+        trained(network(1), data, pool, 2, tmp_path)
+        said = capsys.readouterr().err
+        trained(network(1), data, pool, 2, tmp_path)
+        said_again = capsys.readouterr().err
+    finally:
+        console.configure(quiet=True)
+    assert "training 2 reference model(s), each on about 100 images for 3 epochs: about 0.1 minutes" in said
+    assert "training images right" in said
+    assert said_again == ""
+    assert trainings.price_s() == 0
 
 
 def test_who_was_trained_on_what_is_found_by_content(images, pool, tmp_path):

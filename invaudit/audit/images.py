@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from invaudit.records.model_audit import ClaimsRecord, ImageRow, Question
 from invaudit.runtime.errors import InputError
-from invaudit.stats import Claims, Observational, claims
+from invaudit.stats import Claims, Observational, make_claims
 
 Scores = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -167,7 +167,7 @@ def _said(design: Observational, parts: list[ScoredPart], rate: float) -> _Said:
     notes = []
     for part in parts:
         try:
-            made: Claims = claims(part.scores, design.subset(part.positions), q=rate * len(part.scores) / n_scores)
+            made: Claims = make_claims(part.scores, design.subset(part.positions), q=rate * len(part.scores) / n_scores)
         except InputError as error:
             notes.append(str(error))
             continue

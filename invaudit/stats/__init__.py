@@ -14,7 +14,7 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
-from invaudit.stats.claims import FALSE_CLAIMS, Claims, claims, control_p_values, knockoff_q_values
+from invaudit.stats.claims import FALSE_CLAIMS, Claims, control_p_values, knockoff_q_values, make_claims
 from invaudit.stats.comparison import (
     ComparedRow,
     ComparisonVerdict,
@@ -75,7 +75,6 @@ __all__ = [
     "auroc_interval",
     "blind_test",
     "bootstrap_auroc",
-    "claims",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
@@ -98,6 +97,7 @@ __all__ = [
     "lira_offline",
     "lira_online",
     "list_length",
+    "make_claims",
     "membership",
     "membership_p_values",
     "nearest_lists",

@@ -42,7 +42,7 @@ class Claims:
     reason: str
 
 
-def claims(scores: Mapping[str, ArrayLike], design: Design, *, q: float = FALSE_CLAIMS) -> Claims:
+def make_claims(scores: Mapping[str, ArrayLike], design: Design, *, q: float = FALSE_CLAIMS) -> Claims:
     """Claim members by the scores that were declared.
 
     Each of S scores claims at the rate q / S, and an image is claimed if any score claims it: the share of false ones

@@ -68,7 +68,7 @@ class _Prediction(NamedTuple):
 def lira_offline(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike) -> Floats:
     """Return minus the log-probability that a network not trained on an image is as sure of it as the target is.
 
-    The paper (section VI, the offline attack) takes a Gaussian with the estimated mean and variance. With few
+    The offline attack of the paper takes a Gaussian with the estimated mean and variance. With few
     references that is too sure of its estimates, so here one more answer is predicted: Student's t around the mean of n
     answers, with the ``moderated_variance`` times 1 + 1/n. With many references it is the paper's Gaussian. An image
     that all references were trained on takes its mean from them, less the average gap.
@@ -77,8 +77,8 @@ def lira_offline(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike
         target: (N,) log-odds that the target gives the class of each image.
         references: (K, N) log-odds that each reference gives it.
         trained_on: (K, N) bool, whether a reference was trained on the image. Coins are independent for each reference
-            and image: with exact halves of which the target is one, its own membership can be counted back, and it
-            looks more exposed than it is.
+            and image, and the target is none of the references: a fixed set of models with exact halves, from which
+            each serves as target in turn, makes records look more exposed than they are.
 
     Returns:
         (N,) score.
@@ -88,8 +88,8 @@ def lira_offline(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike
         SettingError: A value that is not finite, or every reference was trained on every image.
 
     References:
-        Carlini et al. (arXiv 2112.03570); the predictive t: Brannvall (arXiv 2603.11799); exact halves: Jalko et al.
-        (arXiv 2605.25819).
+        Carlini et al. (arXiv 2112.03570); the predictive t: Brannvall (arXiv 2603.11799); the bias of a
+        fixed set of models: Jalko et al. (arXiv 2605.25819).
     """
     answers = _checked(target, references, trained_on)
     seen, unseen = _sides(answers)
@@ -106,17 +106,22 @@ def lira_offline(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike
 def lira_online(target: ArrayLike, references: ArrayLike, trained_on: ArrayLike) -> Floats:
     """Return the log-likelihood ratio of the target's answer, with training on the image against without.
 
-    Eq. 4 of the paper, with Student's t as in ``lira_offline``, where arguments and references are described. The paper
-    estimates both means for each image by itself. With few references the distance between them is mostly noise, so
-    here it is drawn towards the average gap: each side also learns from the other one, moved by the average gap, with
-    the weight that the spread of true gaps over the images leaves it. With many references it is the paper's. So an
-    image whose references are all of one side has a score too.
+    Algorithm 1 of the paper, with Student's t as in ``lira_offline``, where arguments and references are described.
+    The paper estimates both means for each image by itself. With few references the distance between them is mostly
+    noise, so here it is drawn towards the average gap: each side also learns from the other one, moved by the average
+    gap, with the weight that the spread of true gaps over the images leaves it. With many references it is the paper's.
+    So an image whose references are all of one side has a score too.
 
     Raises:
         ShapeError: Arrays that do not fit each other.
-        SettingError: A value that is not finite, or no image has references of both sides.
+        SettingError: A value that is not finite, or all references are of one side for all images.
     """
     answers = _checked(target, references, trained_on)
+    if answers.trained_on.all() or not answers.trained_on.any():
+        raise SettingError(
+            "the references were trained on all of the images, or on none; use lira_offline, or give references of "
+            "both kinds"
+        )
     seen, unseen = _sides(answers)
     everywhere = np.ones(len(answers.target), dtype=bool)
     inside = _predicted(seen, unseen, _gap(seen, unseen), borrowing=everywhere)
@@ -160,7 +165,7 @@ def rmia(
         SettingError: A value that is not finite or outside its range.
 
     References:
-        Zarifzadeh et al. (arXiv 2312.03262), eq. 2, 3 and 8 to 11.
+        Zarifzadeh et al. (arXiv 2312.03262), with the offline p(x) = ((1 + a) p_out + 1 - a) / 2.
     """
     answers = _checked(target, references, trained_on)
     if not 0 < gamma < np.inf:
@@ -270,12 +275,11 @@ def _side(answers: _Answers, chosen: Flags) -> _Side:
 
 
 def _gap(side: _Side, other: _Side) -> _Gap:
-    both = (side.n > 0) & (other.n > 0)
+    """Return the gap over images with references of both sides; with none of these, that of the means over all."""
+    own, others = side.n > 0, other.n > 0
+    both = own & others
     if not both.any():
-        raise SettingError(
-            "no image has references that were trained on it and others that were not; use lira_offline, or give "
-            "references of both kinds"
-        )
+        return _Gap(float(side.mean[own].mean() - other.mean[others].mean()), 0.0)
     gaps = (side.mean - other.mean)[both]
     noise = (side.variance / np.maximum(side.n, 1) + other.variance / np.maximum(other.n, 1))[both]
     return _Gap(float(gaps.mean()), float(max(gaps.var() - noise.mean(), 0.0)))

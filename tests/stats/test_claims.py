@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats import Observational, Pairs, claims, control_p_values, knockoff_q_values
+from invaudit.stats import Observational, Pairs, control_p_values, knockoff_q_values, make_claims
 
 AUDITS = 200
 N = 200
@@ -42,7 +42,7 @@ def test_false_claims_are_as_rare_as_promised_and_true_ones_are_made(name, n_sco
         first, exposed = audit(design, rng, 6.0)
         # The further scores know no member: they may only add false claims.
         scores = {"first": first} | {f"noise {i}": rng.normal(size=len(design)) for i in range(n_scores - 1)}
-        result = claims(scores, design)
+        result = make_claims(scores, design)
         assert result.attainable
         assert not result.claimed[~design.member].any()
         false_shares.append((result.claimed & ~exposed).sum() / max(result.claimed.sum(), 1))
@@ -60,7 +60,7 @@ def test_where_nobody_is_exposed_there_are_claims_in_at_most_a_tenth_of_the_audi
     for seed in range(AUDITS):
         rng = np.random.default_rng(seed)
         design = DESIGNS[name](rng)
-        any_claim.append(claims({"score": rng.normal(size=len(design))}, design).claimed.any())
+        any_claim.append(make_claims({"score": rng.normal(size=len(design))}, design).claimed.any())
     assert np.mean(any_claim) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / AUDITS)
 
 
@@ -73,7 +73,7 @@ def test_groups_of_like_size_keep_the_promise_though_their_images_are_alike():
         exposed = member & (np.cumsum(member) <= 10)
         design = Observational(member[unit], np.zeros(400, dtype=int), unit)
         scores = rng.normal(size=80)[unit] + 0.3 * rng.normal(size=400) + 8.0 * exposed[unit]
-        claimed = claims({"score": scores}, design).claimed
+        claimed = make_claims({"score": scores}, design).claimed
         false_shares.append((claimed & ~exposed[unit]).sum() / max(claimed.sum(), 1))
     assert np.mean(false_shares) <= 0.1 + 2 * np.std(false_shares) / np.sqrt(AUDITS)
 
@@ -114,11 +114,11 @@ def test_ties_count_against_a_claim(name):
     rng = np.random.default_rng(2)
     design = DESIGNS[name](rng)
     scores = np.where(design.member, 1.0, 0.0)
-    assert claims({"score": scores}, design).claimed[design.member].all()
-    assert not claims({"score": np.zeros(len(design))}, design).claimed.any()
+    assert make_claims({"score": scores}, design).claimed[design.member].all()
+    assert not make_claims({"score": np.zeros(len(design))}, design).claimed.any()
     # One control in ten ties with the members' score, or beats it.
     scores[np.flatnonzero(~design.member)[::5]] = 1.0
-    assert name == "pairs" or not claims({"score": scores}, design).claimed.any()
+    assert name == "pairs" or not make_claims({"score": scores}, design).claimed.any()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_ties_count_against_a_claim(name):
     ],
 )
 def test_what_is_not_attainable_is_said_and_not_claimed(design, least):
-    result = claims({"score": design.member * 9.0 + np.arange(len(design)) / 99}, design)
+    result = make_claims({"score": design.member * 9.0 + np.arange(len(design)) / 99}, design)
     assert not result.attainable
     assert not result.claimed.any()
     assert re.search(least, result.reason)
@@ -142,7 +142,7 @@ def test_the_least_number_of_claims_is_the_one_that_is_said():
         scores = np.where(np.arange(200) < outstanding, 5.0, -np.arange(200.0))
         scores[100:] += 250
         scores[:outstanding] = 1000
-        result = claims({"score": scores}, design)
+        result = make_claims({"score": scores}, design)
         assert "at least 10 of 100 members" in result.reason
         assert result.claimed.sum() == expected
 
@@ -150,8 +150,8 @@ def test_the_least_number_of_claims_is_the_one_that_is_said():
 def test_bad_input_is_refused():
     design = observational(np.random.default_rng(0), 5)
     with pytest.raises(ShapeError, match="9 entries, expected 10"):
-        claims({"loss": np.zeros(9)}, design)
+        make_claims({"loss": np.zeros(9)}, design)
     with pytest.raises(SettingError, match="q is 1"):
-        claims({"loss": np.zeros(10)}, design, q=1.0)
+        make_claims({"loss": np.zeros(10)}, design, q=1.0)
     with pytest.raises(SettingError, match="no scores"):
-        claims({}, design)
+        make_claims({}, design)

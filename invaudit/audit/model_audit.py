@@ -4,6 +4,7 @@ A model, images that it was trained on and images of the same source that it was
 two verdicts, tables and a page comes out.
 """
 
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -29,14 +30,15 @@ from invaudit.audit.model_tables import (
     repeat_tests,
     write_audit_tables,
 )
-from invaudit.audit.planning import ATTACKS, KNOWN, MEMBERSHIP, PREFLIGHT, READINESS, REPEATS, make_plan
+from invaudit.audit.planning import ATTACKS, KNOWN, MEMBERSHIP, PREFLIGHT, READINESS, REFERENCES, REPEATS, make_plan
 from invaudit.audit.planning import POOL as POOL_STAGE
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.preflight import preflight
 from invaudit.audit.readiness import readiness
+from invaudit.audit.references import References, confidences, given_references, load_references, train_references
 from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.settings import TargetAuditSettings
-from invaudit.audit.signals import score_signals, scores_of
+from invaudit.audit.signals import score_by_references, score_signals, scores_of
 from invaudit.audit.store import array_files, pool_arrays, write_array_files
 from invaudit.audit.target import TargetAudit, audit_target, describe_sizes, not_audited
 from invaudit.leakage import Pool, TargetRecipe
@@ -58,7 +60,7 @@ from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import InputError, ModelError
-from invaudit.runtime.files import npz_bytes, write_json
+from invaudit.runtime.files import npz_bytes, read_arrays, write_json
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.stats import OverallVerdict
@@ -106,7 +108,8 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     images = load_images(target, settings)
     pools = make_pools(settings, images)
     target = target.to(resolve_device(settings.device)).eval()
-    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values())
+    references = [reference.hash for reference in load_references(settings.reference_models, target)]
+    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *references)
     opened = RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
@@ -141,6 +144,7 @@ class _Audit:
         stages: dict[str, tuple[str, Callable[[], None]]] = {
             PREFLIGHT: ("looking at model and images", self._preflight),
             KNOWN: ("attacking a network that is known to leak", self._known_leak),
+            REFERENCES: ("asking reference models", self._references),
             MEMBERSHIP: ("scoring membership", self._membership),
             ATTACKS: ("attacking the model", self._attacks),
             POOL_STAGE: ("measuring the pool without the model", self._measure_pool),
@@ -149,7 +153,7 @@ class _Audit:
         }
         planned = {stage.name: stage for stage in self.plan.stages}
         for name, (words, stage) in stages.items():
-            if self._is_done(name):
+            if name not in planned or self._is_done(name):
                 continue
             notice(f"{words} (about {planned[name].seconds:,.0f} s: {planned[name].settings})")
             start = time.perf_counter()
@@ -169,7 +173,7 @@ class _Audit:
         """Return the plan of the folder; where there is none, make one and write it before anything else is done."""
         if self.folder.record("plan") is None:
             notice("timing a few steps, to plan the audit")
-            plan = make_plan(self.target, self.pools, self.recipe, self.settings)
+            plan = make_plan(self.target, self.images, self.pools, self.recipe, self.settings)
             self.folder.finish("plan", plan.model_dump())
             notice(f"planned: about {sum(stage.seconds for stage in plan.stages) / 60:,.1f} minutes")
             for stage in plan.stages:
@@ -215,12 +219,38 @@ class _Audit:
         audit = self._attacked(known, pool, ATTACK_CONTROL, description)
         return audit.record, array_files(audit, pool, images=self.settings.images == "full")
 
+    def _references(self) -> None:
+        """Ask reference models, given or trained here, and keep what they answer."""
+        settings, pool, population = self.settings, self.pools.scored.images, self.images.labelled_reference
+        parts = []
+        if self.images.trained_references is not None:
+            trained = train_references(
+                self.target,
+                self.images.trained_references,
+                pool,
+                settings.train_references,
+                settings.reference_training,
+                seed=self.seed,
+                folder=self.folder.path / "references",
+                population=population,
+            )
+            parts.append(trained)
+        if settings.reference_models:
+            parts.append(given_references(settings.reference_models, self.target, pool, population))
+        arrays = functools.reduce(References.joined, parts).arrays() | {"own": confidences(self.target, pool)}
+        if population is not None:
+            arrays["own_population"] = confidences(self.target, population)
+        write_array_files({"references.npz": npz_bytes(arrays)}, self.folder.path, self.seed, settings.name)
+
     def _membership(self) -> None:
         """Score membership without reconstructions."""
         pool = self.pools.scored
         setup = AuditSetup(pool, self._metrics(pool), self.seed, self.settings.name, self.settings.draws)
         weighed = self._positions("weighed", self.plan.weighed)
         audits = score_signals(self.target, setup, weighed, attribution=self.settings.attribution)
+        if self.settings.n_references:
+            file = self.folder.path / "scores" / f"seed-{self.seed}" / self.settings.name / "references.npz"
+            audits |= score_by_references(read_arrays(file), setup)
         files = {"scored.npz": npz_bytes(pool_arrays(pool)), "signals.npz": npz_bytes(scores_of(audits))}
         write_array_files(files, self.folder.path, self.seed, self.settings.name)
         results = {name: audit.result.model_dump() for name, audit in audits.items()}

@@ -34,8 +34,16 @@ class AuditImages(NamedTuple):
     controls: ImageSet
     reference: ImageSet | None
     ood: dict[str, ImageSet]
+    trained_references: ImageSet | None
+    """What reference models are trained on."""
     control_places: NDArray[np.int64]
     """Position of each control among those that were given, of which some may be the reference."""
+
+    @property
+    def labelled_reference(self) -> ImageSet | None:
+        """The reference images where they have classes."""
+        reference = self.reference
+        return reference if reference is not None and int(reference.labels.min()) >= 0 else None
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -48,6 +56,8 @@ class AuditImages(NamedTuple):
         hashes = {"members": self.members.hash, "controls": self.controls.hash}
         if self.reference is not None:
             hashes["reference"] = self.reference.hash
+        if self.trained_references is not None:
+            hashes["train-references-on"] = self.trained_references.hash
         return hashes
 
 
@@ -84,6 +94,11 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
     members = refuse_misfit(target, members, f"the members {settings.members}")
     controls = refuse_misfit(target, controls, f"the controls {settings.controls}")
     reference = None if settings.reference is None else load(settings.reference, wanted=wanted)
+    trained_references = None
+    if settings.train_references_on is not None:
+        trained_references = load_labelled(settings.train_references_on, wanted)
+        trained_references = with_classes(trained_references, members.class_names, known_by=settings.members)
+        trained_references = refuse_misfit(target, trained_references, f"the data {settings.train_references_on}")
     ood = {data: load(data, wanted=wanted) for data in settings.ood}
     others = ood if reference is None else {str(settings.reference): reference, **ood}
     for data, images in others.items():
@@ -98,7 +113,7 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
         notice(f"no --reference: {len(set_aside)} of the {len(controls)} controls are set aside for it")
         reference, places = controls.subset(torch.from_numpy(set_aside)), np.setdiff1d(places, set_aside)
         controls = controls.subset(torch.from_numpy(places))
-    return AuditImages(members, controls, reference, ood, places)
+    return AuditImages(members, controls, reference, ood, trained_references, places)
 
 
 def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:

@@ -7,11 +7,14 @@ from pydantic import Field
 
 from invaudit.audit.settings import MethodChoice, MetricChoice, TargetAuditSettings
 from invaudit.leakage import TargetRecipe
+from invaudit.models import TrainingSettings
 from invaudit.records.names import ATTACK_CONTROL
 from invaudit.runtime.describing import Known
 from invaudit.runtime.settings import Name, OneSeed
 from invaudit.similarity import METRICS
 
+LEAST_REFERENCES = 2
+"""Reference models from which on there is a spread to judge by."""
 POOL = "pool"
 """Name of the record of the pool."""
 
@@ -28,6 +31,14 @@ class ModelAuditSettings(TargetAuditSettings):
     reference: str | None = None
     """Further DATA of the source, in neither; it helps most attacks, and gives the scoring limit. Unset: every fifth
     control, at most 1,000, where there are 500 controls or more."""
+    reference_models: tuple[str, ...] = ()
+    """MODEL of each reference model: of the same task, none of them trained on an image of the pool."""
+    train_references: int = Field(default=0, ge=0, le=1_000)
+    """Reference models that are trained here, like the model, on random halves of ``train_references_on``."""
+    train_references_on: str | None = None
+    """DATA for them; where it holds all members and controls, half of the references are trained on each."""
+    reference_training: TrainingSettings = TrainingSettings()
+    """How they are trained; as the model was, as far as that is known."""
     ood: tuple[str, ...] = ()
     """DATA of other kinds, for the question what the model does not know. Sets may be added to an audit later."""
     methods: dict[Name, MethodChoice] = Field(
@@ -43,7 +54,7 @@ class ModelAuditSettings(TargetAuditSettings):
         default={"ssim": MetricChoice(), "lpips-alex": MetricChoice(resize=32)}, min_length=1
     )
     """Metrics, declared before looking; the first one is the primary metric."""
-    budget: float = Field(default=600.0, ge=0, le=10_000_000)
+    budget: float = Field(default=1_200.0, ge=0, le=10_000_000)
     """Seconds that the audit may take, about; steps of the attacks are cut for it, never to nothing. 0: no limit."""
     scored: int = Field(default=10_000, ge=7, le=1_000_000)
     """Largest number of members, and of controls, that membership is scored on."""
@@ -64,3 +75,15 @@ class ModelAuditSettings(TargetAuditSettings):
         yield from super().problems()
         if self.name in (ATTACK_CONTROL, POOL):
             yield f"target name {self.name!r} is taken; choose another"
+        if bool(self.train_references) != (self.train_references_on is not None):
+            yield (
+                f"train_references is {self.train_references} and train_references_on is {self.train_references_on}, "
+                "expected both or neither"
+            )
+        if 1 <= self.n_references < LEAST_REFERENCES:
+            yield f"{self.n_references} reference model, expected at least {LEAST_REFERENCES}; give or train more"
+
+    @property
+    def n_references(self) -> int:
+        """Number of reference models."""
+        return len(self.reference_models) + self.train_references

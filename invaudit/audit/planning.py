@@ -5,18 +5,21 @@ The plan is made once, before the first stage; the clock decides nothing later.
 
 import logging
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from invaudit.audit.metrics import make_metrics
-from invaudit.audit.model_inputs import AuditPools
+from invaudit.audit.model_inputs import AuditImages, AuditPools
 from invaudit.audit.model_settings import ModelAuditSettings
+from invaudit.audit.reference_training import Trainings, usable_images
 from invaudit.data import seeded_rng
 from invaudit.leakage import METHODS, Pool, TargetRecipe, attribute, reconstruct
 from invaudit.leakage.membership_signals import gradient_norm, loss
@@ -38,9 +41,10 @@ POOLS = (1_000, 500, 250, 100)
 SIMULATED_AUDITS, RECONSTRUCTIONS, SECONDS_A_VALUE = 1_500, 100, 1e-8
 """Of the scoring limit: simulated audits, reconstructions in each, and seconds for each value; rough figures."""
 
-PREFLIGHT, KNOWN, MEMBERSHIP, ATTACKS, POOL, REPEATS, READINESS = (
+PREFLIGHT, KNOWN, REFERENCES, MEMBERSHIP, ATTACKS, POOL, REPEATS, READINESS = (
     "preflight",
     "known-leak",
+    "references",
     "membership",
     "attacks",
     "pool",
@@ -75,15 +79,18 @@ class Costs:
     forward: float
 
 
-def make_plan(target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings) -> PlanRecord:
+def make_plan(
+    target: Target, images: AuditImages, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings
+) -> PlanRecord:
     """Time the parts of an audit for a few steps, and fit the audit into the budget.
 
     Scores by gradients may take a tenth of it, all that is fixed beside the attacks a half; then the steps of attacks
-    are cut to what is left, and never to nothing.
+    are cut to what is left, and never to nothing. Reference models are not within the budget, but have their price.
 
     Args:
         target: The model.
-        pools: The images.
+        images: The images that were given.
+        pools: What is tested of them.
         recipe: How the attack control is trained.
         settings: What is wanted, and the time for it.
     """
@@ -103,7 +110,12 @@ def make_plan(target: Target, pools: AuditPools, recipe: TargetRecipe, settings:
         left_out=left_out,
         most=most,
         weighed=weighed,
-        stages=(*stages[:1], *_attack_stages(costs, steps, share), *stages[1:]),
+        stages=(
+            *stages[:1],
+            *_attack_stages(costs, steps, share),
+            *_reference_stage(target, images, pools, settings, costs),
+            *stages[1:],
+        ),
     )
 
 
@@ -182,6 +194,25 @@ def _fixed_stages(
     ]
 
 
+def _reference_stage(
+    target: Target, images: AuditImages, pools: AuditPools, settings: ModelAuditSettings, costs: Costs
+) -> list[PlannedStage]:
+    """Return the stage of reference models, where there are some."""
+    if not settings.n_references:
+        return []
+    pool = pools.scored.images
+    seconds = settings.n_references * len(pool) * costs.forward
+    words = [f"{len(settings.reference_models)} given"] if settings.reference_models else []
+    if images.trained_references is not None:
+        data = usable_images(target, images.trained_references, pool, images.labelled_reference)
+        training, seed = settings.reference_training, settings.seeds[0]
+        with tempfile.TemporaryDirectory() as folder:
+            trainings = Trainings(target, data, settings.train_references, training, seed, Path(folder))
+            seconds += trainings.price_s()
+        words.append(f"{settings.train_references} trained for {training.epochs} epochs, beside the budget")
+    return [PlannedStage(name=REFERENCES, settings=", ".join(words), seconds=seconds)]
+
+
 def _fewer(what: str, most: int, wanted: int, pool: Pool, both: str) -> str:
     """Return what was cut of a number of images, in words; empty for nothing."""
     whole = min(wanted, max(pool.n_members, pool.n_control))
@@ -218,15 +249,15 @@ def _timed(
                 known_step[name] = _time_of_step(known, name, settings, pools.known.reference)
             except InputError:  # an attack control that it does not fit says so by itself
                 continue
-    scoring = _time(partial(loss, target, few.floats, few.labels)) * 2 / len(few)
-    gradient = _time(partial(gradient_norm, target, few.floats, few.labels)) / len(few)
-    attribution = _time(partial(attribute, target, few.floats, few.labels)) if settings.attribution else 0.0
+    scoring = _warm_time(partial(loss, target, few.floats, few.labels)) * 2 / len(few)
+    gradient = _warm_time(partial(gradient_norm, target, few.floats, few.labels)) / len(few)
+    attribution = _warm_time(partial(attribute, target, few.floats, few.labels)) if settings.attribution else 0.0
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, few.reference, device, download=settings.download)
     pair = 0.0
     for metric in metrics.ready.values():
-        pair += _time(partial(nearest, few.floats, few.floats, metric, 1)) / len(few) ** 2
-    forward = _time(lambda: collect(target, few.floats, keep_maps=False)) / len(few)
+        pair += _warm_time(partial(nearest, few.floats, few.floats, metric, 1)) / len(few) ** 2
+    forward = _warm_time(lambda: collect(target, few.floats, keep_maps=False)) / len(few)
     training = _time_of_training(recipe, pools.known)
     return Costs(step, known_step, training, scoring, gradient, attribution, pair, forward), left_out
 
@@ -256,14 +287,18 @@ def _time_of_training(recipe: TargetRecipe, pool: Pool) -> float:
     def step() -> None:
         torch.nn.functional.cross_entropy(target(images), labels).backward()
 
-    step()
-    return recipe.steps * min(_time(step), _time(step))
+    return recipe.steps * _warm_time(step)
 
 
 def _time(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def _warm_time(work: Callable[[], object]) -> float:
+    """Return the shorter time of two runs: the first one often loads and sets up what later ones have."""
+    return min(_time(work), _time(work))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Reference models of an audit, given or trained here: what they answer, and the membership scores of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,16 @@ class References:
             population,
             self.a,
         )
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return them as arrays by name, to be kept."""
+        arrays = {"answers": self.answers, "trained_on": self.trained_on, "a": np.array(self.a)}
+        return arrays if self.population is None else arrays | {"population": self.population}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray]) -> "References":
+        """Return what ``arrays`` holds."""
+        return cls(arrays["answers"], arrays["trained_on"], arrays.get("population"), float(arrays["a"]))
 
 
 def confidences(target: Target, images: ImageSet) -> Floats:
@@ -111,8 +121,20 @@ def given_references(
     """
     if not models:
         raise SettingError("got no reference models, expected at least one")
-    seen = {target.hash: "the audited model"}
     answers, of_population = [], []
+    for reference in load_references(models, target):
+        answers.append(confidences(reference, pool))
+        if population is not None:
+            of_population.append(confidences(reference, population))
+    stacked = np.stack(answers)
+    return References(
+        stacked, np.zeros(stacked.shape, dtype=bool), None if population is None else np.stack(of_population)
+    )
+
+
+def load_references(models: Sequence[str | Path], target: Target) -> Iterator[Target]:
+    """Yield given reference models, each refused that cannot be one; arguments and errors as of `given_references`."""
+    seen = {target.hash: "the audited model"}
     for model in models:
         reference = _load(model, target).to(target.device)
         if reference.hash in seen:
@@ -121,13 +143,7 @@ def given_references(
                 "were trained on other images"
             )
         seen[reference.hash] = f"{short(Path(model))}"
-        answers.append(confidences(reference, pool))
-        if population is not None:
-            of_population.append(confidences(reference, population))
-    stacked = np.stack(answers)
-    return References(
-        stacked, np.zeros(stacked.shape, dtype=bool), None if population is None else np.stack(of_population)
-    )
+        yield reference
 
 
 def train_references(

@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from invaudit.audit.method import AuditSetup, MembershipAudit, audit_membership
+from invaudit.audit.references import References, reference_scores
 from invaudit.leakage import attribute
 from invaudit.leakage.membership_signals import SIGNALS
 from invaudit.models import Target
@@ -40,6 +42,20 @@ def score_signals(
             scores[weighed] = measured.scores
             measured = measured._replace(scores=scores)
         audits[name] = measured
+    return audits
+
+
+def score_by_references(arrays: Mapping[str, NDArray], setup: AuditSetup) -> dict[str, MembershipAudit]:
+    """Measure the membership scores that reference models allow, by name.
+
+    Args:
+        arrays: Of ``References``, with ``own`` and perhaps ``own_population``: what the model itself answers.
+        setup: The pool, and what the audit shares.
+    """
+    scores = reference_scores(arrays["own"], References.of(arrays), arrays.get("own_population"))
+    audits = {}
+    for name, values in scores.items():
+        audits[name] = audit_membership(name, partial(torch.from_numpy, values), setup)
     return audits
 
 

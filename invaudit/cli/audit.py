@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from invaudit.cli.options import Common, Duration, FailOn, Model, SeveralData, exit_code, print_json
+from invaudit.cli.options import Common, Duration, FailOn, Model, SeveralData, Whole, exit_code, print_json
 from invaudit.cli.printing import print_table
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ def audit(
     controls: str,
     reference: str | None = None,
     ood: SeveralData | None = None,
+    reference_model: SeveralData | None = None,
+    train_references: Whole | None = None,
+    train_references_on: str | None = None,
     budget: Duration | None = None,
     images: Literal["none", "full"] | None = None,
     drop_duplicates: bool | None = None,
@@ -39,7 +42,11 @@ def audit(
         reference: DATA: further images of the source, in neither; they help most attacks, and give the scoring limit.
             By default every fifth control, where there are 500 or more.
         ood: DATA of other kinds, which the model should not know; several may follow.
-        budget: Time for all of it, about, e.g. 90s, 20m or 3h; none: as long as it takes. By default 10m. Steps of the
+        reference_model: Models of the same task that were trained on none of the members and controls; several may
+            follow. They make membership scores much stronger (RMIA, LiRA).
+        train_references: Number of such models to train here, like the model; what it costs is said beforehand.
+        train_references_on: DATA for them.
+        budget: Time for all of it, about, e.g. 90s, 20m or 3h; none: as long as it takes. By default 20m. Steps of the
             attacks are cut for it, which is said.
         images: full: keep images in the folder and show them in its report.
         drop_duplicates: Leave out images that are both member and control.
@@ -57,6 +64,9 @@ def audit(
         controls=controls,
         reference=reference,
         ood=ood,
+        reference_models=reference_model,
+        train_references=train_references,
+        train_references_on=train_references_on,
         images=images,
         drop_duplicates=drop_duplicates,
         download=download,

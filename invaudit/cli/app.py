@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, invert, leakage, ood
+from invaudit.cli import audit, benchmark, compare, invert, leakage, ood
 from invaudit.runtime.boundary import lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -27,6 +27,7 @@ app = App(
     version=__version__,
 )
 app.command(audit.audit)
+app.command(compare.compare)
 app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)

@@ -8,6 +8,8 @@ TABLE, SUMMARY, ENVIRONMENT = "table.csv", "summary.csv", "environment.json"
 RUN_RECORD, CONTROLS_RECORD = "records/run.json", "records/controls.json"
 READINESS = "readiness.csv"
 """Side file of the audit of a model: how well detectors tell other images from those of its kind."""
+COMPARISON = "comparison.csv"
+"""What the comparison of two runs writes."""
 DETECTORS, METRICS = "detectors.csv", "metrics.csv"
 """Side files: what each detector of an OOD run is, and which way each metric of a leakage run is better."""
 

@@ -22,9 +22,12 @@ def comparison_table(title: str, rows: Sequence[ComparisonRow]) -> Table:
     """Return the rows that have two values as a table, and below it what only one of the runs has."""
     both = [row for row in rows if row.compared != "not-paired"]
     lone = [row for row in rows if row.compared == "not-paired"]
-    table = plain_table(title, "\n".join((WORDS, *_lone_lines(lone))))
-    # What is the same in every row says nothing in a row.
-    names = [name for name in NAMES if len(distinct(_name(getattr(row, name)) or None for row in both)) > 1]
+    values = {name: distinct(_name(getattr(row, name)) or None for row in both) for name in NAMES}
+    # What is the same in every row stands once, below the title.
+    names = [name for name, of_rows in values.items() if len(of_rows) > 1]
+    shared = [f"{name.replace('_', ' ')} {of_rows[0]}" for name, of_rows in values.items() if len(of_rows) == 1]
+    heading = "\n".join(filter(None, (title, ", ".join(shared))))
+    table = plain_table(heading, "\n".join((WORDS, *_lone_lines(lone))))
     for name in names:
         table.add_column(name.replace("_", " "), overflow="fold")
     for name in ("before", "after", "difference"):

@@ -21,6 +21,7 @@ def folders(tmp_path):
 def test_prints_a_table_and_keeps_every_row(called, tmp_path):
     done = called("compare", "before", "after", "--out", "both")
     assert done.returncode == 0, done.stderr
+    assert "target target, seed 0" in done.stdout
     assert "loss" in done.stdout
     assert "Not compared, only in the second run: target 0 tldr:ssim." in done.stdout
     with (tmp_path / "both/comparison.csv").open(newline="", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, invert, leakage, ood
+from invaudit.cli import audit, benchmark, compare, invert, leakage, ood
 from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -28,6 +28,7 @@ app = App(
     version=__version__,
 )
 app.command(audit.audit)
+app.command(compare.compare)
 app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)

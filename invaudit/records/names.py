@@ -10,6 +10,8 @@ READINESS = "readiness.csv"
 """Side file of the audit of a model: how well detectors tell other images from those of its kind."""
 MEMBERSHIP_TESTS, REPEATS, IMAGES_TABLE, STAGES = "membership_tests.csv", "repeats.csv", "images.csv", "stages.csv"
 """Side files of the audit of a model: tests of membership, tests on other draws, a row for each image, its costs."""
+COMPARISON = "comparison.csv"
+"""What the comparison of two runs writes."""
 DETECTORS, METRICS = "detectors.csv", "metrics.csv"
 """Side files: what each detector of an OOD run is, and which way each metric of a leakage run is better."""
 

@@ -7,6 +7,7 @@ from invaudit.stats.blind import BlindBaseline, BlindFinding, blind_test, strata
 from invaudit.stats.bootstrap import (
     SeedDraws,
     bootstrap_auroc,
+    bootstrap_fpr95,
     combine,
     percentile_interval,
     resample_images,
@@ -28,7 +29,7 @@ from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs
 from invaudit.stats.estimate import Estimate
 from invaudit.stats.limits import ScoringLimit, scoring_limit
-from invaudit.stats.membership_tests import Membership, membership, membership_p_values
+from invaudit.stats.membership_tests import Membership, membership, membership_difference, membership_p_values
 from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
@@ -75,6 +76,7 @@ __all__ = [
     "auroc_interval",
     "blind_test",
     "bootstrap_auroc",
+    "bootstrap_fpr95",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
@@ -99,6 +101,7 @@ __all__ = [
     "list_length",
     "make_claims",
     "membership",
+    "membership_difference",
     "membership_p_values",
     "nearest_lists",
     "null_p_value",

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, compare, invert, leakage, ood
+from invaudit.cli import audit, benchmark, compare, demo, invert, leakage, ood
 from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -27,6 +27,7 @@ app = App(
     help="Audit an image classifier: does it know what it does not know, and does it give away its training data?",
     version=__version__,
 )
+app.command(demo.demo)
 app.command(audit.audit)
 app.command(compare.compare)
 app.command(ood.app)

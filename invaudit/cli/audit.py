@@ -1,14 +1,23 @@
 """``invaudit audit``: what a model gives away of its training images, and what it does not know."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from invaudit.cli.options import Common, Duration, FailOn, Model, SeveralData, Whole, exit_code, print_json
+from invaudit.cli.options import (
+    Common,
+    Duration,
+    FailOn,
+    Model,
+    SeveralData,
+    Whole,
+    exit_code,
+    print_json,
+    verdict_report,
+)
 from invaudit.cli.printing import print_table
 
 if TYPE_CHECKING:
     from invaudit.audit import ModelAuditResult
-    from invaudit.stats import OverallVerdict
 
 
 def audit(
@@ -85,8 +94,8 @@ def _print(result: "ModelAuditResult", *, as_json: bool) -> None:
         print_json(
             {
                 "folder": str(result.folder),
-                "membership": _verdict(result.membership),
-                "reconstruction": _verdict(result.reconstruction),
+                "membership": verdict_report(result.membership),
+                "reconstruction": verdict_report(result.reconstruction),
                 "tests": [row.model_dump() for row in result.tests],
                 "readiness": [row.model_dump() for row in result.readiness],
             }
@@ -97,10 +106,3 @@ def _print(result: "ModelAuditResult", *, as_json: bool) -> None:
 
     print_table(leakage_table(result.folder), "")
     print_table(readiness_table(result.readiness), f"Results: {result.folder}/report.html, audit.json")
-
-
-def _verdict(verdict: "OverallVerdict | None") -> dict[str, Any]:
-    """Return a verdict for programs; none where nothing has a result."""
-    if verdict is None:
-        return {"verdict": None, "reasons": []}
-    return {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}

@@ -308,6 +308,13 @@ def exit_code(verdict: "OverallVerdict | None", fail_on: FailOn | None) -> int:
     return 3 if fail_on and word in ("leak", fail_on) else 0
 
 
+def verdict_report(verdict: "OverallVerdict | None") -> dict[str, Any]:
+    """Return a verdict for programs; none where nothing has a result."""
+    if verdict is None:
+        return {"verdict": None, "reasons": []}
+    return {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps({"schema": 1, **value}, indent=2, sort_keys=True, allow_nan=False))

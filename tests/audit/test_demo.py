@@ -19,7 +19,7 @@ def audits(monkeypatch, tmp_path):
     def say(leaky, clean):
         said = {"leaky": leaky, "clean": clean}
 
-        def audit(target, settings, out, *, resume):
+        def audit(_target, _settings, out, **_):
             return demo_module.ModelAuditResult(out, said[out.name], said[out.name], [], [])
 
         monkeypatch.setattr(demo_module, "audit_model", audit)
@@ -43,7 +43,7 @@ def test_a_demonstration_that_shows_the_wrong_thing_fails(audits, leaky, clean, 
 
 
 @pytest.mark.slow
-def test_the_same_call_gives_the_same_bytes(audits, tmp_path):
+def test_the_same_call_gives_the_same_bytes(audits):
     made = audits(LEAK, NOTHING)
     first = made()
     before = {file.name: file.read_bytes() for file in first.folder.iterdir()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -43,6 +44,21 @@ READINESS_RECORD = "readiness"
 """Record of what the model makes of images of other kinds."""
 
 
+class JudgedSettings(Protocol):
+    """What the tables need to know of the settings of an audit."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def seeds(self) -> tuple[int]: ...
+    @property
+    def metrics(self) -> Mapping[str, object]: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def claim_rate(self) -> float: ...
+
+
 @dataclass(frozen=True)
 class AuditVerdicts:
     """The two verdicts on a model, which are never merged, and the tests of reconstructions.
@@ -72,7 +88,7 @@ def planned_settings(settings: ModelAuditSettings, plan: PlanRecord) -> TargetAu
     return settings.model_copy(update={"methods": methods})
 
 
-def write_audit_tables(folder: Path, settings: ModelAuditSettings) -> AuditVerdicts:
+def write_audit_tables(folder: Path, settings: JudgedSettings) -> AuditVerdicts:
     """Write every table of an audit from its records and arrays alone, and return its verdicts."""
     seed, plan = settings.seeds[0], read_record(folder, "plan", PlanRecord)
     methods, metrics = list(plan.steps), list(settings.metrics)
@@ -108,7 +124,7 @@ def _membership_tests(
     record: AuditRecord,
     known: AuditRecord,
     pool: PoolRecord,
-    settings: ModelAuditSettings,
+    settings: JudgedSettings,
     null: float | None,
 ) -> list[MembershipTestRow]:
     """Judge the membership scores; the same scores of the network that is known to leak are their attack control."""
@@ -132,7 +148,7 @@ def null_of(repeats: Iterable[RepeatRow], question: Question, alpha: float) -> f
     return null_p_value(sum(bool(row.leak) for row in halves), len(halves), order_p, alpha)
 
 
-def _write_image_rows(folder: Path, settings: ModelAuditSettings, record: AuditRecord) -> None:
+def _write_image_rows(folder: Path, settings: JudgedSettings, record: AuditRecord) -> None:
     """Write the row of every image, and how many are claimed."""
     arrays = _arrays(folder, settings)
     pool = StoredPool.of(arrays["scored"])
@@ -158,7 +174,7 @@ def _write_image_rows(folder: Path, settings: ModelAuditSettings, record: AuditR
     write_json(folder / "records" / "claims.json", claimed.model_dump())
 
 
-def repeat_tests(folder: Path, settings: ModelAuditSettings) -> list[RepeatRow]:
+def repeat_tests(folder: Path, settings: JudgedSettings) -> list[RepeatRow]:
     """Repeat the tests of an audit on other draws of its images, from its arrays."""
     seed, plan = settings.seeds[0], read_record(folder, "plan", PlanRecord)
     record = read_record(folder, record_name(seed, settings.name), AuditRecord)
@@ -171,10 +187,11 @@ def repeat_tests(folder: Path, settings: ModelAuditSettings) -> list[RepeatRow]:
             sign = 1.0 if record.metrics[key.metric].better == "higher" else -1.0
             lists[f"{key.method}:{key.metric}"] = (stored[f"{key.metric}-index"], sign * stored[f"{key.metric}-value"])
     size = len(plan.steps) * len(settings.metrics)
-    families = [reconstruction_family(lists, compared.design, compared.given, size)]
+    families = [reconstruction_family(lists, compared.design, compared.given, size)] if lists else []
     # Scores by gradients cover a part of the pool: a repeat of them would be of other images than the others.
     whole = {name: scores for name, scores in arrays["signals"].items() if np.isfinite(scores).all()}
-    families.append(membership_family(whole, scored.design, scored.given, len(declared_scores(record))))
+    if whole:
+        families.append(membership_family(whole, scored.design, scored.given, len(declared_scores(record))))
     rows = []
     for family in families:
         rows += repeated(family, seed=child_seed(seed, "repeats"), alpha=settings.alpha)
@@ -187,7 +204,7 @@ def stored_repeats(folder: Path) -> list[RepeatRow]:
     return [RepeatRow.model_validate(row) for row in read_json(path, remedy="remove it and give --resume")]
 
 
-def _arrays(folder: Path, settings: ModelAuditSettings) -> Mapping[str, dict[str, np.ndarray]]:
+def _arrays(folder: Path, settings: JudgedSettings) -> Mapping[str, dict[str, np.ndarray]]:
     """Return the arrays of the audited model by file."""
     arrays = {}
     for file in (folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name).glob("*.npz"):

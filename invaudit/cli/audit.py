@@ -9,12 +9,14 @@ from invaudit.cli.options import (
     FailOn,
     Model,
     SeveralData,
+    SeveralFiles,
     Whole,
     exit_code,
     print_json,
     verdict_report,
 )
 from invaudit.cli.printing import print_table
+from invaudit.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
     from invaudit.audit import ModelAuditResult
@@ -24,13 +26,16 @@ def audit(
     model: Path | None = None,
     /,
     *,
-    members: str,
-    controls: str,
+    members: str | None = None,
+    controls: str | None = None,
     reference: str | None = None,
     ood: SeveralData | None = None,
     reference_model: SeveralData | None = None,
     train_references: Whole | None = None,
     train_references_on: str | None = None,
+    probabilities: tuple[Path, Path] | None = None,
+    reference_probabilities: SeveralFiles | None = None,
+    drawn_at_random: bool | None = None,
     budget: Duration | None = None,
     images: Literal["none", "full"] | None = None,
     drop_duplicates: bool | None = None,
@@ -55,6 +60,12 @@ def audit(
             follow. They make membership scores much stronger (RMIA, LiRA).
         train_references: Number of such models to train here, like the model; what it costs is said beforehand.
         train_references_on: DATA for them.
+        probabilities: In place of a model and images, what the model answers to members and to controls: two CSV files
+            with the columns label, p0, p1, ..., one row for each image. Reconstruction is not tested then.
+        reference_probabilities: The same of reference models that were trained on none of them, a file for each: the
+            rows of the members, then those of the controls.
+        drawn_at_random: Say so if members and controls were drawn at random from one pool of images: without images
+            nothing else shows that they do not differ by themselves.
         budget: Time for all of it, about, e.g. 90s, 20m or 3h; none: as long as it takes. By default 20m. Steps of the
             attacks are cut for it, which is said.
         images: full: keep images in the folder and show them in its report.
@@ -64,6 +75,16 @@ def audit(
             either question has no answer.
     """
     common.start("precision", "workers", resumes=True)
+    if probabilities is not None:
+        _refuse_with_probabilities(model=model or network.model, members=members, controls=controls, ood=ood)
+        return _audit_probabilities(probabilities, reference_probabilities, drawn_at_random, fail_on, common)
+    if reference_probabilities or drawn_at_random:
+        raise ConfigError("--reference-probabilities and --drawn-at-random go with --probabilities; leave them out")
+    if members is None or controls is None:
+        raise ConfigError(
+            "--members and --controls are needed: images that the model was trained on, and images of the same source "
+            "that it was not (or --probabilities, where only its answers are at hand)"
+        )
     target = network.required(model, "to audit", common.device, download=bool(download))
     from invaudit.audit import ModelAuditSettings, audit_model
 
@@ -87,6 +108,37 @@ def audit(
     result = audit_model(target, settings, out, resume=True)
     _print(result, as_json=common.json)
     return max(exit_code(result.membership, fail_on), exit_code(result.reconstruction, fail_on))
+
+
+def _refuse_with_probabilities(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--{name} changes nothing with --probabilities; leave it out")
+
+
+def _audit_probabilities(
+    probabilities: tuple[Path, Path],
+    references: tuple[Path, ...] | None,
+    drawn_at_random: bool | None,
+    fail_on: FailOn | None,
+    common: Common,
+) -> int:
+    """Audit a model of which only the answers are at hand."""
+    from invaudit.audit.probabilities import ProbabilityAuditSettings, audit_probabilities
+
+    common.refuse("device", where="with --probabilities")
+    settings = common.settings(
+        ProbabilityAuditSettings,
+        members=probabilities[0],
+        controls=probabilities[1],
+        references=references,
+        drawn_at_random=drawn_at_random,
+        seeds=common.seeds,
+    )
+    out = common.out or Path("runs") / f"audit-{probabilities[0].stem}"
+    result = audit_probabilities(settings, out, resume=True)
+    _print(result, as_json=common.json)
+    return exit_code(result.membership, fail_on)
 
 
 def _print(result: "ModelAuditResult", *, as_json: bool) -> None:

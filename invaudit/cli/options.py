@@ -93,6 +93,8 @@ FailOn = Literal["leak", "inconclusive"]
 """Type of --fail-on: from which verdict on a command ends with 3."""
 SeveralData = Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="", validator=_at_least_one)]
 """Type of an option that takes several DATA texts."""
+SeveralFiles = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="", validator=_at_least_one)]
+"""Type of an option that takes several files."""
 
 
 @Parameter(name="*")

@@ -19,7 +19,7 @@ from invaudit.records.names import Status
 
 Similarity = Annotated[float | None, Column(unit="metric")]
 """A value in the units of its metric."""
-Design = Literal["pairs", "observational"]
+Design = Literal["pairs", "observational", "random-split"]
 Verdict = Literal["leak", "no-evidence", "inconclusive"]
 BlindFinding = Literal["no-shift", "shift", "too-small"]
 Reason = Literal["exploratory", "no-control", "control-invalid", "shift", "underpowered", "attack-failed"]

@@ -161,7 +161,8 @@ def decide(
     Args:
         p_adjusted: The test's p-value after Holm over the declared family (`holm`); None without a test.
         attainable_p: ``VerdictTest.attainable_p``; None without a test, if there are no controls to test against.
-        design: "pairs" or "observational".
+        design: "pairs", "observational", or "random-split": members were drawn at random from one pool, so that labels
+            are exchangeable as they are under "pairs", whatever the images.
         alpha: Level of the whole family.
         family: Number of tests in the declared family.
         blind: What the blind baseline found; None: not run.
@@ -272,8 +273,10 @@ def _check_decision(
     family: int,
     negative_control_p: float | None,
 ) -> None:
-    if design not in ("pairs", "observational"):
-        raise SettingError(f'design is {design!r}, expected "pairs" or "observational"; pass the name of the design')
+    if design not in ("pairs", "observational", "random-split"):
+        raise SettingError(
+            f'design is {design!r}, expected "pairs", "observational" or "random-split"; pass the name of the design'
+        )
     if not 0 < alpha < 1:
         raise SettingError(f"alpha is {alpha}, expected (0, 1); pass the level of the family")
     at_least_one(family, "family")

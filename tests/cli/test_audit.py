@@ -56,3 +56,23 @@ def test_bad_input_ends_with_2_and_one_message(called, given, tmp_path, more, sa
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--probabilities", "a.csv", "b.csv"], "a.csv is not there"),
+        (
+            ["--probabilities", "a.csv", "b.csv", "--members", "digits"],
+            "--members changes nothing with --probabilities",
+        ),
+        (["--drawn-at-random"], "go with --probabilities"),
+        ([], "--members and --controls are needed"),
+        (["--budget", "soon"], "expected a time such as 90s"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(called, tmp_path, words, said):
+    done = called("audit", *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "runs").exists()

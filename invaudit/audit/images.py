@@ -76,6 +76,21 @@ class Nearest:
     sign: Mapping[str, float]
 
 
+CLAIMING = ("lira-online", "lira-offline", "rmia")
+"""Scores of reference models, the first of which makes the claims where there are some; else loss and attribution."""
+CLAIMING_ALONE = ("loss", "attribution")
+
+
+def claiming(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Return the membership scores that make claims, declared here: each further one would take power from the others.
+
+    Every score claims at its share of the false-discovery rate, and the usual scores say much the same.
+    """
+    by_references = [name for name in CLAIMING if name in scores]
+    names = by_references[:1] or [name for name in CLAIMING_ALONE if name in scores]
+    return {name: scores[name] for name in names or scores}
+
+
 @dataclass(frozen=True, eq=False)
 class _Said:
     """The smallest p-value of each image over some scores, with the score; NaN and empty where it has none."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from invaudit.audit.controls import attack_rows, attack_verdicts, called_methods
-from invaudit.audit.images import Nearest, StoredPool, image_rows, parts_of
+from invaudit.audit.images import Nearest, StoredPool, claiming, image_rows, parts_of
 from invaudit.audit.model_settings import POOL, ModelAuditSettings
 from invaudit.audit.repeats import membership_family, reconstruction_family, repeated
 from invaudit.audit.rows import (
@@ -165,7 +165,7 @@ def _write_image_rows(folder: Path, settings: JudgedSettings, record: AuditRecor
         sign[name] = 1.0 if record.metrics[name.partition(":")[2]].better == "higher" else -1.0
     rows, claimed = image_rows(
         pool,
-        parts_of(arrays["signals"]),
+        parts_of(claiming(arrays["signals"])),
         parts_of(by_similarity),
         Nearest(positions, index, value, sign),
         rate=settings.claim_rate,

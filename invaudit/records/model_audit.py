@@ -83,7 +83,7 @@ class ImageRow(Row):
     class_name: Text = None
     """Name of its class, where there are names."""
     membership_score: Text = None
-    """The membership score with the smallest p-value."""
+    """The membership score with the smallest p-value, of those that make claims."""
     membership_p: Probability = None
     """That p-value: the share of controls that score as high, itself left out, one added to both numbers."""
     membership_claimed: bool | None = None

@@ -12,12 +12,15 @@ from invaudit.audit.controls import negative_p_values, negative_row
 from invaudit.audit.rows import TestKey, holm_by_test
 from invaudit.benchmarks.leakage.tables import summary_rows
 from invaudit.records import (
+    LEAKAGE_RUN,
     AuditRecord,
+    ControlRow,
     LeakageRun,
     TargetDescription,
     TestResult,
     TestRow,
     read_leakage_run,
+    schema_of,
 )
 from invaudit.records.leakage import BlindFinding, Design
 from invaudit.records.names import GIVEN, SUMMARY, TABLE
@@ -31,6 +34,8 @@ UNCHECKED = (
     "p-values, similarities, AUROC, intervals, scoring limits: the scores that they are made from are not kept here",
     "why a verdict is underpowered or finds a shift: what decides it stands in records that are not kept here",
 )
+RULE_OF_CONTROLS = 2
+"""Schema from which on the attack control is judged by the rule of all targets."""
 BLIND: tuple[BlindFinding | None, ...] = (None, *get_args(BlindFinding))
 PLACE = ("target", "method", "metric", "seed")
 
@@ -43,8 +48,14 @@ def check_kept_leakage(findings: Findings) -> None:
     if run.summary or made:
         findings.note(compare_tables(SUMMARY, cells_of_rows(run.summary), cells_of_rows(made), ROUNDED))
     findings.note(_negative_controls(run))
-    findings.note(_verdicts(run, alpha))
-    findings.note(_attack_controls(run, alpha))
+    # A p-value that is none cannot be adjusted.
+    with findings.noted(TABLE):
+        findings.note(_verdicts(run, alpha))
+    if schema_of(findings.folder, LEAKAGE_RUN) < RULE_OF_CONTROLS:
+        findings.unchecked.append("verdicts of the attack control: this older version judged a method by all metrics")
+    else:
+        with findings.noted("controls.csv"):
+            findings.note(_attack_controls(run, alpha))
     findings.note(_ranges(run))
     findings.unchecked += UNCHECKED
 
@@ -69,7 +80,7 @@ def _verdicts(run: LeakageRun, alpha: float) -> Compared:
             place = ", ".join(f"{column} {getattr(row, column)}" for column in PLACE)
             if row.p_value is None:
                 continue
-            compare_value(compared, str(row.p_adjusted), str(adjusted[key]), ROUNDED, place, "p_adjusted")
+            compare_value(compared, str(row.p_adjusted), str(adjusted.get(key)), ROUNDED, place, "p_adjusted")
             fixed = {
                 "alpha": alpha,
                 "family": len(methods) * len(metrics),
@@ -77,7 +88,7 @@ def _verdicts(run: LeakageRun, alpha: float) -> Compared:
                 "attack_control_called": called.get(key.method),
                 "exploratory": bool(run.settings.get("used_members")),
             }
-            _check_verdict(compared, place, row, adjusted[key], fixed)
+            _check_verdict(compared, place, row, adjusted.get(key), fixed)
     return compared
 
 
@@ -95,14 +106,18 @@ def _attack_controls(run: LeakageRun, alpha: float) -> Compared:
     adjusted = holm_by_test(_record(rows), methods, metrics)
     for row in rows:
         place = f"target {row.target}, method {row.method}, metric {row.metric}"
-        _check_verdict(compared, place, row, adjusted[TestKey(str(row.method), str(row.metric))], fixed)
+        _check_verdict(compared, place, row, adjusted.get(TestKey(str(row.method), str(row.metric))), fixed)
     return compared
 
 
 def _check_verdict(
-    compared: Compared, place: str, row: TestRow | ControlRow, p_adjusted: float, fixed: dict[str, Any]
+    compared: Compared, place: str, row: TestRow | ControlRow, p_adjusted: float | None, fixed: dict[str, Any]
 ) -> None:
-    """Compare a verdict with all that the rule gives for what is not kept."""
+    """Compare a verdict with all that the rule gives for what is not kept; no p-value: the test was not declared."""
+    file = TABLE if isinstance(row, TestRow) else "controls.csv"
+    if p_adjusted is None:
+        compared.differences.append(Difference(file, place, words="the config declares no such method or metric"))
+        return
     allowed: list[Verdict] = []
     # What is not kept: whether the hits can reach the level, what the blind baseline found, the design of a control.
     designs = (row.design,) if isinstance(row, TestRow) else get_args(Design)
@@ -115,7 +130,6 @@ def _check_verdict(
     if stored in words:
         compared.exact += 1
     else:
-        file = TABLE if isinstance(row, TestRow) else "controls.csv"
         compared.differences.append(Difference(file, place, "verdict", stored, " or ".join(words)))
 
 

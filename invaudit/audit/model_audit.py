@@ -49,7 +49,7 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS, READINESS
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
@@ -161,6 +161,7 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
         audit = _Audit(target, settings, images, pool, blind, known_pool, folder)
         for stage in (audit.known_leak, audit.attacks, audit.measure_pool, audit.readiness):
             stage()
+        write_scores_record(folder.path)
         notice("making the report")
         tests = write_audit_tables(folder.path, settings)
         leakage_page(folder.path)

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ValidationError
 
 from invaudit.records.columns import Row
 from invaudit.records.leakage import LeakageSummaryRow
-from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
+from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD, SCORES, SCORES_RECORD
 from invaudit.records.ood import OodRow
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_object
-from invaudit.runtime.paths import is_file, read_text
+from invaudit.runtime.files import content_hash, read_object, write_json
+from invaudit.runtime.paths import is_file, read_bytes, read_text
 from invaudit.runtime.runs import RunKind
 from invaudit.runtime.settings import explain
 
@@ -71,6 +71,19 @@ def read_record(folder: Path, name: str, kind: type[R]) -> R:
         return kind.model_validate(values)
     except ValidationError as error:
         raise RunFolderError(f"{path} is damaged: {explain(kind, error)}; {remedy}") from error
+
+
+def write_scores_record(folder: Path) -> None:
+    """Write the hash of every file of scores, once all of them are there."""
+    write_json(folder / SCORES_RECORD, scores_hashes(folder))
+
+
+def scores_hashes(folder: Path) -> dict[str, str]:
+    """Return the content hash of every file of scores by its path in the run folder."""
+    hashes = {}
+    for path in sorted((folder / SCORES).rglob("*.npz")):
+        hashes[str(path.relative_to(folder))] = content_hash(read_bytes(path, RunFolderError))
+    return hashes
 
 
 def read_config(folder: Path) -> str | None:

@@ -95,17 +95,19 @@ def compare_tables(
     compared = Compared(file)
     names = [name for name in KEYS if any(name in row for row in made)]
     stored_rows, made_rows = _by_key(stored, names), _by_key(made, names)
-    for key, row in made_rows.items():
+    wanted = [column for column in (made[0] if made else ()) if columns is None or column in columns]
+    absent = [column for column in wanted if stored and column not in stored[0]]
+    if columns is None:
+        compared.differences += [Difference(file, column=column, words="this column is missing") for column in absent]
+    for key, (_, row) in made_rows.items():
         if key not in stored_rows:
             compared.differences.append(Difference(file, _place(names, key), words="this row is missing"))
             continue
         line, known = stored_rows[key]
         place = f"line {line} ({_place(names, key)})"
-        for column, value in row[1].items():
-            if columns is None and column not in known:
-                compared.differences.append(Difference(file, column=column, words="this column is missing"))
-            elif (columns is None or column in columns) and column in known and value != "nan":
-                compare_value(compared, known[column], value, tolerance, place, column)
+        for column in wanted:
+            if column not in absent and row[column] != "nan":
+                compare_value(compared, known.get(column, ""), row[column], tolerance, place, column)
     for key, (line, _) in stored_rows.items():
         if key not in made_rows:
             words = "this row is one too many"

@@ -47,12 +47,14 @@ class Compared:
 
     Attributes:
         file: The file.
+        part: What of it is compared, in words; empty: all of it.
         exact: Values that are the same.
         close: Numbers that are the same but for rounding.
         differences: The others.
     """
 
     file: str
+    part: str = ""
     exact: int = 0
     close: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -84,7 +86,8 @@ class Findings:
         """Take up how a file compares; ``words`` say what agrees, in place of a count of values."""
         self.differences += compared.differences
         if not compared.differences and compared.exact + compared.close:
-            self.checked.append(f"{compared.file}: {words or compared.words}")
+            part = f", {compared.part}" if compared.part else ""
+            self.checked.append(f"{compared.file}{part}: {words or compared.words}")
 
     @contextmanager
     def noted(self, file: str, instead_of: Path | None = None) -> Iterator[None]:

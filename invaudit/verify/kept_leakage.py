@@ -28,6 +28,7 @@ from invaudit.stats import ALPHA, Verdict, decide
 from invaudit.verify.comparing import Tolerance, cells_of_rows, compare_tables, compare_value
 from invaudit.verify.findings import Compared, Difference, Findings
 
+CONTROLS = "controls.csv"
 ROUNDED = Tolerance(2e-4, 2e-5)
 """Of figures with five digits, and of what is made of them."""
 UNCHECKED = (
@@ -54,7 +55,7 @@ def check_kept_leakage(findings: Findings) -> None:
     if schema_of(findings.folder, LEAKAGE_RUN) < RULE_OF_CONTROLS:
         findings.unchecked.append("verdicts of the attack control: this older version judged a method by all metrics")
     else:
-        with findings.noted("controls.csv"):
+        with findings.noted(CONTROLS):
             findings.note(_attack_controls(run, alpha))
     findings.note(_ranges(run))
     findings.unchecked += UNCHECKED
@@ -64,12 +65,12 @@ def _negative_controls(run: LeakageRun) -> Compared:
     """Compare the rows of negative controls with the table of all tests."""
     stored = [row for row in run.controls if row.kind == "negative"]
     made = [negative_row(row) for row in run.tests if row.target in run.negative_targets]
-    return compare_tables("controls.csv", cells_of_rows(stored), cells_of_rows(made), ROUNDED)
+    return compare_tables(CONTROLS, cells_of_rows(stored), cells_of_rows(made), ROUNDED)
 
 
 def _verdicts(run: LeakageRun, alpha: float) -> Compared:
     """Compare adjusted p-values with those of the family, and verdicts with those that the rule allows."""
-    compared = Compared(f"verdicts of {TABLE}")
+    compared = Compared(TABLE, "verdicts")
     methods, metrics = _family(run)
     negatives = negative_p_values(_record(rows) for name, rows in _by_target(run.tests) if name in run.negative_targets)
     called = _called(run)
@@ -99,7 +100,7 @@ def _family(run: LeakageRun) -> tuple[list[str], list[str]]:
 
 def _attack_controls(run: LeakageRun, alpha: float) -> Compared:
     """Compare the verdicts of the attack control with those that the rule allows for its p-values."""
-    compared = Compared("attack control of controls.csv")
+    compared = Compared(CONTROLS, "attack control")
     methods, metrics = _family(run)
     fixed = {"alpha": alpha, "family": len(methods) * len(metrics), "attack_control_called": True}
     rows = [row for row in run.controls if row.kind == "attack" and row.p_value is not None]
@@ -114,7 +115,7 @@ def _check_verdict(
     compared: Compared, place: str, row: TestRow | ControlRow, p_adjusted: float | None, fixed: dict[str, Any]
 ) -> None:
     """Compare a verdict with all that the rule gives for what is not kept; no p-value: the test was not declared."""
-    file = TABLE if isinstance(row, TestRow) else "controls.csv"
+    file = TABLE if isinstance(row, TestRow) else CONTROLS
     if p_adjusted is None:
         compared.differences.append(Difference(file, place, words="the config declares no such method or metric"))
         return
@@ -165,7 +166,7 @@ def _record(rows: Sequence[TestRow] | Sequence[ControlRow]) -> AuditRecord:
 
 def _ranges(run: LeakageRun) -> Compared:
     """Check that figures lie where figures of their kind can."""
-    compared = Compared("ranges of the tables")
+    compared = Compared("tables", "ranges")
     for row in run.membership:
         place = f"target {row.target}, score {row.score}, seed {row.seed}"
         ordered = [value for value in (row.auroc_low, row.auroc, row.auroc_high) if value is not None]

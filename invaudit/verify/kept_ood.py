@@ -55,7 +55,7 @@ def _nan_for_unknown(row: OodRow) -> dict[str, float]:
 
 def _means(run: OodRun) -> Compared:
     """Compare the means over sets with the sets, and the worst set with the smallest mean, which it is not above."""
-    compared = Compared(f"aggregates of {SUMMARY}")
+    compared = Compared(SUMMARY, "means over sets")
     by_detector: dict[tuple[str, str], list[OodSummaryRow]] = {}
     for row in run.summary:
         by_detector.setdefault((row.network, row.detector), []).append(row)
@@ -90,7 +90,7 @@ def _compare_aggregate(compared: Compared, row: OodSummaryRow, sets: list[OodSum
 
 def _differences(run: OodRun) -> Compared:
     """Compare differences with the AUROC of the row less that of the reference, where both have all seeds."""
-    compared = Compared(f"differences of {SUMMARY}")
+    compared = Compared(SUMMARY, "differences to the reference")
     reference = {}
     for row in run.summary:
         if run.reference is not None and (row.network, row.detector) == run.reference.row:
@@ -108,7 +108,7 @@ def _differences(run: OodRun) -> Compared:
 
 def _attacks(run: OodRun) -> Compared:
     """Compare what ours accepts of each attack in the two tables that say it."""
-    compared = Compared("resistance.csv against attacks.csv")
+    compared = Compared("resistance.csv", "against attacks.csv")
     ours = {}
     for row in run.rows(AttackRow):
         if row.detector == OURS[1]:
@@ -123,7 +123,7 @@ def _attacks(run: OodRun) -> Compared:
 
 def _ranges(run: OodRun) -> Compared:
     """Check that rates and probabilities are some, and that intervals have a lower and an upper end."""
-    compared = Compared("ranges of the tables")
+    compared = Compared("tables", "ranges")
     for file, rows in ((SUMMARY, run.summary), (TABLE, run.table)):
         for row in rows:
             for column, rising in _rising(row):

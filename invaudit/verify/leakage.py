@@ -18,7 +18,7 @@ from invaudit.data import load
 from invaudit.models.loading import model_file
 from invaudit.records import AuditRecord, ReadinessRecord, ReadinessRow
 from invaudit.records.folder import read_record
-from invaudit.records.names import ATTACK_CONTROL, CONFIG
+from invaudit.records.names import ATTACK_CONTROL, CONFIG, SCORES
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.errors import ModelError, RunFolderError
 from invaudit.runtime.files import content_hash, read_arrays, read_object, write_json
@@ -27,7 +27,7 @@ from invaudit.runtime.settings import load_config
 from invaudit.verify.audits import UNCHECKED, rebuild_audit, rebuild_pool
 from invaudit.verify.findings import Findings
 from invaudit.verify.neighbours import check_neighbours
-from invaudit.verify.origin import check_at_hand, check_identity
+from invaudit.verify.origin import check_at_hand, check_identity, check_scores
 from invaudit.verify.rebuilding import rebuilt
 
 AUDIT = "audit.json"
@@ -153,6 +153,8 @@ def _check_origin(
         check_identity(findings, {f"{AUDIT}, data.{name}": value for name, value in data.items()} | dict(more or {}))
         at_hand = {name: partial(_images_hash, text) for name, text in sources.items()}
         check_at_hand(findings, AUDIT, data, at_hand | dict(models))
+    with findings.noted(SCORES):
+        check_scores(findings)
     findings.unchecked += UNCHECKED
 
 

@@ -19,7 +19,7 @@ from invaudit.runtime.errors import InputError, MissingDataError
 from invaudit.runtime.files import read_arrays, write_json
 from invaudit.runtime.settings import load_config
 from invaudit.verify.findings import Difference, Findings
-from invaudit.verify.origin import check_at_hand, check_identity
+from invaudit.verify.origin import check_at_hand, check_identity, check_scores
 from invaudit.verify.rebuilding import rebuilt
 
 UNCHECKED = (
@@ -33,6 +33,7 @@ def check_ood_run(findings: Findings) -> None:
     settings = load_config(OODBenchmark, str(findings.folder / CONFIG))
     with findings.noted("records"):
         _check_sets(findings, settings)
+        check_scores(findings)
     with rebuilt(findings) as copy:
         for seed, network in product(settings.seeds, (PIXELS, *settings.networks)):
             _rebuild_job(findings, copy, seed, network)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from invaudit.records.folder import read_config, record_file
-from invaudit.records.names import CONFIG, RUN_RECORD
-from invaudit.runtime.errors import InputError, MissingDataError
+from invaudit.records.folder import read_config, record_file, scores_hashes
+from invaudit.records.names import CONFIG, RUN_RECORD, SCORES, SCORES_RECORD
+from invaudit.runtime.errors import InputError, MissingDataError, RunFolderError
 from invaudit.runtime.files import read_object
+from invaudit.runtime.paths import is_file
 from invaudit.runtime.runs import run_identity
 from invaudit.runtime.yaml_text import read_yaml
 from invaudit.verify.findings import Difference, Findings
@@ -19,6 +20,29 @@ def run_record(findings: Findings) -> dict[str, Any]:
     """Return what ``run.json`` says; nothing where there is none."""
     path = record_file(findings.folder, RUN_RECORD)
     return {} if path is None else read_object(path)
+
+
+def check_scores(findings: Findings) -> None:
+    """Check the files of scores against the hashes that the run took of them."""
+    if not is_file(findings.folder / SCORES_RECORD, RunFolderError):
+        findings.unchecked.append(
+            f"{SCORES} against their hashes: the run holds none; they change no number that agrees"
+        )
+        return
+    stored, now = read_object(findings.folder / SCORES_RECORD), scores_hashes(findings.folder)
+    before = len(findings.differences)
+    for name in dict.fromkeys((*stored, *now)):
+        words = ""
+        if name not in now:
+            words = "this file is missing"
+        elif name not in stored:
+            words = "this file is one too many"
+        elif now[name] != stored[name]:
+            words = f"the file has the hash {now[name]}, the run stored one with {stored[name]}"
+        if words:
+            findings.differences.append(Difference(name, words=words))
+    if len(findings.differences) == before:
+        findings.checked.append(f"{SCORES}: {len(now)} files have the hashes that the run took of them")
 
 
 def check_identity(findings: Findings, hashes: Hashes) -> None:

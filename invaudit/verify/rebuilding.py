@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from invaudit.records.folder import read_environment
-from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
+from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD, SCORES, SCORES_RECORD, TABLE
+from invaudit.runtime.boundary import foreign
 from invaudit.runtime.environment import describe_environment
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json
@@ -18,9 +19,9 @@ from invaudit.runtime.runs import UNFINISHED
 from invaudit.verify.comparing import cells_of, compare_json, compare_pages, compare_tables
 from invaudit.verify.findings import Difference, Findings
 
-GIVEN = (CONFIG, ENVIRONMENT, RUN_RECORD)
+GIVEN = (CONFIG, ENVIRONMENT, RUN_RECORD, SCORES_RECORD)
 """Files that nothing else in the folder gives; what they say stands in the page and in ``audit.json``."""
-NOT_COMPARED = ("scores", "log.txt", ".lock", *UNFINISHED)
+NOT_COMPARED = (SCORES, "log.txt", ".lock", *UNFINISHED)
 """What the rest is made from, and what says nothing of the results."""
 PAGE = "report.html"
 
@@ -29,7 +30,8 @@ PAGE = "report.html"
 def rebuilt(findings: Findings) -> Iterator[Path]:
     """Give a folder with the settings, records and scores of a run, then compare all that was made in it meanwhile.
 
-    What could not be made, because something that is stored does not fit, is a difference.
+    What could not be made, because something that is stored does not fit, is a difference; so is any error, since what
+    is stored may be anything.
     """
     with TemporaryDirectory(prefix="invaudit-verify-") as work:
         copy = Path(work) / "run"
@@ -40,15 +42,26 @@ def rebuilt(findings: Findings) -> Iterator[Path]:
         for record in inside(findings.folder / "records", RunFolderError):
             if record.suffix == ".json" and is_file(record, RunFolderError):
                 shutil.copyfile(record, copy / "records" / record.name)
-        if is_folder(findings.folder / "scores", RunFolderError):
-            (copy / "scores").symlink_to((findings.folder / "scores").resolve())
-        with findings.noted("records", instead_of=copy):
+        if is_folder(findings.folder / SCORES, RunFolderError):
+            (copy / SCORES).symlink_to((findings.folder / SCORES).resolve())
+        refused = Findings(findings.folder)
+        with (
+            refused.noted("records", instead_of=copy),
+            foreign("what is stored does not fit together", RunFolderError, remedy="make the run again"),
+        ):
             yield copy
-            compare_folders(findings, copy)
+        compare_folders(findings, copy, whole=not refused.differences)
+        findings.differences += refused.differences
 
 
-def compare_folders(findings: Findings, made: Path) -> None:
-    """Compare every file that was made once more with the one that is stored."""
+def compare_folders(findings: Findings, made: Path, *, whole: bool) -> None:
+    """Compare every file that was made once more with the one that is stored.
+
+    Args:
+        findings: What is found.
+        made: The folder that was made once more.
+        whole: Whether all of it could be made.
+    """
     names = [name for name in _files(made) if name not in GIVEN]
     # In the order in which one follows from the other: records, tables, audit.json, figures, the page.
     for name in sorted(names, key=_rank):
@@ -57,14 +70,14 @@ def compare_folders(findings: Findings, made: Path) -> None:
         else:
             findings.differences.append(Difference(name, words="this file is missing"))
     unknown = [name for name in _files(findings.folder) if name not in (*names, *GIVEN)]
-    if unknown:
+    if unknown and whole:
         listed = ", ".join(unknown[:10]) + (", ..." if len(unknown) > 10 else "")
         findings.unchecked.append(f"{listed}: nothing in the folder gives what should be in there")
 
 
 def _rank(name: str) -> tuple[int, str]:
-    ranks = {"records": 0, "audit.json": 2, "figures": 3, PAGE: 4}
-    return ranks.get(name.partition("/")[0], 1), name
+    ranks = {"records": 0, TABLE: 1, "audit.json": 3, "figures": 4, PAGE: 5}
+    return ranks.get(name.partition("/")[0], 2), name
 
 
 def _files(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """What every run folder holds: its kind and schema version, its settings, its environment, its records."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,15 @@ COLUMNS_OF_SCHEMA_1: dict[type[Row], dict[str, Any]] = {
     LeakageSummaryRow: {"status": "ok"},
 }
 """Columns that some tables of version 1 do not have, with what is read in their place."""
+
+
+class ScoresRecord(Row):
+    """The files that every number of a run is made from: ``records/scores.json``."""
+
+    schema_version: Literal[1] = 1
+    """Version of this record."""
+    files: dict[str, str]
+    """Path in the run folder -> content hash, SHA-256."""
 
 
 def schema_of(folder: Path, kind: RunKind) -> int:
@@ -75,7 +84,8 @@ def read_record(folder: Path, name: str, kind: type[R]) -> R:
 
 def write_scores_record(folder: Path) -> None:
     """Write the hash of every file of scores, once all of them are there."""
-    write_json(folder / SCORES_RECORD, scores_hashes(folder))
+    record = ScoresRecord(files=scores_hashes(folder))
+    write_json(folder / SCORES_RECORD, record.model_dump())
 
 
 def scores_hashes(folder: Path) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Where a run comes from: its settings and inputs against the hash that was taken of them, and data at hand."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from invaudit.records.folder import read_config, record_file, scores_hashes
+from invaudit.records.folder import ScoresRecord, read_config, read_record, record_file, scores_hashes
 from invaudit.records.names import CONFIG, RUN_RECORD, SCORES, SCORES_RECORD
 from invaudit.runtime.errors import InputError, MissingDataError, RunFolderError
 from invaudit.runtime.files import read_object
@@ -29,7 +30,8 @@ def check_scores(findings: Findings) -> None:
             f"{SCORES} against their hashes: the run holds none; they change no number that agrees"
         )
         return
-    stored, now = read_object(findings.folder / SCORES_RECORD), scores_hashes(findings.folder)
+    stored = read_record(findings.folder, Path(SCORES_RECORD).stem, ScoresRecord).files
+    now = scores_hashes(findings.folder)
     before = len(findings.differences)
     for name in dict.fromkeys((*stored, *now)):
         words = ""

@@ -1,10 +1,13 @@
 """One thread for each process: test processes side by side would wait for each other's threads."""
 
 import os
+import tempfile
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+_cache = tempfile.TemporaryDirectory(prefix="invaudit-cache-")
+os.environ["INVAUDIT_CACHE"] = _cache.name  # not that of whoever runs the tests
 
 
 SMALL = {

@@ -10,9 +10,17 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.audit.attack_control import AttackControlResult, AttackControlSettings, make_attack_control
-    from invaudit.audit.model_audit import ModelAuditResult, ModelAuditSettings, audit_model
+    from invaudit.audit.model_audit import ModelAuditResult, audit_model
+    from invaudit.audit.model_settings import ModelAuditSettings
     from invaudit.audit.pools import coin_pool, released_pool
     from invaudit.audit.reconstructions import ScoreResult, ScoreSettings, score
+    from invaudit.audit.references import (
+        References,
+        confidences,
+        given_references,
+        reference_scores,
+        train_references,
+    )
     from invaudit.audit.settings import AuditSettings, MethodChoice, MetricChoice, ReleasedTarget, TargetAuditSettings
     from invaudit.audit.target import TargetAudit, audit_target, load_released
 
@@ -24,6 +32,7 @@ __all__ = [
     "MetricChoice",
     "ModelAuditResult",
     "ModelAuditSettings",
+    "References",
     "ReleasedTarget",
     "ScoreResult",
     "ScoreSettings",
@@ -32,9 +41,13 @@ __all__ = [
     "audit_model",
     "audit_target",
     "coin_pool",
+    "confidences",
+    "given_references",
     "load_released",
     "make_attack_control",
+    "reference_scores",
     "released_pool",
     "score",
+    "train_references",
 ]
 __getattr__, __dir__ = attach(__name__)

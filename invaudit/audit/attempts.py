@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from invaudit.records import Ended, Status
+from invaudit.runtime.boundary import is_interruption
 from invaudit.runtime.errors import InputError, MissingDataError, ModelError
 
 T = TypeVar("T")
@@ -63,6 +64,8 @@ def attempt(name: str, measure: Callable[[], T]) -> Attempt[T]:
     try:
         value = measure()
     except Exception as error:
+        if is_interruption(error):
+            raise
         if not isinstance(error, InputError):
             logger.warning("%s failed", name, exc_info=True)
         return Attempt(None, failure(error), time.perf_counter() - start)

@@ -1,6 +1,7 @@
 """What the reconstructions of one method say of a pool: the test and the membership score by every metric."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from invaudit.records import (
 )
 from invaudit.runtime.seeds import child_seed
 from invaudit.similarity import Metric
-from invaudit.stats import Design, Pairs, membership
+from invaudit.stats import Design, Pairs, ShortListError, list_length, membership
 
 Scores = NDArray[np.float64]
 Arrays = dict[str, np.ndarray]
@@ -43,6 +44,7 @@ class AuditSetup:
         seed: Seed of the audit.
         stage: Name of the audit; with the seed, the source of all draws.
         draws: Relabellings of each test.
+        depth: How many times as long as the test needs it lists of neighbours are.
     """
 
     pool: Pool
@@ -50,6 +52,7 @@ class AuditSetup:
     seed: int
     stage: str
     draws: int
+    depth: int = 1
 
     def rng(self, measurement: str) -> np.random.Generator:
         """Return the source of the draws of one measurement."""
@@ -113,7 +116,10 @@ def membership_figures(scores: Scores, design: Design, rng: np.random.Generator,
         gaps.append("no TPR at 1 % FPR: under 1,000 controls")
     if figures["epsilon_lower"] is None:
         gaps.append("no epsilon: it needs the pairs design")
-    return figures | {"reason": "; ".join(gaps)}
+    n_members = int(design.member.sum())
+    counts = {"n_members": n_members, "n_control": len(design) - n_members}
+    attainable = max(design.attainable_p(np.flatnonzero(design.member)), 1 / (1 + draws))
+    return figures | counts | {"attainable_p": attainable, "reason": "; ".join(gaps)}
 
 
 def audit_method(name: str, make: Callable[[], Reconstructions], setup: AuditSetup) -> MethodAudit:
@@ -210,12 +216,14 @@ def _compare(
 
 def _test(key: str, embeddings: Embeddings, metric: Metric, setup: AuditSetup) -> tuple[dict[str, float | int], Arrays]:
     """Return the figures of the relabelling test, and the nearest pool images that it was made from."""
-    pool = setup.pool
-    matches = score_reconstructions(
-        embeddings.by(metric), pool.embeddings.by(metric), metric, together=_images_together(pool)
-    )
-    figures = test_figures(matches, pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
-    return figures, {"index": matches.index, "value": matches.value}
+    images, pool = embeddings.by(metric), setup.pool
+    length = list_length(pool.design.member, len(embeddings.images), setup.draws, together=_images_together(pool))
+    for depth in (length * setup.depth, len(pool)):
+        matches = score_reconstructions(images, pool.embeddings.by(metric), metric, length=depth)
+        with suppress(ShortListError):
+            figures = test_figures(matches, pool.design, setup.rng(f"verdict/{key}"), draws=setup.draws)
+            return figures, {"index": matches.index, "value": matches.value}
+    raise AssertionError("lists of the whole pool never end too early")
 
 
 def test_figures(

@@ -16,6 +16,7 @@ from invaudit.records import (
     TestResult,
     TestRow,
 )
+from invaudit.records.model_audit import MembershipTestRow
 from invaudit.stats import ALPHA, BlindFinding, Verdict, decide, holm
 
 
@@ -213,16 +214,81 @@ def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow
     """Return one row for every membership score of one target."""
     rows = []
     for score, result in record.membership.items():
+        measured = result.model_dump(exclude={"seconds", "attainable_p", "n_members", "n_control"})
         row = MembershipRow(
             target=audited.target,
             score=score,
             design=audited.design,
             seed=audited.seed,
-            n_members=audited.n_members,
-            n_control=audited.n_control,
-            **result.model_dump(exclude={"seconds"}),
+            n_members=audited.n_members if result.n_members is None else result.n_members,
+            n_control=audited.n_control if result.n_control is None else result.n_control,
+            **measured,
         )
         rows.append(row)
+    return rows
+
+
+def declared_scores(record: AuditRecord) -> list[str]:
+    """Return the declared family of membership scores: all that need no reconstruction."""
+    return [score for score in record.membership if ":" not in score]
+
+
+def judge_membership(
+    audited: Audited,
+    record: AuditRecord,
+    pool: PoolRecord,
+    *,
+    alpha: float = ALPHA,
+    called: Mapping[str, bool] | None = None,
+    negative_p: float | None = None,
+) -> list[MembershipTestRow]:
+    """Return one row for every membership score of one target, by the rule of all verdicts.
+
+    The family is every declared score; one without a result counts as p = 1 (`holm_by_test` does the same).
+
+    Args:
+        audited: Who was audited.
+        record: What the audit found.
+        pool: What the pool allows by itself.
+        alpha: Level of the family.
+        called: Score -> whether it finds the known leak of the attack control; a score without one is left out.
+        negative_p: p-value of the negative control; None: none was run.
+    """
+    scores = declared_scores(record)
+    results = [record.membership[score] for score in scores]
+    p_values = [1.0 if result.p_value is None else result.p_value for result in results]
+    rows = []
+    for score, result, p_adjusted in zip(scores, results, holm(np.array(p_values)), strict=True):
+        measured = result.status == "ok" and result.p_value is not None
+        verdict = Verdict("inconclusive", "no-control")
+        if measured:
+            verdict = decide(
+                float(p_adjusted),
+                result.attainable_p or 0.0,
+                design=audited.design,
+                alpha=alpha,
+                family=len(scores),
+                blind=pool.blind.finding,
+                negative_control_p=negative_p,
+                attack_control_called=(called or {}).get(score),
+            )
+        rows.append(
+            MembershipTestRow(
+                target=audited.target,
+                score=score,
+                design=audited.design,
+                seed=audited.seed,
+                n_members=audited.n_members if result.n_members is None else result.n_members,
+                n_control=audited.n_control if result.n_control is None else result.n_control,
+                auroc=result.auroc,
+                p_value=result.p_value,
+                p_adjusted=float(p_adjusted) if measured else None,
+                verdict=verdict.verdict if measured else None,
+                verdict_reason=verdict.reason if measured else None,
+                status=result.status,
+                reason=result.reason if not measured else "",
+            )
+        )
     return rows
 
 

@@ -12,7 +12,7 @@ from invaudit.runtime.settings import Device, Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
 
-STORED = ("pool", "membership", "images", "readiness")
+STORED = ("pool", "membership", "images", "readiness", "scored", "signals", "nearest", "references")
 """Files of arrays beside those of the methods, which take the methods' names."""
 
 

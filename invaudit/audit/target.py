@@ -72,6 +72,8 @@ def audit_target(
     seed: int = 0,
     description: str = "",
     work: Path | None = None,
+    memberships: Mapping[str, MembershipAudit] | None = None,
+    depth: int = 1,
 ) -> TargetAudit:
     """Audit one target: attack it by every method, test what they give by every metric, and score membership.
 
@@ -83,6 +85,8 @@ def audit_target(
         seed: Seed of the audit.
         description: What the target is, in words.
         work: Folder for the state of searches that were stopped; what is finished leaves nothing there.
+        memberships: Membership scores that need no reconstruction, where they are measured already.
+        depth: How many times as long as the test needs it lists of neighbours are, for tests on parts of the pool.
 
     Returns:
         The audit; a part that failed is a record that says why.
@@ -90,8 +94,9 @@ def audit_target(
     stage = f"seed-{seed}-{name}"
     device = resolve_device(settings.device)
     metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
-    setup = AuditSetup(pool, metrics, seed, stage, settings.draws)
-    memberships = membership_signals(target, setup, attribution=settings.attribution)
+    setup = AuditSetup(pool, metrics, seed, stage, settings.draws, depth)
+    if memberships is None:
+        memberships = membership_signals(target, setup, attribution=settings.attribution)
     searches = None if work is None else work / stage
     methods = {}
     for method, choice in settings.methods.items():

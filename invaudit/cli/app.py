@@ -9,11 +9,12 @@ import traceback
 from contextlib import suppress
 from multiprocessing.util import _run_finalizers  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, invert, leakage, ood, verify
-from invaudit.runtime.boundary import lacks_memory, reason
+from invaudit.cli import audit, benchmark, compare, demo, invert, leakage, ood, verify
+from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
 from invaudit.runtime.streams import flush_results, prepare_streams
@@ -26,7 +27,9 @@ app = App(
     help="Audit an image classifier: does it know what it does not know, and does it give away its training data?",
     version=__version__,
 )
+app.command(demo.demo)
 app.command(audit.audit)
+app.command(compare.compare)
 app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)
@@ -68,8 +71,7 @@ def _run(words: list[str]) -> int:
     except InputError as error:
         say(f"error: {error}")
     except KeyboardInterrupt as error:
-        say(_how_to_go_on(words, error.folder if isinstance(error, Interrupted) else None))
-        _exit_now(130)
+        _interrupted(words, error.folder if isinstance(error, Interrupted) else None)
     except ControlError as error:
         say(f"control failed: {error}. The numbers of this run cannot be trusted.")
         return 1
@@ -82,6 +84,8 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         return _refused_by_system(error)
     except Exception as error:  # noqa: BLE001 - the last place: a bug becomes one line and a log
+        if is_interruption(error):
+            _interrupted(words, None)
         if not lacks_memory(error):
             say(f"internal fault: {reason(error)}; please report it with {_log()}")
             return 1
@@ -113,6 +117,12 @@ def _refuse_repeats(words: list[str]) -> None:
             raise InputError(f"option {option} is given {options.count(option)} times, expected once")
 
 
+def _interrupted(words: list[str], folder: Path | None) -> NoReturn:
+    """Say how to go on, and end the process."""
+    say(_how_to_go_on(words, folder))
+    _exit_now(130)
+
+
 def _how_to_go_on(words: list[str], folder: Path | None) -> str:
     """Say what an interruption has left, and the command that goes on from there."""
     if folder is None:
@@ -132,7 +142,7 @@ def _log() -> Path:
     return Path(name)
 
 
-def _exit_now(code: int) -> None:
+def _exit_now(code: int) -> NoReturn:
     # Without waiting: threads, and libraries at their end, may be in the middle of something. What was shared with
     # workers is given back, or the process that keeps account of it would say so beside the one message.
     _run_finalizers(0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -223,6 +223,7 @@ def check(
     *,
     alpha: Finite = 0.05,
     delta: Finite | None = None,
+    fail_on: Literal["too-many"] | None = None,
     use: UseGuard = UseGuard(),
 ) -> int:
     """Count the false alarms of a guard on new ID images: does the promised rate hold for them?
@@ -232,6 +233,7 @@ def check(
         data: New images of the guard's classes, labelled or not: the DATA grammar. Each rejection is a false alarm.
         alpha: The promised false-alarm rate.
         delta: As of `invaudit ood score`.
+        fail_on: Exit with code 3 where the guard rejects more of the images than the promised rate explains.
     """
     console.configure(quiet=use.json)
     from invaudit.ood import run_check
@@ -240,10 +242,10 @@ def check(
     found = run_check(guarded, data, alpha=alpha, delta=delta, download=use.download)
     if use.json:
         print_json(found.record())
-        return 0
-    for line in _check_lines(found, guard, data):
-        print(line)
-    return 0
+    else:
+        for line in _check_lines(found, guard, data):
+            print(line)
+    return 3 if found.promise == fail_on else 0
 
 
 def _check_lines(found: "GuardCheck", guard: Path, data: str) -> Iterator[str]:

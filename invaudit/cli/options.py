@@ -65,6 +65,25 @@ AllowCode = Annotated[tuple[str, ...], Parameter(negative="", show_default=False
 """Type of the option that names code which a config may run."""
 
 
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _duration(_: Any, tokens: "Sequence[Token]") -> float:
+    """Read a time as people write it: 90s, 20m, 3h; 0 stands for none."""
+    (token,) = tokens
+    if token.value == "none":
+        return 0.0
+    number, unit = token.value[:-1], token.value[-1:]
+    whole = whole_number(number)
+    if unit not in UNITS or not whole:
+        raise ConfigError(f"{token.keyword} {shown(token.value)}: expected a time such as 90s, 20m or 3h, or none")
+    return float(whole * UNITS[unit])
+
+
+Duration = Annotated[float, Parameter(converter=_duration)]
+"""Type of an option that takes a time, in seconds; ``none`` is 0."""
+
+
 def _at_least_one(_: Any, values: tuple[str, ...] | None) -> None:
     if values is not None and not values:
         raise ValueError("expected at least one value")
@@ -102,15 +121,20 @@ class Common:
     set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = ()
     "Set any field of the config: --set key=value; may be repeated."
 
-    def start(self, *unused: str) -> None:
-        """Make the console as quiet as asked, and refuse options that the command has no use for."""
+    def start(self, *unused: str, resumes: bool = False) -> None:
+        """Make the console as quiet as asked, and refuse options that the command has no use for.
+
+        Args:
+            unused: Names of the options.
+            resumes: Whether the same command once more goes on with the run, without being told to.
+        """
         console.configure(quiet=self.quiet or self.json)
         self.refuse(*unused, where="in this command")
-        self._refuse_early()
+        self._refuse_early(resumes=resumes)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: expected at least 1")
 
-    def _refuse_early(self) -> None:
+    def _refuse_early(self, *, resumes: bool) -> None:
         """Refuse what needs no network to be refused, before the command loads what takes seconds."""
         from invaudit.runtime.runs import refuse_used
         from invaudit.runtime.settings import find_config
@@ -118,7 +142,7 @@ class Common:
         if self.config is not None:
             find_config(self.config)
         if self.out is not None:
-            refuse_used(self.out, resume=self.resume)
+            refuse_used(self.out, resume=self.resume or resumes)
 
     def refuse(self, *unused: str, where: str) -> None:
         """Refuse options that would change nothing."""
@@ -282,6 +306,13 @@ def exit_code(verdict: "OverallVerdict | None", fail_on: FailOn | None) -> int:
     """Return the exit code of a verdict; a test that failed has none, which is no better than an inconclusive one."""
     word = verdict.verdict if verdict else "inconclusive"
     return 3 if fail_on and word in ("leak", fail_on) else 0
+
+
+def verdict_report(verdict: "OverallVerdict | None") -> dict[str, Any]:
+    """Return a verdict for programs; none where nothing has a result."""
+    if verdict is None:
+        return {"verdict": None, "reasons": []}
+    return {"verdict": verdict.verdict, "reasons": list(verdict.reasons)}
 
 
 def print_json(value: dict[str, Any]) -> None:

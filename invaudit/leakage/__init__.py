@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from invaudit.leakage.methods import METHODS, Method, reconstruct
     from invaudit.leakage.planted import degraded_copies, unrelated
     from invaudit.leakage.pool import Pool, make_pool, read_groups, read_pairs
+    from invaudit.leakage.quantile_regression import image_features, quantile_score
     from invaudit.leakage.reconstruction import Reconstructions
     from invaudit.leakage.run import ReconstructionRun, run_reconstruction
     from invaudit.leakage.targets import RECIPES, PairsDraw, TargetRecipe, draw_pairs, train_target
@@ -35,8 +36,10 @@ __all__ = [
     "blind_baseline",
     "degraded_copies",
     "draw_pairs",
+    "image_features",
     "make_pool",
     "papers_count",
+    "quantile_score",
     "read_groups",
     "read_pairs",
     "reconstruct",

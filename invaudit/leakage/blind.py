@@ -27,11 +27,11 @@ def blind_baseline(images: Tensor, design: Design, rng: np.random.Generator, *, 
     Raises:
         ShapeError: The design is of another number of images.
     """
-    return blind_test(_features(images), design, rng, draws=draws)
+    return blind_test(pixel_features(images), design, rng, draws=draws)
 
 
-def _features(images: Tensor) -> NDArray[np.float64]:
-    """Return (N, D) features."""
+def pixel_features(images: Tensor) -> NDArray[np.float64]:
+    """Return (N, D) features of images (N, C, H, W) in [0, 1]: pooled pixels, then pixel statistics."""
     sides = min(SIDE, images.shape[2]), min(SIDE, images.shape[3])
     small = functional.adaptive_avg_pool2d(images, sides).flatten(1).numpy()
     levels = eight_bits(images)

@@ -12,10 +12,6 @@ from invaudit.similarity import Embedded, Metric, embed_once, nearest, paired_ss
 from invaudit.similarity.protocol import sign_of
 from invaudit.stats import Design, VerdictTest, verdict_test
 
-LIST = 64
-"""Nearest units of the pool kept of each reconstruction: enough for any relabelling of a balanced pool to find both
-labels among them, but for a probability of 2 ** -63."""
-
 PAPERS_WINDOW, PAPERS_LIMIT = 3, 0.4
 AT_ONCE = 500
 
@@ -58,7 +54,7 @@ class Embeddings:
 
 
 def score_reconstructions(
-    images: Tensor | Embedded, pool: Tensor | Embedded, metric: Metric, *, together: int = 1
+    images: Tensor | Embedded, pool: Tensor | Embedded, metric: Metric, *, length: int
 ) -> PoolMatches:
     """Search the nearest pool images of every reconstruction, blind to membership and labels.
 
@@ -66,12 +62,12 @@ def score_reconstructions(
         images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
         pool: (N, C, H, W) members and controls together, likewise.
         metric: From ``invaudit.similarity.make_metric``.
-        together: Largest number of pool images whose labels move together: all of them may come first in a list.
+        length: Nearest pool images to keep of each reconstruction (`stats.list_length`); all where there are fewer.
 
     Returns:
         For each reconstruction its nearest pool images, nearest first, and how similar they are.
     """
-    neighbours = nearest(images, pool, metric, min(LIST * together, len(pool)))
+    neighbours = nearest(images, pool, metric, min(length, len(pool)))
     return PoolMatches(neighbours.index.numpy(), neighbours.value.numpy(), sign_of(metric.better))
 
 
@@ -108,6 +104,32 @@ def best_similarity(
             neighbours = nearest(pool[of_class], images[candidates], metric, 1)
             scores[of_class] += sign_of(metric.better) * neighbours.value[:, 0]
     return scores / len(restarts)
+
+
+def nearest_reconstructions(
+    images: Tensor | Embedded, labels: Tensor, pool: Tensor | Embedded, pool_labels: Tensor, metric: Metric
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nearest reconstruction of each pool image among those of its class, over all restarts.
+
+    Args:
+        images: (R, C, H, W) reconstructions in [0, 1], or what ``embed_once`` made of them.
+        labels: (R,) their classes, or -1 for every class.
+        pool: (N, C, H, W) pool images, likewise.
+        pool_labels: (N,) classes.
+        metric: From ``invaudit.similarity.make_metric``.
+
+    Returns:
+        (N,) positions, -1 where there is no reconstruction of the class; and (N,) values in the metric's own units.
+    """
+    index, value = np.full(len(pool), -1), np.full(len(pool), np.nan)
+    for label in pool_labels.unique():
+        of_class = torch.nonzero(pool_labels == label)[:, 0]
+        candidates = torch.nonzero((labels == label) | (labels < 0))[:, 0]
+        if len(candidates):
+            found = nearest(pool[of_class], images[candidates], metric, 1)
+            index[of_class.numpy()] = candidates[found.index[:, 0]].numpy()
+            value[of_class.numpy()] = found.value[:, 0].numpy()
+    return index, value
 
 
 def papers_count(images: Tensor, pool: Tensor) -> Tensor:

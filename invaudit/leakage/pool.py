@@ -286,8 +286,8 @@ def _files_of(images: ImageSet, places: NDArray[np.int64]) -> list[str]:
 def stratified(pool: Pool, rng: np.random.Generator, *, most: int | None = None) -> tuple[Pool, BlindBaseline]:
     """Return the part of a pool that is tested, and the blind baseline on it.
 
-    Under ``observational``: as many members as controls of each class, at random, and strata of class and blind score.
-    Under ``pairs``: all of it.
+    Under ``observational`` all members and controls are tested, or so many of each at random, in strata of class and
+    blind score. Under ``pairs``: all of it.
 
     Args:
         pool: The pool.
@@ -296,7 +296,7 @@ def stratified(pool: Pool, rng: np.random.Generator, *, most: int | None = None)
     """
     if isinstance(pool.design, Pairs):
         return pool, blind_baseline(pool.floats, pool.design, rng)
-    positions = pool.design.balanced(pool.labels.numpy(), rng, most=most)
+    positions = pool.design.drawn(pool.labels.numpy(), rng, most=most)
     tested, design = pool.subset(positions), pool.design.subset(positions)
     blind = blind_baseline(tested.floats, design, rng)
     stratum = strata(design, blind.score)

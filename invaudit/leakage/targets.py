@@ -57,6 +57,7 @@ RECIPES = {
     "deep-mlp-decay": TargetRecipe(arch="mlp-150-150", learning_rate=0.3, steps=8000, weight_decay=1e-3),
     "cnn-adam": TargetRecipe(arch="tiny-cnn", optimizer="adam", learning_rate=1e-3, steps=600),
     "cnn-decay": TargetRecipe(arch="tiny-cnn", learning_rate=0.1, steps=3000, weight_decay=2e-3),
+    "resnet20-adam": TargetRecipe(arch="resnet20", optimizer="adam", learning_rate=1e-3, steps=150),
 }
 """Recipes by name. Full-batch training to a good fit is what makes a target leak; weight decay makes it leak more."""
 

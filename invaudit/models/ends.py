@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from invaudit.models.foreign import called, foreign_code
 from invaudit.models.layers import watch_pass
+from invaudit.runtime.boundary import is_interruption
 from invaudit.runtime.errors import ModelError
 
 ENDS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -294,7 +295,9 @@ def _reading(
     handle = module.get_submodule(layer.name).register_forward_hook(lambda *_: random.clone())
     try:
         changed = _outputs(module(inputs.clone()), n).get(name)
-    except Exception:  # noqa: BLE001 - a network that looks at its own logits may fail on random ones
+    except Exception as error:  # a network that looks at its own logits may fail on random ones
+        if is_interruption(error):
+            raise
         return None
     finally:
         handle.remove()

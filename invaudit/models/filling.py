@@ -82,8 +82,8 @@ class Filling:
         self._refuse_larger(header.outputs)
         module = self._built(header.outputs)
         if header.ending:
-            module = _with_ending(module, header.ending.layer, pooled=header.ending.pooled, where=self.where)
-        _widen(module, header.head, header.outputs, self.where)
+            module = with_ending(module, header.ending.layer, pooled=header.ending.pooled, where=self.where)
+        widen(module, header.head, header.outputs, self.where)
         self._compare(matched, {name: tuple(value.shape) for name, value in tensors_of(module).items()})
         return self._filled(module, matched), matched
 
@@ -154,7 +154,12 @@ class Filling:
         return module
 
 
-def _with_ending(module: nn.Module, layer: str, *, pooled: bool, where: str) -> LastLayer:
+def with_ending(module: nn.Module, layer: str, *, pooled: bool, where: str) -> LastLayer:
+    """Return a network whose logits are what a layer of it gives, see ``LastLayer``.
+
+    Raises:
+        ModelError: There is no such layer, or it is of another kind; ``where`` begins the message.
+    """
     kind = nn.Conv2d if pooled else nn.Linear
     found = _part(module, layer, where)
     if not isinstance(found, kind):
@@ -162,8 +167,12 @@ def _with_ending(module: nn.Module, layer: str, *, pooled: bool, where: str) -> 
     return LastLayer(module, layer, pooled=pooled)
 
 
-def _widen(module: nn.Module, name: str, outputs: int, where: str) -> None:
-    """Give the head as many outputs as the file has: a callable that takes no arguments knows no garbage class."""
+def widen(module: nn.Module, name: str, outputs: int, where: str) -> None:
+    """Give the head so many outputs, with new weights: a callable that takes no arguments knows no garbage class.
+
+    Raises:
+        ModelError: There is no such layer; ``where`` begins the message.
+    """
     head = _part(module, name, where)
     if isinstance(head, nn.Linear) and head.out_features != outputs:
         with torch.random.fork_rng(devices=[]):

@@ -10,7 +10,8 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.records.audit_file import AuditFile, audit_schema
     from invaudit.records.columns import Column, Row, read_rows, write_rows
-    from invaudit.records.folder import LEAKAGE_RUN, OOD_RUN, schema_of
+    from invaudit.records.comparison import ComparisonRow
+    from invaudit.records.folder import LEAKAGE_RUN, OOD_RUN, kind_of, schema_of
     from invaudit.records.leakage import (
         AttackControlRecord,
         AuditRecord,
@@ -67,6 +68,7 @@ __all__ = [
     "CalibrationRecord",
     "CalibrationRow",
     "Column",
+    "ComparisonRow",
     "ControlRow",
     "CostRecord",
     "CostRow",
@@ -103,6 +105,7 @@ __all__ = [
     "TestRow",
     "WeightRow",
     "audit_schema",
+    "kind_of",
     "read_leakage_run",
     "read_ood_run",
     "read_rows",

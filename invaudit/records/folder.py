@@ -37,6 +37,25 @@ class ScoresRecord(Row):
     """Path in the run folder -> content hash, SHA-256."""
 
 
+def kind_of(folder: Path) -> RunKind:
+    """Return which kind of run a folder holds.
+
+    Raises:
+        RunFolderError: It is no run folder, of a kind without tables, or of version 1, which does not say its kind.
+    """
+    path = record_file(folder, RUN_RECORD)
+    name = None if path is None else read_object(path).get("kind")
+    kinds = {kind.name: kind for kind in (OOD_RUN, LEAKAGE_RUN)}
+    if name not in kinds:
+        known = " or ".join(map(repr, kinds))
+        got = "no run folder" if path is None else f"a run folder of kind {name!r}"
+        raise RunFolderError(
+            f"{folder} is {got}, expected one of kind {known}; give the folder of a benchmark or of an audit, and make "
+            "runs of earlier versions again"
+        )
+    return kinds[name]
+
+
 def schema_of(folder: Path, kind: RunKind) -> int:
     """Return the schema version of a run folder, or of what is recorded of one.
 

@@ -318,7 +318,13 @@ class MembershipResult(Ended):
     auroc_high: float | None = None
     tpr_at_fpr_1pct: float | None = None
     p_value: float | None = None
+    attainable_p: float | None = None
+    """Smallest p-value that any score can have on these images; None: an older record, which does not say."""
     epsilon_lower: float | None = None
+    n_members: int | None = None
+    """Members that were scored; None: all of the pool."""
+    n_control: int | None = None
+    """Controls that were scored; None: all of the pool."""
 
 
 class PapersCount(Ended):

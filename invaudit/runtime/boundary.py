@@ -48,7 +48,22 @@ def reason(error: BaseException) -> str:
 
 def is_ours_or_the_machines(error: BaseException) -> bool:
     """Return whether an error passes as it is: one of ours, an interruption, or a lack of memory."""
-    return isinstance(error, InvauditError | KeyboardInterrupt) or lacks_memory(error)
+    return isinstance(error, InvauditError) or is_interruption(error) or lacks_memory(error)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Return whether an error is an interruption, or came up while one was on its way out.
+
+    An interruption can fall into the middle of a library's own bookkeeping, which then fails in its turn.
+    """
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def lacks_memory(error: BaseException) -> bool:

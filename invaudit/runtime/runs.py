@@ -5,12 +5,13 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from invaudit.runtime.boundary import is_interruption
 from invaudit.runtime.environment import describe_environment
 from invaudit.runtime.errors import InputError, Interrupted, RunFolderError
 from invaudit.runtime.files import PARTIAL, content_hash, read_json, read_object, write_json, write_text
@@ -66,6 +67,7 @@ class RunFolder:
         kind: RunKind = NAMELESS,
         resume: bool = False,
         inputs: tuple[str, ...] = (),
+        may_change: Collection[str] = (),
         **environment: Any,
     ) -> Iterator["RunFolder"]:
         """Create or resume the folder of a run and hold its lock.
@@ -76,6 +78,7 @@ class RunFolder:
             kind: What kind of run it is; resuming a folder of another kind, or of another version, is refused.
             resume: Continue a run that the folder holds.
             inputs: Content hashes of what the settings do not name; resuming with others is refused too.
+            may_change: Fields of the settings that a run may be resumed with other values of.
             environment: Extra facts for ``environment.json``.
 
         Raises:
@@ -84,7 +87,7 @@ class RunFolder:
         """
         path = resolved(path, RunFolderError)
         config = path / CONFIG
-        identity = run_identity(settings.model_dump(mode="json"), inputs)
+        identity = run_identity(settings.model_dump(mode="json", exclude=set(may_change)), inputs)
         refuse_used(path, resume=resume)
         existing = what_is(path, RunFolderError)
         resumed = is_file(config, RunFolderError)
@@ -105,14 +108,17 @@ class RunFolder:
                     record["kind"] = kind.name
                 write_json(path / "records" / "run.json", record)
                 write_json(path / "environment.json", describe_environment(**environment))
+            if not resumed or may_change:
                 write_text(config, dump_config(settings))
             with _logged(path / "log.txt"):
                 if resumed:
                     _note_other_code(path / "environment.json", environment)
                 try:
                     yield run
-                except KeyboardInterrupt as error:
-                    raise Interrupted(path) from error
+                except BaseException as error:
+                    if is_interruption(error):
+                        raise Interrupted(path) from error
+                    raise
 
     def record(self, name: str) -> Any | None:
         """Return the record of a finished job, or None."""

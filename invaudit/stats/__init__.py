@@ -7,6 +7,7 @@ from invaudit.stats.blind import BlindBaseline, BlindFinding, blind_test, strata
 from invaudit.stats.bootstrap import (
     SeedDraws,
     bootstrap_auroc,
+    bootstrap_fpr95,
     combine,
     percentile_interval,
     resample_images,
@@ -14,6 +15,7 @@ from invaudit.stats.bootstrap import (
     two_sided_p,
 )
 from invaudit.stats.calibration import expected_calibration_error
+from invaudit.stats.claims import FALSE_CLAIMS, Claims, control_p_values, knockoff_q_values, make_claims
 from invaudit.stats.comparison import (
     ComparedRow,
     ComparisonVerdict,
@@ -27,20 +29,33 @@ from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs
 from invaudit.stats.estimate import Estimate
 from invaudit.stats.limits import ScoringLimit, scoring_limit
-from invaudit.stats.membership_tests import Membership, membership
+from invaudit.stats.membership_tests import Membership, membership, membership_difference, membership_p_values
 from invaudit.stats.multiple import holm
 from invaudit.stats.nulls import control_half_width, null_standard_error
 from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
-from invaudit.stats.relabelling import nearest_lists
-from invaudit.stats.shares import counted_share
-from invaudit.stats.verdicts import ALPHA, OverallVerdict, Verdict, VerdictTest, decide, overall, verdict_test
+from invaudit.stats.reference_scores import lira_offline, lira_online, offline_a, rmia
+from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
+from invaudit.stats.shares import counted_share, difference_of_shares
+from invaudit.stats.verdicts import (
+    ALPHA,
+    OverallVerdict,
+    Verdict,
+    VerdictTest,
+    decide,
+    draws_agree,
+    null_p_value,
+    overall,
+    verdict_test,
+)
 
 __all__ = [
     "ALPHA",
     "DESIGNS",
+    "FALSE_CLAIMS",
     "BlindBaseline",
     "BlindFinding",
+    "Claims",
     "ComparedRow",
     "ComparisonVerdict",
     "Design",
@@ -52,6 +67,7 @@ __all__ = [
     "Ranking",
     "ScoringLimit",
     "SeedDraws",
+    "ShortListError",
     "Verdict",
     "VerdictTest",
     "adjusted_p_values",
@@ -60,13 +76,17 @@ __all__ = [
     "auroc_interval",
     "blind_test",
     "bootstrap_auroc",
+    "bootstrap_fpr95",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
     "conformal_threshold",
     "control_half_width",
+    "control_p_values",
     "counted_share",
     "decide",
+    "difference_of_shares",
+    "draws_agree",
     "epsilon_lower_bound",
     "expected_calibration_error",
     "false_alarm_band",
@@ -75,14 +95,25 @@ __all__ = [
     "holm",
     "holm_family",
     "is_baseline",
+    "knockoff_q_values",
+    "lira_offline",
+    "lira_online",
+    "list_length",
+    "make_claims",
     "membership",
+    "membership_difference",
+    "membership_p_values",
     "nearest_lists",
+    "null_p_value",
     "null_standard_error",
+    "offline_a",
     "overall",
     "percentile_interval",
     "ranking",
     "resample_images",
     "resample_seeds",
+    "restricted_lists",
+    "rmia",
     "scoring_limit",
     "strata",
     "two_sided_p",

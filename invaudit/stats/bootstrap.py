@@ -95,6 +95,31 @@ def bootstrap_auroc(
     return won / (2 * id_total * ood_total)
 
 
+def bootstrap_fpr95(
+    id_scores: ArrayLike, ood_scores: ArrayLike, id_counts: NDArray, ood_counts: NDArray
+) -> NDArray[np.float64]:
+    """Return the FPR95 of each resample: the share of OOD at or below the threshold that accepts 95 % of ID.
+
+    Arguments, exceptions and ties as of `bootstrap_auroc` and `fpr95`.
+
+    Returns:
+        (B,) shares in [0, 1]; exact for counts.
+    """
+    id_scores, ood_scores = finite_array(id_scores, "id_scores"), finite_array(ood_scores, "ood_scores")
+    id_total = _checked_total(id_counts, (len(id_scores), "B"), "id_counts")
+    ood_total = _checked_total(ood_counts, (len(ood_scores), len(id_total)), "ood_counts")
+    rising = np.argsort(id_scores)
+    accepted = np.cumsum(id_counts[rising], axis=0, dtype=np.float64)
+    # 20 a >= 19 n is a / n >= 0.95 without rounding.
+    thresholds = id_scores[rising][np.argmax(20 * accepted >= 19 * id_total, axis=0)]
+    rising = np.argsort(ood_scores)
+    passed = np.cumsum(ood_counts[rising], axis=0, dtype=np.float64)
+    # Before the first image none has passed.
+    passed = np.concatenate([np.zeros((1, len(id_total))), passed])
+    places = np.searchsorted(ood_scores[rising], thresholds, "right")
+    return passed[places, np.arange(len(id_total))] / ood_total
+
+
 def _total(counts: NDArray, images: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the weight of some images in each resample."""
     total = np.zeros(counts.shape[1])

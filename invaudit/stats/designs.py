@@ -85,8 +85,8 @@ class Pairs:
         """Return 2 ** -h for the h pairs that ``hits`` (positions of images) touch: all their coins fall one way."""
         return 0.5 ** len(np.unique(self.pair[hits]))
 
-    def balanced(self, labels: ArrayLike, rng: np.random.Generator) -> Positions:  # noqa: ARG002 (one interface)
-        """Return the positions of a pool with as many members as controls per class: of all images."""
+    def drawn(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:  # noqa: ARG002 (one interface)
+        """Return the positions of the images that are tested: all of them."""
         return np.arange(len(self))
 
     def subset(self, positions: Positions) -> Self:
@@ -186,49 +186,39 @@ class Observational:
             log_shares.append(_log_share(hit[block], self.unit_member[block]))
         return float(np.exp(sum(log_shares)))
 
-    def balanced(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:
-        """Draw a pool with as many members as controls per class, at random and blind to similarities.
+    def drawn(self, labels: ArrayLike, rng: np.random.Generator, *, most: int | None = None) -> Positions:
+        """Return the positions of the images that are tested: all, or so many of each side, at random.
 
-        Units with the same number of images of every class are drawn to equal numbers, so groups stay whole.
+        Whole units are drawn, blind to similarities. Relabelling keeps the numbers within each stratum, so members and
+        controls need not be equally many.
 
         Args:
             labels: (N,) class of each image; a stratum must not hold two classes.
             rng: Source of the draw.
-            most: Largest number of members, and of controls, drawn at random over the classes, but at least one unit of
-                each; None: no limit.
+            most: Largest number of members, and of controls, but at least one unit of each; None: no limit.
 
         Returns:
-            Sorted positions of the images that stay.
+            Sorted positions.
 
         Raises:
             ShapeError: Not one class per image.
-            SettingError: A stratum that holds two classes, or nothing that stays.
+            SettingError: A stratum that holds two classes, or no class with both members and controls.
         """
         classes = _whole(labels, "labels")
         _same_length(self.member, classes, "labels")
         if len(np.unique(np.stack([self.stratum, classes]), axis=1).T) != len(np.unique(self.stratum)):
             raise SettingError("a stratum holds images of several classes; make strata within classes, see strata()")
-        stays, sizes = np.zeros(len(self.unit_member), dtype=bool), np.bincount(self.unit_number)
-        blocks = _alike(self.unit_number, classes)
-        sides: list[tuple[Positions, Positions]] = []
-        smaller: list[int] = []
-        for block in blocks:
-            members, controls = block[self.unit_member[block]], block[~self.unit_member[block]]
-            sides.append((members, controls))
-            smaller.append(min(len(members), len(controls)))
-        counts = np.array(smaller)
-        if most is not None:
-            drawn = rng.permutation(np.repeat(np.arange(len(blocks)), counts))
-            images = sizes[[block[0] for block in blocks]][drawn].cumsum()
-            counts = np.bincount(drawn[: max(1, int((images <= most).sum()))], minlength=len(blocks))
-        for pair, count in zip(sides, counts, strict=True):
-            for side in pair:
-                stays[rng.permutation(side)[:count]] = True
-        if not stays.any():
+        if not any(len(set(self.unit_member[block])) > 1 for block in _alike(self.unit_number, classes)):
             raise SettingError(
                 "no class has both members and controls (with groups: groups of equal size); add controls of the "
                 "classes of the members"
             )
+        if most is None or max(self.member.sum(), (~self.member).sum()) <= most:
+            return np.arange(len(self))
+        stays, sizes = np.zeros(len(self.unit_member), dtype=bool), np.bincount(self.unit_number)
+        for side in (np.flatnonzero(self.unit_member), np.flatnonzero(~self.unit_member)):
+            units = rng.permutation(side)
+            stays[units[: max(1, int((sizes[units].cumsum() <= most).sum()))]] = True
         return np.flatnonzero(stays[self.unit_number])
 
     def subset(self, positions: Positions) -> Self:

@@ -101,7 +101,7 @@ def scoring_limit(
     Args:
         similarity: (R, N) similarity of R unrelated reconstructions to the pool; higher = more similar.
         copies: (N, N) similarity of a degraded copy of each pool image (row) to each pool image.
-        design: How membership came about, over the N pool images; of an unequal pool the balanced part.
+        design: How membership came about, over the N pool images.
         rng: Source of the simulations.
         alpha: Level of the whole family.
         family: Number of tests in the declared family.
@@ -124,7 +124,7 @@ def scoring_limit(
             f"({n_pool}, {n_pool}); pass the similarities to the whole pool of the design"
         )
     level = alpha / family
-    draws = max(999, math.ceil(LEEWAY / level)) if draws is None else draws
+    draws = draws_for(alpha, family) if draws is None else draws
     if not reaches(1 / (draws + 1), level):
         raise SettingError(f"draws is {draws}, expected at least {math.ceil(1 / level) - 1} to reach {level:.3g}")
     table = NearestLists.of(*nearest_lists(np.concatenate([unrelated, copied])), n_pool)
@@ -135,6 +135,11 @@ def scoring_limit(
     most = min(audits.n, int(design.member.sum()))
     members, power = _smallest(audits, most, rng)
     return ScoringLimit(members, power, float(np.diagonal(copied).mean()), audits.n, family)
+
+
+def draws_for(alpha: float, family: int) -> int:
+    """Return how many relabellings a test needs that is simulated or repeated: 999, or as many as a family needs."""
+    return max(999, math.ceil(LEEWAY / (alpha / family)))
 
 
 def _smallest(audits: _Audits, most: int, rng: np.random.Generator) -> tuple[int | None, float]:

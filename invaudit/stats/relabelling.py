@@ -4,6 +4,7 @@ Of a reconstruction only its nearest member and its nearest control matter. One 
 the other is the first entry with another label, so their difference is a gap between two entries of the list.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,31 @@ from invaudit.runtime.errors import SettingError, ShapeError
 from invaudit.stats.checks import finite_array
 
 CHUNK = 2**19  # differences handled at a time: a few megabytes
+LIST = 64
+"""Fewest units of the pool in a list: enough for a balanced pool, but for a probability of 2 ** -63."""
+DOUBT = 1e-6
+"""Probability, over all lists and relabellings of a test, with which one may end before both labels have appeared."""
 TIE = 1e-12  # of the largest value: sums that are equal but for rounding are ties
+
+
+class ShortListError(ShapeError):
+    """A list of nearest pool images ends before both labels have appeared under some relabelling."""
+
+
+def list_length(member: NDArray[np.bool_], n_lists: int, draws: int, *, together: int = 1) -> int:
+    """Return how many nearest pool images to keep of each reconstruction, so that hardly any list ends too early.
+
+    Where labels are spread otherwise than over the pool as a whole, one may: then take the whole pool.
+
+    Args:
+        member: (N,) members of the pool.
+        n_lists: Number of reconstructions.
+        draws: Number of relabellings.
+        together: Largest number of pool images whose labels move together: all of them may come first in a list.
+    """
+    share = max(member.mean(), 1 - member.mean())
+    units = LIST if share <= 0.5 else math.ceil(math.log(DOUBT / (n_lists * draws)) / math.log(share))
+    return min(len(member), together * max(LIST, units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +106,7 @@ class NearestLists:
             (B, R) differences.
 
         Raises:
-            ShapeError: A list that ends before both labels have appeared.
+            ShortListError: A list that ends before both labels have appeared.
         """
         n_lists, k = self.index.shape
         first = labels.take(self.index[:, 0], axis=1)
@@ -100,12 +125,37 @@ class NearestLists:
             if not len(waiting):
                 break
         if len(waiting):
-            raise ShapeError(
+            raise ShortListError(
                 f"a reconstruction's {k} nearest pool images have one label under some labelling, so its nearest "
                 f"image of the other label is unknown; pass longer lists: k = {min(self.n_pool, 4 * k)}, or the whole "
                 f"pool, k = {self.n_pool}, which is always enough"
             )
         return np.where(first, gaps, -gaps)
+
+
+def restricted_lists(
+    index: NDArray[np.int64], similarity: NDArray[np.float64], kept: NDArray[np.int64], n_pool: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the lists of a part of the pool, as long as the shortest of them.
+
+    Args:
+        index: (R, k) positions in the pool, most similar first.
+        similarity: (R, k) similarities.
+        kept: (M,) positions of the part; its images are numbered in this order.
+        n_pool: Number of pool images N.
+
+    Raises:
+        ShortListError: A list holds no image of the part.
+    """
+    number = np.full(n_pool, -1)
+    number[kept] = np.arange(len(kept))
+    inside = number[index] >= 0
+    length = int(inside.sum(axis=1).min())
+    if not length:
+        raise ShortListError("a list holds no image of this part of the pool; pass longer lists, or the whole pool")
+    # A stable sort brings the images of the part to the front and keeps their order.
+    first = np.argsort(~inside, axis=1, kind="stable")[:, :length]
+    return number[np.take_along_axis(index, first, axis=1)], np.take_along_axis(similarity, first, axis=1)
 
 
 def nearest_lists(similarity: ArrayLike, k: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtrc
 
 from invaudit.runtime.errors import SettingError, ShapeError
 from invaudit.stats.blind import BlindFinding
@@ -230,6 +231,32 @@ def overall(verdicts: Sequence[Verdict]) -> OverallVerdict | None:
     if "no-evidence" not in words or not SPOILING.isdisjoint(reasons):
         return OverallVerdict("inconclusive", tuple(reasons))
     return OverallVerdict("no-evidence")
+
+
+def null_p_value(leaks: int, halves: int, order_p: float | None, alpha: float = ALPHA) -> float:
+    """Return the p-value of an audit's own null, a negative control: controls in the place of members.
+
+    For given images the random halves are independent draws from the relabellings, so each is called a leak with a
+    probability of at most alpha. The first half of the controls as they were given, against the second, is called one
+    where the controls are not of one source. The smaller of both, times two.
+
+    Args:
+        leaks: Random halves that were called a leak.
+        halves: Random halves that could be tested.
+        order_p: Adjusted p-value of the first half against the second; None: not tested.
+        alpha: Level of the family.
+    """
+    tail = float(bdtrc(leaks - 1, halves, alpha)) if leaks else 1.0
+    return min(1.0, 2 * min(tail, 1.0 if order_p is None else order_p))
+
+
+AGREEING = 0.95
+"""Share of draws of controls that have to be called alike, for the verdict not to hang on one."""
+
+
+def draws_agree(leaks: int, draws: int) -> bool:
+    """Return whether draws of controls are called alike, ``leak`` against not, but for one in twenty."""
+    return max(leaks, draws - leaks) >= AGREEING * draws
 
 
 def reaches(p: float, alpha: float) -> bool:

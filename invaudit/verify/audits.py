@@ -1,5 +1,6 @@
 """What the arrays of an audit give once more: the record of a target, its tests and its membership scores."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,15 @@ class StoredAudit:
         folder: The run folder.
         seed: Seed of the audit.
         target: Name of the target.
+        pool: Name of the file of its pool.
     """
 
-    def __init__(self, folder: Path, seed: int, target: str) -> None:
+    def __init__(self, folder: Path, seed: int, target: str, pool: str = "pool") -> None:
         self.folder = folder
         self.seed = seed
         self.place = Path("scores") / f"seed-{seed}" / target
-        self.pool = self.arrays("pool")
+        self.pool_file = self.file(pool)
+        self.pool = self.arrays(pool)
 
     def file(self, name: str) -> str:
         """Return the file of some arrays, from the run folder on."""
@@ -60,14 +63,21 @@ class StoredAudit:
         """
         for name in ("member", "pair" if "pair" in self.pool else "stratum"):
             if name not in self.pool:
-                raise RunFolderError(f"{self.folder / self.file('pool')} holds no {name}; make the run again")
+                raise RunFolderError(f"{self.folder / self.pool_file} holds no {name}; make the run again")
         if "pair" in self.pool:
             return Pairs(self.pool["member"], self.pool["pair"])
         return Observational(self.pool["member"], self.pool["stratum"], self.pool.get("unit"))
 
 
 def rebuild_audit(
-    findings: Findings, copy: Path, settings: AuditSettings, *, seed: int, target: str, stage: str
+    findings: Findings,
+    copy: Path,
+    settings: AuditSettings,
+    *,
+    seed: int,
+    target: str,
+    stage: str,
+    known: Mapping[str, MembershipResult] | None = None,
 ) -> None:
     """Write the record of a target with the figures that its arrays give.
 
@@ -78,12 +88,13 @@ def rebuild_audit(
         seed: Seed of the audit.
         target: Name of the target.
         stage: Name of the audit, with the seed the source of its draws; see `AuditSetup`.
+        known: Results of membership scores that come from elsewhere.
     """
     name = f"seed-{seed}-{target}"
     record = read_record(copy, name, AuditRecord)
     stored = StoredAudit(copy, seed, target)
     if stored.pool:
-        record = _Recomputed(findings, stored, settings, record, stage).record()
+        record = _Recomputed(findings, stored, settings, record, stage, known or {}).record()
     else:
         record = record.model_copy(update=_without_figures(record))
     write_json(copy / "records" / f"{name}.json", record.model_dump(mode="json"))
@@ -104,11 +115,11 @@ def _without_figures(record: AuditRecord) -> dict[str, Any]:
     """Return the results of an audit of which no array is left: without any figure."""
     tests = {}
     for method, by_metric in record.tests.items():
-        tests[method] = {metric: _figures(test, {}) for metric, test in by_metric.items()}
-    return {"tests": tests, "membership": {score: _figures(one, {}) for score, one in record.membership.items()}}
+        tests[method] = {metric: with_figures(test, {}) for metric, test in by_metric.items()}
+    return {"tests": tests, "membership": {score: with_figures(one, {}) for score, one in record.membership.items()}}
 
 
-def _figures(result: Any, figures: dict[str, Any]) -> Any:
+def with_figures(result: Any, figures: dict[str, Any]) -> Any:
     """Return a result with these figures and no others."""
     empty = {name: None for name in type(result).model_fields if name not in ENDED}
     return result.model_copy(update=empty | figures)
@@ -118,9 +129,15 @@ class _Recomputed:
     """The record of one audit, computed from its arrays."""
 
     def __init__(
-        self, findings: Findings, stored: StoredAudit, settings: AuditSettings, record: AuditRecord, stage: str
+        self,
+        findings: Findings,
+        stored: StoredAudit,
+        settings: AuditSettings,
+        record: AuditRecord,
+        stage: str,
+        known: Mapping[str, MembershipResult],
     ) -> None:
-        self.findings, self.stored, self.settings = findings, stored, settings
+        self.findings, self.stored, self.settings, self.known = findings, stored, settings, known
         self.old, self.stage, self.design = record, stage, stored.design()
 
     def record(self) -> AuditRecord:
@@ -140,7 +157,7 @@ class _Recomputed:
         scores = self.stored.arrays("membership")
         membership = {}
         for name, result in self.old.membership.items():
-            membership[name] = self._membership(name, result, scores.get(name))
+            membership[name] = self.known.get(name) or self._membership(name, result, scores.get(name))
         target = self.old.target.model_copy(update=sizes)
         return self.old.model_copy(
             update={"target": target, "methods": methods, "tests": tests, "membership": membership}
@@ -149,22 +166,22 @@ class _Recomputed:
     def _test(self, method: str, metric: str, old: TestResult, arrays: Arrays) -> TestResult:
         index, value = arrays.get(f"{metric}-index"), arrays.get(f"{metric}-value")
         if index is None or value is None or metric not in self.old.metrics:
-            return _figures(old, {})
+            return with_figures(old, {})
         matches = PoolMatches(index, value, sign_of(self.old.metrics[metric].better))
         rng = self._rng(f"verdict/{method}:{metric}")
         with self.findings.noted(f"{self.stored.file(method)}, {metric}"):
             figures = test_figures(matches, self.design, rng, draws=self.settings.draws)
-            return _figures(old, {"status": "ok", **figures})
+            return with_figures(old, {"status": "ok", **figures})
         return old
 
     def _membership(self, name: str, old: MembershipResult, scores: np.ndarray | None) -> MembershipResult:
         if scores is None:
-            return _figures(old, {})
+            return with_figures(old, {})
         with self.findings.noted(f"{self.stored.file('membership')}, {name}"):
             figures = membership_figures(
                 scores, self.design, self._rng(f"membership/{name}"), draws=self.settings.draws
             )
-            return _figures(old, {"status": "ok", **figures})
+            return with_figures(old, {"status": "ok", **figures})
         return old
 
     def _rng(self, measurement: str) -> np.random.Generator:

@@ -18,7 +18,8 @@ from invaudit.verify.attack_control import check_attack_control
 from invaudit.verify.findings import Findings, Verification
 from invaudit.verify.kept_leakage import check_kept_leakage
 from invaudit.verify.kept_ood import check_kept_ood
-from invaudit.verify.leakage import check_leakage_benchmark, check_model_audit, check_scored_reconstructions
+from invaudit.verify.leakage import check_leakage_benchmark, check_scored_reconstructions
+from invaudit.verify.model_audit import check_model_audit
 from invaudit.verify.ood import check_ood_run
 from invaudit.verify.rebuilding import other_versions
 

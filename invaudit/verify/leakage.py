@@ -1,14 +1,11 @@
-"""Leakage runs made once more from their scores: benchmark, scoring of reconstructions, audit of a model."""
+"""Leakage runs made once more from their scores: the benchmark, and the scoring of reconstructions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
-from invaudit.audit import ModelAuditSettings, ScoreSettings
+from invaudit.audit import ScoreSettings
 from invaudit.audit.attack_control import CONTROLS, MEMBERS, RECONSTRUCTIONS, REFERENCE
-from invaudit.audit.model_audit import POOL as MODEL_POOL
-from invaudit.audit.model_audit import READINESS_RECORD, READINESS_SCORES, record_name, write_audit_tables
-from invaudit.audit.readiness import measured_row
 from invaudit.audit.reconstructions import CONTROL_POOL, write_score_tables
 from invaudit.audit.reconstructions import POOL as GIVEN_POOL
 from invaudit.benchmarks.leakage import LeakageBenchmark
@@ -16,12 +13,10 @@ from invaudit.benchmarks.leakage.jobs import target_jobs
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.data import load
 from invaudit.models.loading import model_file
-from invaudit.records import AuditRecord, ReadinessRecord, ReadinessRow
-from invaudit.records.folder import read_record
 from invaudit.records.names import ATTACK_CONTROL, CONFIG, SCORES
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.errors import ModelError, RunFolderError
-from invaudit.runtime.files import content_hash, read_arrays, read_object, write_json
+from invaudit.runtime.files import content_hash, read_object, write_json
 from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.settings import load_config
 from invaudit.verify.audits import UNCHECKED, rebuild_audit, rebuild_pool
@@ -41,14 +36,14 @@ def check_leakage_benchmark(findings: Findings) -> None:
     for choice in settings.released.values():
         sources |= {data: data for data in (choice.members, choice.controls, choice.reference)}
         models[choice.model] = partial(_file_hash, choice.model)
-    _check_origin(findings, sources, models)
+    check_origin(findings, sources, models)
     with rebuilt(findings) as copy:
         for job in target_jobs(settings):
             rebuild_audit(findings, copy, settings, seed=job.seed, target=job.target, stage=job.name)
             if job.target != ATTACK_CONTROL:
                 rebuild_pool(copy, job.pool_name)
         make_tables(StoredRun.read(copy, settings)).write(copy)
-        _write_page(findings, copy)
+        rebuild_page(findings, copy)
 
 
 def check_scored_reconstructions(findings: Findings) -> None:
@@ -59,7 +54,7 @@ def check_scored_reconstructions(findings: Findings) -> None:
     if settings.attack_control is not None:
         for file in (RECONSTRUCTIONS, MEMBERS, CONTROLS, REFERENCE):
             sources[f"{ATTACK_CONTROL}/{Path(file).stem}"] = str(settings.attack_control / file)
-    _check_origin(findings, sources, {})
+    check_origin(findings, sources, {})
     with rebuilt(findings) as copy:
         rebuild_audit(findings, copy, settings, seed=seed, target=settings.name, stage="score")
         rebuild_pool(copy, f"seed-{seed}-{GIVEN_POOL}")
@@ -67,61 +62,12 @@ def check_scored_reconstructions(findings: Findings) -> None:
             rebuild_audit(findings, copy, settings, seed=seed, target=ATTACK_CONTROL, stage=ATTACK_CONTROL)
             rebuild_pool(copy, f"seed-{seed}-{CONTROL_POOL}")
         write_score_tables(copy, settings)
-        _write_page(findings, copy)
+        rebuild_page(findings, copy)
     with findings.noted("neighbours.csv"):
         check_neighbours(findings, settings)
 
 
-def check_model_audit(findings: Findings) -> None:
-    """Check the folder of `invaudit audit`."""
-    settings = load_config(ModelAuditSettings, str(findings.folder / CONFIG))
-    seed = settings.seeds[0]
-    sources = {"members": settings.members, "controls": settings.controls}
-    if settings.reference is not None:
-        sources["reference"] = settings.reference
-    sources |= {f"ood/{data}": data for data in settings.ood}
-    hashes = {}
-    with findings.noted("records"):
-        record = read_record(findings.folder, record_name(seed, settings.name), AuditRecord)
-        if record.target.hash is not None:
-            hashes[f"records/{record_name(seed, settings.name)}.json, target.hash"] = record.target.hash
-    _check_origin(findings, sources, {}, hashes)
-    with rebuilt(findings) as copy:
-        for target in (ATTACK_CONTROL, settings.name):
-            stage = record_name(seed, target)
-            rebuild_audit(findings, copy, settings, seed=seed, target=target, stage=stage)
-        rebuild_pool(copy, record_name(seed, MODEL_POOL))
-        _rebuild_readiness(findings, copy, settings)
-        write_audit_tables(copy, settings)
-        _write_page(findings, copy)
-
-
-def _rebuild_readiness(findings: Findings, copy: Path, settings: ModelAuditSettings) -> None:
-    """Write the record of readiness with the figures that its scores give."""
-    record = read_record(copy, READINESS_RECORD, ReadinessRecord)
-    path = copy / "scores" / f"seed-{settings.seeds[0]}" / settings.name / READINESS_SCORES
-    if not is_file(path, RunFolderError):
-        if any(row.rejected is not None for row in record.rows):
-            findings.unchecked.append("readiness.csv: the run does not hold the scores that it was made from")
-        return
-    scores = read_arrays(path)
-    rows = []
-    for row in record.rows:
-        with findings.noted(f"{path.relative_to(copy)}, {row.detector} on {row.ood_set}"):
-            rows.append(_readiness_row(row, scores))
-    made = record.model_copy(update={"rows": rows})
-    write_json(copy / "records" / f"{READINESS_RECORD}.json", made.model_dump(mode="json"))
-
-
-def _readiness_row(row: ReadinessRow, scores: Mapping) -> ReadinessRow:
-    bare = row.model_copy(update=dict.fromkeys(("n", "auroc", "auroc_low", "auroc_high", "rejected")))
-    try:
-        return measured_row(bare, scores)
-    except KeyError:
-        return bare
-
-
-def _write_page(findings: Findings, copy: Path) -> None:
+def rebuild_page(findings: Findings, copy: Path) -> None:
     """Write the page and ``audit.json``, with the hashes of data that the stored one has."""
     leakage_page(copy)
     made = audit_record(copy, data=_data_hashes(findings))
@@ -134,11 +80,12 @@ def _data_hashes(findings: Findings) -> dict[str, str]:
     return {str(name): str(value) for name, value in data.items()} if isinstance(data, dict) else {}
 
 
-def _check_origin(
+def check_origin(
     findings: Findings,
     sources: Mapping[str, str],
     models: Mapping[str, Callable[[], str | None]],
     more: Mapping[str, str] | None = None,
+    may_change: Collection[str] = (),
 ) -> None:
     """Check settings, inputs, and the hashes of what is at hand.
 
@@ -147,10 +94,15 @@ def _check_origin(
         sources: Name in ``audit.json`` -> DATA.
         models: Name in ``audit.json`` -> what gives the hash of a model file.
         more: Further hashes that have to be inputs of the run, by where they stand.
+        may_change: Fields of the settings that may have changed since; images that they name are no inputs.
     """
     with findings.noted(AUDIT):
         data = _data_hashes(findings)
-        check_identity(findings, {f"{AUDIT}, data.{name}": value for name, value in data.items()} | dict(more or {}))
+        inputs = dict(more or {})
+        for name, value in data.items():
+            if name.partition("/")[0] not in may_change:
+                inputs[f"{AUDIT}, data.{name}"] = value
+        check_identity(findings, inputs, may_change)
         at_hand = {name: partial(_images_hash, text) for name, text in sources.items()}
         check_at_hand(findings, AUDIT, data, at_hand | dict(models))
     with findings.noted(SCORES):

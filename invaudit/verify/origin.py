@@ -1,6 +1,6 @@
 """Where a run comes from: its settings and inputs against the hash that was taken of them, and data at hand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,13 @@ def check_scores(findings: Findings) -> None:
         findings.checked.append(f"{SCORES}: {len(now)} files have the hashes that the run took of them")
 
 
-def check_identity(findings: Findings, hashes: Hashes) -> None:
+def check_identity(findings: Findings, hashes: Hashes, may_change: Collection[str] = ()) -> None:
     """Check settings and inputs against the hash that the run took of them when it began.
 
     Args:
         findings: What is found.
         hashes: Hashes in other files of the folder, which have to be among the inputs.
+        may_change: Fields of the settings that may have changed since.
     """
     record = run_record(findings)
     inputs, config = record.get("inputs"), read_config(findings.folder)
@@ -61,7 +62,8 @@ def check_identity(findings: Findings, hashes: Hashes) -> None:
         findings.unchecked.append(words if config is not None else f"{CONFIG}: it is missing")
         return
     values = read_yaml(config, str(findings.folder / CONFIG))
-    made = run_identity(values, map(str, inputs))
+    fixed = {name: value for name, value in values.items() if name not in may_change}
+    made = run_identity(fixed, map(str, inputs))
     if made != record.get("config_hash"):
         words = f"settings and inputs have the hash {made}, the run was begun with {record.get('config_hash')}"
         findings.differences.append(Difference(CONFIG, words=f"{words}: one of the two was changed since"))

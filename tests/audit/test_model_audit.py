@@ -52,7 +52,7 @@ def leaking(made, tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_planted_leak_is_found_and_all_of_it_is_written(leaking):
-    assert leaking.verdict.verdict == "leak"
+    assert (leaking.membership.verdict, leaking.reconstruction.verdict) == ("leak", "leak")
     audit = json.loads((leaking.folder / "audit.json").read_text())
     validate(audit, audit_schema())
     assert {one["ood_set"] for one in audit["ood"]["sets"]} == set(NOISES)
@@ -70,7 +70,7 @@ def test_a_planted_leak_is_found_and_all_of_it_is_written(leaking):
 def test_a_model_of_other_images_is_not_called_a_leak(made, tmp_path):
     given = {"members": f"{made}/controls.npz@0:300", "controls": f"{made}/controls.npz@300:660"}
     result = audit_model(trained_on(made, "members"), settings(made, **given), tmp_path / "run")
-    assert result.verdict.verdict != "leak"
+    assert {result.membership.verdict, result.reconstruction.verdict}.isdisjoint({"leak"})
 
 
 @pytest.mark.slow
@@ -79,13 +79,50 @@ def test_a_stage_that_is_done_is_not_done_again_and_gives_the_same_bytes(made, l
     shutil.copytree(leaking.folder, folder)
     names = ("table.csv", "membership.csv", "readiness.csv", "controls.csv")
     before = {name: (folder / name).read_bytes() for name in names}
-    for name in (*names, "records/seed-0-target.json"):
+    for name in (*names, "records/stage-attacks.json"):
         (folder / name).unlink()
     known = (folder / "records" / "seed-0-attack-control.json").stat().st_mtime_ns
     audit_model(trained_on(made, "members"), settings(made), folder, resume=True)
     assert (folder / "records" / "seed-0-attack-control.json").stat().st_mtime_ns == known
-    for name in ("readiness.csv", "controls.csv"):
+    for name in ("readiness.csv", "controls.csv", "membership.csv"):
         assert (folder / name).read_bytes() == before[name]
+
+
+@pytest.mark.slow
+def test_sets_may_be_added_to_an_audit_and_nothing_else_changed(made, leaking, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(leaking.folder, folder)
+    attacked = (folder / "records" / "stage-attacks.json").read_bytes()
+    more = audit_model(trained_on(made, "members"), settings(made, ood=["digits@0:150"]), folder, resume=True)
+    assert {row.ood_set for row in more.readiness} == {"id-test", *NOISES, "digits@0:150"}
+    assert (folder / "records" / "stage-attacks.json").read_bytes() == attacked
+    with pytest.raises(InputError, match="other settings"):
+        audit_model(trained_on(made, "members"), settings(made, draws=999), folder, resume=True)
+
+
+@pytest.mark.slow
+def test_every_image_has_a_row_and_claims_are_of_members(leaking):
+    rows = pd.read_csv(leaking.folder / "images.csv")
+    pool = np.load(leaking.folder / "scores/seed-0/target/scored.npz")
+    assert len(rows) == len(pool["member"]) == 40 + 660
+    assert (rows["side"] == "member").sum() == pool["member"].sum()
+    assert not rows.loc[rows["side"] == "control", ["membership_claimed", "reconstruction_claimed"]].any().any()
+    assert rows.loc[rows["side"] == "member", "membership_claimed"].sum() >= 10
+    loss = np.load(leaking.folder / "scores/seed-0/target/signals.npz")["loss"]
+    controls = loss[~pool["member"]]
+    member = np.flatnonzero(pool["member"] & (pool["source"] == 3))[0]
+    p = (1 + (controls >= loss[member]).sum()) / (1 + len(controls))
+    assert rows.query("side == 'member' and index == 3")["membership_p"].item() <= p
+
+
+@pytest.mark.slow
+def test_the_null_holds_and_draws_agree_where_a_leak_was_planted(leaking):
+    repeats = pd.read_csv(leaking.folder / "repeats.csv")
+    halves = repeats.query("kind == 'null-halves'")
+    assert len(halves) == 40
+    assert halves["leak"].sum() <= 2
+    draws = repeats.query("kind == 'draw'").groupby("question")["leak"]
+    assert (draws.sum() >= 19).all()
 
 
 def test_readiness_is_the_area_under_the_curve_of_the_scores(made):

@@ -106,6 +106,7 @@ def test_check_says_whether_the_promise_holds(called, guard, photos):
     assert found["promise"] == "too-many"
     assert found["false_alarms_low"] <= found["false_alarms"] <= found["false_alarms_high"]
     assert "invaudit ood calibrate" in ok(called("ood", "check", guard, photos / "later.npz"))
+    assert called("ood", "check", guard, photos / "later.npz", "--fail-on", "too-many").returncode == 3
 
 
 def test_calibrate_makes_a_guard_for_another_site_and_overwrites_nothing(called, guard, photos, tmp_path):

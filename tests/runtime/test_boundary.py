@@ -48,6 +48,18 @@ def test_what_is_not_about_the_input_passes_as_it_is(error):
     assert caught.value is error
 
 
+def interrupted_in_the_middle():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        [].pop()
+
+
+def test_what_fails_because_of_an_interruption_passes_as_it_is():
+    with pytest.raises(IndexError), foreign("a.bin", ModelError):
+        interrupted_in_the_middle()
+
+
 def test_a_reason_is_one_line_with_the_type():
     assert reason(ValueError("a\nb")) == "ValueError: a b"
     assert reason(FileNotFoundError(2, "No such file", "x")) == "No such file"

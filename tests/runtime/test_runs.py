@@ -222,6 +222,19 @@ def test_an_interruption_knows_the_folder_and_keeps_it(tmp_path):
         pass
 
 
+def interrupted_in_the_middle():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        [].pop()
+
+
+def test_an_interruption_that_makes_a_library_fail_is_an_interruption(tmp_path):
+    with pytest.raises(Interrupted) as caught, RunFolder.open(tmp_path / "run", Plain()):
+        interrupted_in_the_middle()
+    assert caught.value.folder == tmp_path / "run"
+
+
 def refused_in_the_middle(path, error):
     with RunFolder.open(path, Plain()):
         write_bytes(path / "work.pt", b"state")

@@ -10,7 +10,9 @@ from invaudit.stats import (
     SeedDraws,
     auroc,
     bootstrap_auroc,
+    bootstrap_fpr95,
     combine,
+    fpr95,
     percentile_interval,
     resample_images,
     resample_seeds,
@@ -29,6 +31,16 @@ def test_weights_equal_resampled_arrays(decimals):
         assert value == auroc(again_x, again_y)
         is_ood = np.repeat([0, 1], [len(again_x), len(again_y)])
         assert value == pytest.approx(roc_auc_score(is_ood, np.r_[again_x, again_y]), abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 12])
+def test_weighted_fpr95_equals_that_of_resampled_arrays(decimals):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=60).round(decimals), rng.normal(1.5, 1, size=90).round(decimals)
+    id_counts, ood_counts = (resample_images(n, rng, n_draws=40) for n in (60, 90))
+    got = bootstrap_fpr95(x, y, id_counts, ood_counts)
+    expected = [fpr95(np.repeat(x, a), np.repeat(y, b)) for a, b in zip(id_counts.T, ood_counts.T, strict=True)]
+    assert got.tolist() == expected
 
 
 def test_real_weights_equal_scikit_learn():

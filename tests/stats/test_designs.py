@@ -109,36 +109,33 @@ def test_observational_refusals():
         Observational([1, 0, 0], [0, 0, 0], [5, 5, 1])
 
 
-def test_balanced_draws_equal_numbers_per_class_and_whole_groups():
+def test_all_are_tested_or_so_many_of_each_side_in_whole_groups():
     rng = np.random.default_rng(0)
     classes = np.repeat([0, 1, 2], [30, 20, 12])
     member = np.concatenate([np.arange(30) < 6, np.arange(20) < 17, np.arange(12) < 6])
     plain = Observational(member, classes)
-    kept = plain.balanced(classes, rng)
-    table = [
-        [(member[kept] & (classes[kept] == c)).sum(), (~member[kept] & (classes[kept] == c)).sum()] for c in range(3)
-    ]
-    assert table == [[6, 6], [3, 3], [6, 6]]
-    assert set(np.flatnonzero(member & (classes == 0))) <= set(kept)
-    assert not np.array_equal(kept, plain.balanced(classes, rng))
+    np.testing.assert_array_equal(plain.drawn(classes, rng), np.arange(62))
+    np.testing.assert_array_equal(plain.drawn(classes, rng, most=33), np.arange(62))
+    kept = plain.drawn(classes, rng, most=20)
+    assert (member[kept].sum(), (~member[kept]).sum()) == (20, 20)
+    assert not np.array_equal(kept, plain.drawn(classes, rng, most=20))
+    assert len(plain.drawn(classes, rng, most=30)) == 29 + 30
     grouped = Observational(member, classes, np.r_[np.arange(30) // 3, 10 + np.arange(20), 40 + np.arange(12) // 2])
-    kept = grouped.balanced(classes, rng)
-    part = grouped.subset(kept)
+    part = grouped.subset(grouped.drawn(classes, rng, most=20))
     for group in np.unique(part.group):
         assert (part.group == group).sum() == (grouped.group == group).sum()
-    for c in range(3):
-        assert part.member[classes[kept] == c].sum() * 2 == (classes[kept] == c).sum()
+    assert max(part.member.sum(), (~part.member).sum()) <= 20
 
 
-def test_balanced_refusals():
+def test_what_cannot_be_tested_is_refused():
     with pytest.raises(SettingError, match="several classes"):
-        Observational([1, 0, 1], [0, 0, 0]).balanced([0, 0, 1], np.random.default_rng(0))
+        Observational([1, 0, 1], [0, 0, 0]).drawn([0, 0, 1], np.random.default_rng(0))
     with pytest.raises(SettingError, match="no class has both"):
-        Observational([1, 0], [0, 1]).balanced([0, 1], np.random.default_rng(0))
+        Observational([1, 0], [0, 1]).drawn([0, 1], np.random.default_rng(0))
 
 
-def test_pairs_are_balanced_already():
+def test_all_pairs_are_tested():
     design = EXAMPLES["pairs"][0]
-    np.testing.assert_array_equal(design.balanced([0] * 6, np.random.default_rng(0)), np.arange(6))
+    np.testing.assert_array_equal(design.drawn([0] * 6, np.random.default_rng(0), most=1), np.arange(6))
     with pytest.raises(SettingError, match="pair 7 has 1"):
         design.subset(np.array([0, 2, 3]))

@@ -8,7 +8,15 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from invaudit.runtime.errors import SettingError, ShapeError
-from invaudit.stats import Observational, Pairs, auroc_interval, epsilon_lower_bound, membership
+from invaudit.stats import (
+    Observational,
+    Pairs,
+    auroc,
+    auroc_interval,
+    epsilon_lower_bound,
+    membership,
+    membership_difference,
+)
 
 
 def pairs(n, rng):
@@ -221,3 +229,79 @@ def test_refusals():
         epsilon_lower_bound(10, 11, 5, 0.0)
     with pytest.raises(SettingError, match="delta is 1"):
         epsilon_lower_bound(10, 5, 5, 1.0)
+
+
+def resampled_differences(before, after, design, rng, n):
+    """Differences of AUROC over whole units drawn again, members and controls apart unless a unit holds both."""
+    units = [np.flatnonzero(design.units == unit) for unit in np.unique(design.units)]
+    if design.name == "pairs":
+        sides = [units]
+    else:
+        sides = [[unit for unit in units if design.member[unit[0]] == member] for member in (True, False)]
+    differences = []
+    for _ in range(n):
+        drawn = []
+        for side in sides:
+            drawn += [side[place] for place in rng.integers(len(side), size=len(side))]
+        images = np.concatenate(drawn)
+        member = design.member[images]
+        old, new = (auroc(scores[images][~member], scores[images][member]) for scores in (before, after))
+        differences.append(new - old)
+    return np.array(differences)
+
+
+@pytest.mark.parametrize("name", ["pairs", "groups", "images"])
+def test_a_paired_difference_agrees_with_drawing_units_again(name):
+    rng = np.random.default_rng(6)
+    if name == "images":
+        design, before = observational(120, rng), rng.normal(size=240)
+        before = before + design.member
+    else:
+        before, design, _ = drawn(name, 120, 1.5, rng)
+    after = before - 0.8 * design.member + 0.3 * rng.normal(size=240)
+    found = membership_difference(before, after, design)
+    expected = roc_auc_score(design.member, after) - roc_auc_score(design.member, before)
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    low, high = np.quantile(resampled_differences(before, after, design, rng, 800), (0.025, 0.975))
+    assert found.high - found.low == pytest.approx(high - low, rel=0.2)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.2 * (high - low))
+    # Pairing helps: the interval is narrower than that of two audits of different images.
+    apart = [auroc_interval(scores[~design.member], scores[design.member]) for scores in (before, after)]
+    if name == "images":
+        assert found.high - found.low < 0.7 * np.hypot(*(one.high - one.low for one in apart))
+
+
+def test_a_difference_turns_round_with_its_sides():
+    rng = np.random.default_rng(7)
+    design = observational(30, rng)
+    before, after = rng.normal(size=60) + design.member, rng.normal(size=60)
+    there, back = membership_difference(before, after, design), membership_difference(after, before, design)
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+
+
+def test_equal_scores_differ_by_nothing_and_two_perfect_ones_may_differ():
+    design = observational(20, np.random.default_rng(8))
+    perfect = design.member.astype(float)
+    same = membership_difference(perfect, perfect, design)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    other = membership_difference(perfect, 3 * perfect, design)
+    assert other.value == 0
+    assert other.low == -other.high
+    assert 0.1 < other.high < 0.5
+
+
+def test_differences_under_no_change_are_called_no_more_often_than_promised():
+    rng = np.random.default_rng(9)
+    called = 0
+    for _ in range(400):
+        design = observational(40, rng)
+        shared = rng.normal(size=80) + design.member
+        found = membership_difference(shared + rng.normal(size=80), shared + rng.normal(size=80), design)
+        called += not found.low <= 0 <= found.high
+    assert called <= 400 * 0.05 + 4 * np.sqrt(400 * 0.0475)
+
+
+def test_a_difference_needs_a_score_for_each_image():
+    design = observational(5, np.random.default_rng(0))
+    with pytest.raises(ShapeError, match="after has 3 entries, expected 10"):
+        membership_difference(np.arange(10), np.arange(3), design)

@@ -33,6 +33,7 @@ OTHER_RECORDS = (
     ("joint_parts.json", "choices/joint_parts.py", "which parts `joint` has", "001-joint.md"),
     ("ood_recipes.json.gz", "choices/ood_recipes.py", "recipes of the OOD benchmarks", "007-what-inversion-earns.md"),
     ("verdict_calibration.csv", "choices/verdict_calibration.py", "how often the leakage verdict is wrong", None),
+    ("reference_scores.json", "choices/reference_scores.py", "what is lost with few reference models", None),
     ("inversion_modes.csv", "choices/inversion_modes.py", "the four ways to ask for a class", None),
     ("similarity.json", "speed/similarity.py", "speed of the exact search", None),
     ("one_pass.json", "speed/one_pass.py", "cost of scoring with every detector", None),

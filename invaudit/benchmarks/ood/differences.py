@@ -1,7 +1,7 @@
 """How far a detector is from the one that all are compared with, over the same resamples of images and seeds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
@@ -17,20 +17,28 @@ from invaudit.runtime.console import progress
 from invaudit.runtime.seeds import child_seed
 from invaudit.stats import (
     SeedDraws,
+    auroc,
     bootstrap_auroc,
+    bootstrap_fpr95,
     combine,
+    fpr95,
     percentile_interval,
-    ranking,
     resample_images,
     resample_seeds,
     two_sided_p,
 )
 
 OverSets = Literal["mean", "worst"]
+Figure = Literal["auroc", "fpr95"]
+FIGURES: dict[Figure, tuple[Callable[..., float], Callable[..., np.ndarray]]] = {
+    "auroc": (auroc, bootstrap_auroc),
+    "fpr95": (fpr95, bootstrap_fpr95),
+}
+"""What is compared -> how it comes from ID and OOD scores, and from weights of their images."""
 
 
-class AurocDraws(NamedTuple):
-    """AUROC of one detector, as observed and resampled."""
+class FigureDraws(NamedTuple):
+    """AUROC, or another figure, of one detector, as observed and resampled."""
 
     observed: np.ndarray
     """(S,) of each seed; (S, K) for several sets."""
@@ -39,7 +47,7 @@ class AurocDraws(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """AUROC of a row minus that of the reference."""
+    """A figure of a row minus that of the reference."""
 
     value: float
     """As observed, mean over seeds."""
@@ -77,48 +85,52 @@ class PairedDifferences:
                 self.counts[seed, name] = drawn[images.hash]
         rng = np.random.default_rng(child_seed(settings.seeds[0], "bootstrap/seeds"))
         self.seed_draws: SeedDraws = resample_seeds(len(settings.seeds), rng, n_draws=settings.draws)
-        self.cache: dict[tuple[str, str, str], AurocDraws | None] = {}
+        self.cache: dict[tuple[str, str, str, Figure], FigureDraws | None] = {}
 
-    def resample(self, table: Iterable[OodRow]) -> None:
+    def resample(self, table: Iterable[OodRow], figures: Sequence[Figure] = ("auroc",)) -> None:
         """Fill the cache for every row that is compared, in threads: numpy works outside the interpreter's lock."""
-        compared: dict[tuple[str, str, str], None] = {}  # A set that keeps its order.
+        compared: dict[tuple[str, str, str, Figure], None] = {}  # A set that keeps its order.
         for row in table:
             if row.group != "control":
-                compared[row.network, row.detector, row.ood_set] = None
+                for figure in figures:
+                    compared[row.network, row.detector, row.ood_set, figure] = None
         with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            finished = pool.map(lambda key: self.aurocs(*key), compared)
+            finished = pool.map(lambda key: self.figures(*key), compared)
             for _ in progress(finished, total=len(compared), label="comparisons"):
                 pass
 
-    def aurocs(self, network: str, detector: str, ood_set: str) -> AurocDraws | None:
-        """Return the AUROC on one set, observed (S,) and resampled (S, B), or None where a seed has none."""
-        key = (network, detector, ood_set)
+    def figures(self, network: str, detector: str, ood_set: str, figure: Figure = "auroc") -> FigureDraws | None:
+        """Return a figure on one set, observed (S,) and resampled (S, B), or None where a seed has none."""
+        key = (network, detector, ood_set, figure)
         if key not in self.cache:
-            self.cache[key] = self._aurocs(*key)
+            self.cache[key] = self._figures(*key)
         return self.cache[key]
 
-    def _aurocs(self, network: str, detector: str, ood_set: str) -> AurocDraws | None:
+    def _figures(self, network: str, detector: str, ood_set: str, figure: Figure) -> FigureDraws | None:
+        measure, resample = FIGURES[figure]
         observed, resampled = [], []
         for seed in self.seeds:
             pair = self.jobs[seed, network].pair(detector, ood_set)
             if pair is None:
                 return None
-            observed.append(ranking(*pair).auroc)
+            observed.append(measure(*pair))
             id_counts = _counts_of(self.counts[seed, ID_TEST], pair.id_scores)
             ood_counts = _counts_of(self.counts[seed, ood_set], pair.ood_scores)
-            resampled.append(bootstrap_auroc(*pair, id_counts, ood_counts))
-        return AurocDraws(np.array(observed), np.stack(resampled))
+            resampled.append(resample(*pair, id_counts, ood_counts))
+        return FigureDraws(np.array(observed), np.stack(resampled))
 
-    def _over_sets(self, network: str, detector: str, ood_sets: list[str]) -> AurocDraws | None:
-        """Return the AUROC on several sets, or None where one is missing."""
+    def over_sets(
+        self, network: str, detector: str, ood_sets: Sequence[str], figure: Figure = "auroc"
+    ) -> FigureDraws | None:
+        """Return a figure on several sets, or None where one is missing."""
         observed, resampled = [], []
         for name in ood_sets:
-            draws = self.aurocs(network, detector, name)
+            draws = self.figures(network, detector, name, figure)
             if draws is None:
                 return None
             observed.append(draws.observed)
             resampled.append(draws.resampled)
-        return AurocDraws(np.stack(observed, axis=1), np.stack(resampled, axis=1))
+        return FigureDraws(np.stack(observed, axis=1), np.stack(resampled, axis=1))
 
     def difference(self, network: str, detector: str, ood_sets: list[str], how: OverSets) -> Difference | None:
         """Return the difference to the reference over the mean or the worst of some sets.
@@ -134,18 +146,30 @@ class PairedDifferences:
         """
         if self.reference is None or (network, detector) == self.reference.row:
             return None
-        theirs, reference = self._over_sets(network, detector, ood_sets), self._over_sets(*self.reference.row, ood_sets)
+        theirs, reference = self.over_sets(network, detector, ood_sets), self.over_sets(*self.reference.row, ood_sets)
         if theirs is None or reference is None:
             return None
-        observed = combine(theirs.observed[..., None], over_sets=how) - combine(
-            reference.observed[..., None], over_sets=how
-        )
-        resampled = combine(theirs.resampled, over_sets=how, seeds=self.seed_draws) - combine(
-            reference.resampled, over_sets=how, seeds=self.seed_draws
-        )
-        value = float(np.mean(observed))
-        interval = percentile_interval(resampled, value=value, n=0, over=self.seed_draws.over)
-        return Difference(value, interval.low, interval.high, two_sided_p(resampled))
+        return difference_of(theirs, reference, how, self.seed_draws)
+
+
+def difference_of(theirs: FigureDraws, reference: FigureDraws, how: OverSets, seed_draws: SeedDraws) -> Difference:
+    """Return a figure minus that of the reference, over the mean or the worst of sets, with its paired interval.
+
+    Args:
+        theirs: The figure on several sets, for each seed and resample.
+        reference: The same of the reference, over the same resamples.
+        how: Mean over the sets, or the smallest value.
+        seed_draws: How much each resample weighs each seed.
+    """
+    observed = combine(theirs.observed[..., None], over_sets=how) - combine(
+        reference.observed[..., None], over_sets=how
+    )
+    resampled = combine(theirs.resampled, over_sets=how, seeds=seed_draws) - combine(
+        reference.resampled, over_sets=how, seeds=seed_draws
+    )
+    value = float(np.mean(observed))
+    interval = percentile_interval(resampled, value=value, n=0, over=seed_draws.over)
+    return Difference(value, interval.low, interval.high, two_sided_p(resampled))
 
 
 def _counts_of(counts: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from invaudit.ood.detector import InParts
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo, DetectorOutcome, scores_key
 from invaudit.records.names import part_name
+from invaudit.runtime.boundary import is_interruption
 from invaudit.runtime.errors import NotApplicableError, ShapeError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Outcomes:
         except NotApplicableError as error:
             status, reason = "not-applicable", str(error)
         except (Exception, SystemExit) as error:  # a user's code may call sys.exit; it does not end the run
+            if is_interruption(error):
+                raise
             status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             logger.warning("%s failed", info.name, exc_info=True)
         seconds = outcome.seconds + time.perf_counter() - start

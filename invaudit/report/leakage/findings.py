@@ -9,6 +9,7 @@ from typing import TypeVar
 from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
 from invaudit.records.leakage_run import LeakageRun
+from invaudit.records.model_audit import MembershipTestRow
 from invaudit.records.names import ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report.printing import p_text, span
 from invaudit.stats import OverallVerdict, overall
@@ -129,7 +130,7 @@ class Finding:
         return clauses
 
 
-def overall_of(rows: Iterable[TestRow]) -> OverallVerdict | None:
+def overall_of(rows: Iterable[TestRow | MembershipTestRow]) -> OverallVerdict | None:
     """Return the verdict over all tests that have one; None if none has."""
     return overall([TestVerdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None])
 

@@ -1,0 +1,64 @@
+"""Membership scores that need no reconstruction, on as many images as each can afford."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from invaudit.audit.method import AuditSetup, MembershipAudit, audit_membership
+from invaudit.audit.references import References, reference_scores
+from invaudit.leakage import attribute
+from invaudit.leakage.membership_signals import SIGNALS
+from invaudit.models import Target
+
+BY_GRADIENT = ("attribution", "gradient-norm")
+"""Scores that take a backward pass for each image, and are measured on fewer."""
+
+
+def score_signals(
+    target: Target, setup: AuditSetup, weighed: NDArray[np.int64], *, attribution: bool = True
+) -> dict[str, MembershipAudit]:
+    """Measure the usual membership scores on a pool, those by gradients on a part of it.
+
+    Args:
+        target: The model.
+        setup: The pool, and what the audit shares.
+        weighed: Positions of the images that scores by gradients are measured on.
+        attribution: Whether to score by attribution too.
+
+    Returns:
+        By name of the score; its scores are NaN for images that it was not measured on.
+    """
+    part = replace(setup, pool=setup.pool.subset(weighed))
+    audits = {}
+    for name, score in (({"attribution": attribute} if attribution else {}) | SIGNALS).items():
+        own = part if name in BY_GRADIENT else setup
+        measured = audit_membership(name, partial(score, target, own.pool.floats, own.pool.labels), own)
+        if name in BY_GRADIENT and measured.scores is not None:
+            scores = np.full(len(setup.pool), np.nan)
+            scores[weighed] = measured.scores
+            measured = measured._replace(scores=scores)
+        audits[name] = measured
+    return audits
+
+
+def score_by_references(arrays: Mapping[str, NDArray], setup: AuditSetup) -> dict[str, MembershipAudit]:
+    """Measure the membership scores that reference models allow, by name.
+
+    Args:
+        arrays: Of ``References``, with ``own`` and perhaps ``own_population``: what the model itself answers.
+        setup: The pool, and what the audit shares.
+    """
+    scores = reference_scores(arrays["own"], References.of(arrays), arrays.get("own_population"))
+    audits = {}
+    for name, values in scores.items():
+        audits[name] = audit_membership(name, partial(torch.from_numpy, values), setup)
+    return audits
+
+
+def scores_of(audits: Mapping[str, MembershipAudit]) -> dict[str, NDArray[np.float64]]:
+    """Return the scores that could be measured, by name."""
+    return {name: audit.scores for name, audit in audits.items() if audit.scores is not None}

@@ -16,6 +16,7 @@ from invaudit.audit import (
 from invaudit.benchmarks import leakage, ood
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import TargetRecipe, degraded_copies, train_target
+from invaudit.models import save_target
 from tests.audit.image_files import save, save_digits
 
 RECIPE = {"arch": "mlp-40", "steps": 400}
@@ -44,6 +45,12 @@ OOD = {
     "draws": 100,
     "device": "cpu",
 }
+
+
+def trained(images, labels, stage):
+    """A network that knows these images by heart."""
+    recipe, device = TargetRecipe.model_validate(RECIPE), torch.device("cpu")
+    return train_target(recipe, images, labels, 10, seeded_rng(0, stage), device=device).eval()
 
 
 @pytest.fixture(scope="session")
@@ -89,13 +96,19 @@ def score_run(digits, control_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def audit_run(digits, tmp_path_factory):
-    members, recipe = load(f"{digits}/members.npz"), TargetRecipe.model_validate(RECIPE)
-    rng, device = seeded_rng(0, "trained"), torch.device("cpu")
-    target = train_target(recipe, members.floats(), members.labels, 10, rng, device=device)
+    members, others = load(f"{digits}/members.npz"), load(f"{digits}/reference.npz")
+    references = []
+    for number in range(2):
+        some = slice(40 * number, 40 * number + 40)
+        reference = trained(others.floats(some), others.labels[some], f"reference {number}")
+        references.append(tmp_path_factory.mktemp("references") / f"{number}.safetensors")
+        save_target(reference, references[-1])
     data = {name: f"{digits}/{name}.npz" for name in ("members", "controls", "reference")}
     fixed = {"metrics": {"ssim": None}, "methods": KKT, "known_leak": RECIPE, "known_members": 20}
-    settings = ModelAuditSettings.model_validate(data | fixed | {"draws": 499, "device": "cpu"})
-    return audit_model(target.eval(), settings, tmp_path_factory.mktemp("verify") / "audit").folder
+    more = {"reference_models": list(map(str, references)), "draws": 499, "device": "cpu"}
+    settings = ModelAuditSettings.model_validate(data | fixed | more)
+    target = trained(members.floats(), members.labels, "target")
+    return audit_model(target, settings, tmp_path_factory.mktemp("verify") / "audit").folder
 
 
 @pytest.fixture

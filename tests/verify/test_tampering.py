@@ -151,6 +151,7 @@ def _moved(scores):
 MLP = "scores/seed-3/mlp"
 RECORD = "records/seed-3-mlp.json"
 PLAIN = "scores/seed-0/plain.npz"
+SIGNALS, REFERENCES = "scores/seed-0/target/signals.npz", "scores/seed-0/target/references.npz"
 READINESS = "scores/seed-0/target/readiness.npz"
 ROOTS = {
     "a number of the config": (
@@ -258,6 +259,31 @@ ROOTS = {
         lambda run: set_array(run / READINESS, "joint::calibrate", lambda a: a * 0),
         [READINESS, "records/readiness.json", "readiness.csv"],
     ),
+    "a membership score of an audit": (
+        "audit_run",
+        lambda run: set_array(run / SIGNALS, "loss", _moved),
+        [SIGNALS, "records/membership.json", "membership_tests.csv", "images.csv"],
+    ),
+    "a score by reference models": (
+        "audit_run",
+        lambda run: set_array(run / SIGNALS, "rmia", lambda a: a + 1e-4),
+        [SIGNALS],
+    ),
+    "what reference models answer": (
+        "audit_run",
+        lambda run: set_array(run / REFERENCES, "answers", lambda a: a[::-1] + 1),
+        [REFERENCES, SIGNALS],
+    ),
+    "a repeat": (
+        "audit_run",
+        lambda run: set_leaf(run / "records/repeats.json", [0, "p_adjusted"], 0.987),
+        ["records/repeats.json"],
+    ),
+    "claims": (
+        "audit_run",
+        lambda run: set_leaf(run / "records/claims.json", ["rate"], 0.5),
+        ["records/claims.json"],
+    ),
     "the record of readiness": (
         "audit_run",
         lambda run: set_leaf(run / "records/readiness.json", ["rows", 1, "auroc"], 0.1234),
@@ -315,16 +341,27 @@ OOD_TABLES = {
 }
 
 
-def test_a_change_of_any_table_of_an_ood_run_is_found(ood_run, copied):
-    folder = copied(ood_run)
+AUDIT_TABLES = {
+    "membership_tests.csv": ("p_value", "0.5"),
+    "images.csv": ("membership_p", "0.987"),
+    "repeats.csv": ("p_adjusted", "0.987"),
+    "stages.csv": ("planned", "987.5"),
+    "readiness.csv": ("auroc", "0.987"),
+    "controls.csv": ("verdict", "none"),
+}
+
+
+@pytest.mark.parametrize(("run", "tables"), [("ood_run", OOD_TABLES), ("audit_run", AUDIT_TABLES)])
+def test_a_change_of_any_table_is_found(run, tables, request, copied):
+    folder = copied(request.getfixturevalue(run))
     stored = {}
-    for file, (column, value) in OOD_TABLES.items():
+    for file, (column, value) in tables.items():
         header, *rows = cells(folder / file)
         line = next(n for n, row in enumerate(rows, start=2) if row[header.index(column)] not in ("", value))
         stored[file] = set_cell(folder / file, line, column, value)
     found = {one.file: one for one in verify(folder).differences}
-    assert set(found) == set(OOD_TABLES)
-    for file, (column, value) in OOD_TABLES.items():
+    assert set(found) == set(tables)
+    for file, (column, value) in tables.items():
         assert (found[file].column, found[file].stored, found[file].recomputed) == (column, value, stored[file])
 
 

@@ -53,7 +53,7 @@ from invaudit.records import (
     ReadinessRow,
     TestRow,
 )
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.leakage import Ended
 from invaudit.records.model_audit import PlanRecord
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
@@ -114,6 +114,7 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
         audit.run()
+        write_scores_record(folder.path)
         notice("making the report")
         verdicts = write_audit_tables(folder.path, settings)
         leakage_page(folder.path)

@@ -262,7 +262,7 @@ ROOTS = {
     "a membership score of an audit": (
         "audit_run",
         lambda run: set_array(run / SIGNALS, "loss", _moved),
-        [SIGNALS, "records/membership.json", "membership_tests.csv", "images.csv"],
+        [SIGNALS, "records/membership.json", "membership_tests.csv"],
     ),
     "a score by reference models": (
         "audit_run",

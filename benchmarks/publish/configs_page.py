@@ -12,6 +12,7 @@ from typing import NamedTuple
 from benchmarks.publish.pages.markdown import code, markdown_table
 from benchmarks.publish.pages.settings_words import default_words, link, settings_in, type_words
 from invaudit.audit import AttackControlSettings, ModelAuditSettings, ScoreSettings
+from invaudit.audit.probabilities import ProbabilityAuditSettings
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.inversion import InversionSettings
@@ -45,6 +46,7 @@ COMMANDS = (
     Command("ood fit", FitSettings, ("fit/scratch", "fit/finetune")),
     Command("invert", InversionSettings, ("invert/default",)),
     Command("audit", ModelAuditSettings),
+    Command("audit --probabilities", ProbabilityAuditSettings),
     Command("leakage score", ScoreSettings),
     Command("leakage attack-control", AttackControlSettings),
 )

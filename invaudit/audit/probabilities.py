@@ -38,6 +38,7 @@ from invaudit.records import (
     ReadinessRow,
     TargetDescription,
 )
+from invaudit.records.folder import write_scores_record
 from invaudit.records.model_audit import Accuracy, PlannedStage, PlanRecord, PreflightRecord
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
 from invaudit.report import audit_record, leakage_page
@@ -124,6 +125,7 @@ def audit_probabilities(settings: ProbabilityAuditSettings, out: Path, *, resume
             start = time.perf_counter()
             folder.finish("repeats", [row.model_dump() for row in repeat_tests(folder.path, settings)])
             folder.finish(f"stage-{REPEATS}", {"seconds": time.perf_counter() - start})
+        write_scores_record(folder.path)
         verdicts = write_audit_tables(folder.path, settings)
         leakage_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=read.hashes).model_dump(mode="json"))

@@ -98,7 +98,9 @@ def compare_tables(
     wanted = [column for column in (made[0] if made else ()) if columns is None or column in columns]
     absent = [column for column in wanted if stored and column not in stored[0]]
     if columns is None:
-        compared.differences += [Difference(file, column=column, words="this column is missing") for column in absent]
+        for column in absent:
+            difference = Difference(file, column=column, words="this column is missing", of_newer=True)
+            compared.differences.append(difference)
     for key, (_, row) in made_rows.items():
         if key not in stored_rows:
             compared.differences.append(Difference(file, _place(names, key), words="this row is missing"))
@@ -141,7 +143,7 @@ def compare_json(file: str, stored: Any, made: Any, tolerance: Tolerance = COMPU
         if place in stored_leaves:
             compare_value(compared, stored_leaves[place], value, tolerance, place)
         else:
-            compared.differences.append(Difference(file, place, "", None, value))
+            compared.differences.append(Difference(file, place, "", None, value, of_newer=True))
     for place, value in stored_leaves.items():
         if place not in made_leaves:
             compared.differences.append(Difference(file, place, "", value, None))

@@ -19,6 +19,7 @@ class Difference:
         stored: What the file says; None: it says nothing.
         recomputed: What it should say; None: nothing.
         words: What is wrong, where the two values do not tell.
+        of_newer: Whether the file has no such column or key at all, as files that an older version wrote.
     """
 
     file: str
@@ -27,6 +28,7 @@ class Difference:
     stored: str | None = None
     recomputed: str | None = None
     words: str = ""
+    of_newer: bool = False
 
     @property
     def sentence(self) -> str:

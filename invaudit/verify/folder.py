@@ -21,6 +21,7 @@ from invaudit.verify.kept_ood import check_kept_ood
 from invaudit.verify.leakage import check_leakage_benchmark, check_scored_reconstructions
 from invaudit.verify.model_audit import check_model_audit
 from invaudit.verify.ood import check_ood_run
+from invaudit.verify.probabilities import check_probabilities
 from invaudit.verify.rebuilding import other_versions
 
 Check = Callable[[Findings], None]
@@ -47,6 +48,7 @@ OOD_BENCHMARK = Kind("OOD benchmark", check_ood_run)
 ATTACK_CONTROL = Kind("attack control", check_attack_control)
 LEAKAGE_RUNS = {
     "reconstructions": Kind("scoring of reconstructions", check_scored_reconstructions),
+    "drawn_at_random": Kind("audit of a model from its answers", check_probabilities),
     "known_leak": Kind("audit of a model", check_model_audit),
     "targets": Kind("leakage benchmark", check_leakage_benchmark),
 }

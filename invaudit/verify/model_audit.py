@@ -6,7 +6,7 @@ a line here. A record that follows from arrays needs a line in `_RECORDS`.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -83,10 +83,38 @@ def _membership(copy: Path) -> dict[str, MembershipResult]:
 
 def _rebuild_membership(findings: Findings, copy: Path, settings: ModelAuditSettings) -> None:
     """Write the record of the membership scores that need no reconstruction."""
+    results = rebuilt_signals(findings, copy, settings, _membership(copy))
+    made = {name: one.model_dump() for name, one in results.items()}
+    write_json(copy / "records" / f"{MEMBERSHIP_RECORD}.json", made)
+
+
+class ScoredSettings(Protocol):
+    """What the settings of an audit say of its membership scores."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model in tables."""
+        ...
+
+    @property
+    def seeds(self) -> tuple[int]:
+        """Seed of all draws."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """Relabellings of a test."""
+        ...
+
+
+def rebuilt_signals(
+    findings: Findings, copy: Path, settings: ScoredSettings, stored_results: Mapping[str, MembershipResult]
+) -> dict[str, MembershipResult]:
+    """Return the results of the membership scores that need no reconstruction, with the figures that these give."""
     stored = StoredAudit(copy, settings.seeds[0], settings.name, pool="scored")
     design, scores = stored.design(), stored.arrays("signals")
-    results: dict[str, Any] = {}
-    for name, old in _membership(copy).items():
+    results = {}
+    for name, old in stored_results.items():
         results[name] = old if name in scores else with_figures(old, {})
         with findings.noted(f"{stored.file('signals')}, {name}"):
             if name in scores:
@@ -95,9 +123,7 @@ def _rebuild_membership(findings: Findings, copy: Path, settings: ModelAuditSett
                 rng = measurement_rng(stored.seed, settings.name, f"membership/{name}")
                 figures = membership_figures(scores[name][of], design.subset(of), rng, draws=settings.draws)
                 results[name] = with_figures(old, {"status": "ok", **figures})
-    write_json(
-        copy / "records" / f"{MEMBERSHIP_RECORD}.json", {name: one.model_dump() for name, one in results.items()}
-    )
+    return results
 
 
 def _check_references(findings: Findings, stored: StoredAudit) -> None:

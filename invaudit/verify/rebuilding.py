@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from invaudit.runtime.files import read_json
 from invaudit.runtime.paths import inside, is_file, is_folder, read_bytes
 from invaudit.runtime.runs import UNFINISHED
 from invaudit.verify.comparing import cells_of, compare_json, compare_pages, compare_tables
-from invaudit.verify.findings import Difference, Findings
+from invaudit.verify.findings import Compared, Difference, Findings
 
 GIVEN = (CONFIG, ENVIRONMENT, RUN_RECORD, SCORES_RECORD)
 """Files that nothing else in the folder gives; what they say stands in the page and in ``audit.json``."""
@@ -94,17 +95,32 @@ def _compare_file(findings: Findings, name: str, made: Path) -> None:
     stored_file, made_file = findings.folder / name, made / name
     stored, new = read_bytes(stored_file, RunFolderError), read_bytes(made_file, RunFolderError)
     if name.endswith(".csv"):
-        findings.note(compare_tables(name, cells_of(stored), cells_of(new)))
+        findings.note(_without_newer(findings, compare_tables(name, cells_of(stored), cells_of(new))))
     elif name.endswith(".json"):
         with findings.noted(name):
             compared = compare_json(name, read_json(stored_file), json.loads(new))
             # Much of a record is what the run has measured once, and stands in both.
             is_record = name.startswith("records/")
-            findings.note(compared, "it agrees with the scores, as far as they give it" if is_record else None)
+            findings.note(
+                _without_newer(findings, compared),
+                "it agrees with the scores, as far as they give it" if is_record else None,
+            )
     elif stored == new:
         findings.checked.append(f"{name}: the same bytes")
     else:
         _compare_drawing(findings, name, stored, new)
+
+
+def _without_newer(findings: Findings, compared: Compared) -> Compared:
+    """Take columns and keys that this version writes and an older one did not for what cannot be checked."""
+    if other_makers(findings.folder)[0] is None:
+        return compared
+    newer = [one for one in compared.differences if one.of_newer]
+    if newer:
+        names = dict.fromkeys(one.column or one.place.rpartition(".")[2] for one in newer)
+        words = f"{compared.file}: {', '.join(names)}: the version that made the run did not write it"
+        findings.unchecked.append(words)
+    return replace(compared, differences=[one for one in compared.differences if not one.of_newer])
 
 
 def _compare_drawing(findings: Findings, name: str, stored: bytes, new: bytes) -> None:
@@ -126,11 +142,18 @@ def other_makers(folder: Path) -> tuple[str | None, str | None]:
     """Return why a page cannot be compared, and why a figure cannot: other versions made them. None where both can."""
     stored, now = read_environment(folder) or {}, describe_environment()
     if _code(stored) != _code(now):
-        return "made by another version of invaudit, whose pages may look different", None
+        return f"made by {_maker(stored)}, whose pages may look different; here is {_maker(now)}", None
     then, here = (_version(environment, "matplotlib") for environment in (stored, now))
     if then != here:
         return None, f"drawn by matplotlib {then or 'of a version that is not recorded'}, here is {here}"
     return None, None
+
+
+def _maker(environment: dict[str, Any]) -> str:
+    version, git = _code(environment)
+    commit = f" of commit {str(git.get('commit'))[:10]}" if isinstance(git, dict) else ""
+    changed = " and changes" if isinstance(git, dict) and git.get("changed") else ""
+    return f"invaudit {version}{commit}{changed}"
 
 
 def _code(environment: dict[str, Any]) -> tuple[Any, Any]:
@@ -144,10 +167,12 @@ def _version(environment: dict[str, Any], package: str) -> Any:
 
 def other_versions(folder: Path) -> list[str]:
     """Return the packages that had another version when a folder was made, with both versions."""
-    stored, now = read_environment(folder) or {}, describe_environment()["versions"]
+    stored, now = read_environment(folder) or {}, describe_environment()
     differing = []
-    for package, version in now.items():
+    for package, version in now["versions"].items():
         then = _version(stored, package)
         if then is not None and then != version:
             differing.append(f"{package} {then} (here {version})")
+    if stored.get("git") != now["git"]:
+        differing.append(_maker(stored))
     return differing

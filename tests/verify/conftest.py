@@ -2,8 +2,10 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from invaudit.audit import (
     AttackControlSettings,
@@ -13,6 +15,7 @@ from invaudit.audit import (
     make_attack_control,
     score,
 )
+from invaudit.audit.probabilities import ProbabilityAuditSettings, audit_probabilities
 from invaudit.benchmarks import leakage, ood
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import TargetRecipe, degraded_copies, train_target
@@ -109,6 +112,20 @@ def audit_run(digits, tmp_path_factory):
     settings = ModelAuditSettings.model_validate(data | fixed | more)
     target = trained(members.floats(), members.labels, "target")
     return audit_model(target, settings, tmp_path_factory.mktemp("verify") / "audit").folder
+
+
+@pytest.fixture(scope="session")
+def answers_run(tmp_path_factory):
+    """The audit of a model that is surer of its members than of controls, from what it answers."""
+    folder, rng = tmp_path_factory.mktemp("answers"), np.random.default_rng(0)
+    for name, n, extra in (("members", 60, 4), ("controls", 300, 1)):
+        labels = rng.integers(4, size=n)
+        probabilities = softmax(rng.normal(size=(n, 4)) + extra * np.eye(4)[labels], axis=1)
+        lines = [",".join(map(str, (label, *row))) for label, row in zip(labels, probabilities, strict=True)]
+        (folder / f"{name}.csv").write_text("\n".join(["label,p0,p1,p2,p3", *lines]))
+    given = {name: folder / f"{name}.csv" for name in ("members", "controls")}
+    settings = ProbabilityAuditSettings.model_validate(given | {"draws": 499})
+    return audit_probabilities(settings, tmp_path_factory.mktemp("verify") / "probabilities").folder
 
 
 @pytest.fixture

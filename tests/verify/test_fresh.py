@@ -8,6 +8,7 @@ import pytest
 from invaudit.runtime import InputError
 from invaudit.runtime.files import read_object, write_json
 from invaudit.verify import verify
+from tests.verify.changing import without_column
 
 RECORDED = sorted(Path(__file__).parents[2].glob("benchmarks/results/*/config.yaml"))
 KINDS = {
@@ -15,6 +16,7 @@ KINDS = {
     "ood_run": "OOD benchmark",
     "score_run": "scoring of reconstructions",
     "audit_run": "audit of a model",
+    "answers_run": "audit of a model from its answers",
     "control_run": "attack control",
 }
 pytestmark = pytest.mark.xdist_group("verify")
@@ -31,7 +33,7 @@ def test_a_run_agrees_with_itself(run, request):
     assert "data and models at hand have their hashes" in checked or run == "control_run"
     if run != "control_run":
         assert "report.html: the same bytes" in checked
-        assert "table.csv: " in checked
+        assert "table.csv: " in checked or "membership_tests.csv: " in checked
 
 
 @pytest.mark.slow
@@ -82,8 +84,20 @@ def test_a_page_by_other_code_is_not_compared_and_named(leakage_run, tmp_path):
     write_json(folder / "environment.json", environment)
     found = verify(folder)
     assert {one.file for one in found.differences} == {"audit.json"}
-    assert any(words.startswith("report.html: made by another version") for words in found.unchecked)
+    assert any(words.startswith("report.html: made by invaudit 0.0.1") for words in found.unchecked)
     assert any("made with invaudit 0.0.1" in words for words in found.unchecked)
+
+
+@pytest.mark.slow
+def test_a_column_that_older_code_did_not_write_is_named(leakage_run, tmp_path):
+    folder = shutil.copytree(leakage_run, tmp_path / "run")
+    without_column(folder / "targets.csv", "control_accuracy")
+    assert [one.column for one in verify(folder).differences] == ["control_accuracy"]
+    environment = read_object(folder / "environment.json")
+    write_json(folder / "environment.json", environment | {"git": {"commit": "0" * 40, "changed": False}})
+    found = verify(folder)
+    assert found.agrees
+    assert any(words.startswith("targets.csv: control_accuracy") for words in found.unchecked)
 
 
 @pytest.mark.slow

@@ -274,6 +274,11 @@ ROOTS = {
         lambda run: set_array(run / REFERENCES, "answers", lambda a: a[::-1] + 1),
         [REFERENCES, SIGNALS],
     ),
+    "a score of an audit from answers": (
+        "answers_run",
+        lambda run: set_array(run / SIGNALS, "loss", _moved),
+        [SIGNALS, "records/seed-0-target.json", "membership_tests.csv"],
+    ),
     "a repeat": (
         "audit_run",
         lambda run: set_leaf(run / "records/repeats.json", [0, "p_adjusted"], 0.987),
@@ -351,7 +356,12 @@ AUDIT_TABLES = {
 }
 
 
-@pytest.mark.parametrize(("run", "tables"), [("ood_run", OOD_TABLES), ("audit_run", AUDIT_TABLES)])
+ANSWERS_TABLES = {name: AUDIT_TABLES[name] for name in ("membership_tests.csv", "images.csv", "repeats.csv")}
+
+
+@pytest.mark.parametrize(
+    ("run", "tables"), [("ood_run", OOD_TABLES), ("audit_run", AUDIT_TABLES), ("answers_run", ANSWERS_TABLES)]
+)
 def test_a_change_of_any_table_is_found(run, tables, request, copied):
     folder = copied(request.getfixturevalue(run))
     stored = {}

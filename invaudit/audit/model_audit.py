@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from invaudit.audit.attack_control import train_known_leak
+from invaudit.audit.attack_parts import Attacked, attack_by_parts
 from invaudit.audit.attempts import failure
 from invaudit.audit.control_cache import ControlCache
 from invaudit.audit.known_leaks import known_leak_recipe
@@ -39,10 +39,9 @@ from invaudit.audit.references import References, confidences, given_references,
 from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.settings import TargetAuditSettings
 from invaudit.audit.signals import score_by_references, score_signals, scores_of
-from invaudit.audit.store import array_files, pool_arrays, write_array_files
-from invaudit.audit.target import TargetAudit, audit_target, describe_sizes, not_audited
+from invaudit.audit.store import pool_arrays, write_array_files
+from invaudit.audit.target import describe_sizes, membership_signals, not_audited
 from invaudit.leakage import Pool, TargetRecipe
-from invaudit.leakage.matches import nearest_reconstructions
 from invaudit.models import Target, limit_threads, resolve_device
 from invaudit.models.settings import code_hashes
 from invaudit.records import (
@@ -53,7 +52,7 @@ from invaudit.records import (
     ReadinessRow,
     TestRow,
 )
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.leakage import Ended
 from invaudit.records.model_audit import PlanRecord
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
@@ -114,6 +113,7 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
         audit.run()
+        write_scores_record(folder.path)
         notice("making the report")
         verdicts = write_audit_tables(folder.path, settings)
         audit_page(folder.path)
@@ -199,25 +199,34 @@ class _Audit:
 
     def _known_leak(self) -> None:
         """Train a network that is known to leak, on controls of the model, and attack it in the same way."""
-        pool = self.pools.known
+        pool, name = self.pools.known, record_name(self.seed, ATTACK_CONTROL)
         cache = ControlCache.of(self.recipe, pool, self.effective, self.seed)
         stored = cache.read()
-        if stored is None:
-            stored = self._attacked_known_leak(pool)
-            cache.write(*stored)
-        record, files = stored
-        write_array_files(files, self.folder.path, self.seed, ATTACK_CONTROL)
-        self.folder.finish(record_name(self.seed, ATTACK_CONTROL), record.model_dump())
+        if stored is not None:
+            record, files = stored
+            write_array_files(files, self.folder.path, self.seed, ATTACK_CONTROL)
+            self.folder.finish(name, record.model_dump())
+            return
+        record = self._attacked_known_leak(pool)
+        self.folder.finish(name, record.model_dump())
+        files = sorted((self.folder.path / "scores" / f"seed-{self.seed}" / ATTACK_CONTROL).glob("*.npz"))
+        cache.write(record, {file.name: file.read_bytes() for file in files})
 
-    def _attacked_known_leak(self, pool: Pool) -> tuple[AuditRecord, dict[str, bytes]]:
+    def _attacked_known_leak(self, pool: Pool) -> AuditRecord:
         description = f"{self.recipe.arch}, known to leak"
         try:
             known = train_known_leak(self.recipe, pool, seed=self.seed, device=self.settings.device)
         except ModelError as error:
             ended = Ended(status="failed", reason=f"the attack control could not be trained: {error}")
-            return not_audited(self.effective, describe_sizes(pool, description), ended), {}
-        audit = self._attacked(known, pool, ATTACK_CONTROL, description)
-        return audit.record, array_files(audit, pool, images=self.settings.images == "full")
+            return not_audited(self.effective, describe_sizes(pool, description), ended)
+        attacked = self._attacked(known, pool, ATTACK_CONTROL, description)
+        stage = f"seed-{self.seed}-{ATTACK_CONTROL}"
+        setup = AuditSetup(pool, self._metrics(pool), self.seed, stage, self.settings.draws)
+        signals = membership_signals(known, setup, attribution=self.settings.attribution)
+        scores = scores_of(signals) | attacked.scores
+        write_array_files({"membership.npz": npz_bytes(scores)}, self.folder.path, self.seed, ATTACK_CONTROL)
+        results = {score: audit.result for score, audit in signals.items()}
+        return attacked.record.model_copy(update={"membership": results | attacked.record.membership})
 
     def _references(self) -> None:
         """Ask reference models, given or trained here, and keep what they answer."""
@@ -260,39 +269,21 @@ class _Audit:
         """Attack the model, and compare what the attacks give with the pool."""
         results = self.folder.record("membership") or {}
         description = self.target.arch or "a model of its own architecture"
-        audit = self._attacked(self.target, self.compared, self.settings.name, description, lists=LONGER)
+        attacked = self._attacked(self.target, self.compared, self.settings.name, description, depth=LONGER)
         signals = {name: MembershipResult.model_validate(result) for name, result in results.items()}
-        record = audit.record.model_copy(update={"membership": signals | audit.record.membership})
-        files = array_files(audit, self.compared, images=self.settings.images == "full")
+        record = attacked.record.model_copy(update={"membership": signals | attacked.record.membership})
         positions = self._positions("compared", self.plan.most)
-        files["pool.npz"] = npz_bytes(pool_arrays(self.compared) | {"position": positions})
-        files["nearest.npz"] = npz_bytes(self._nearest(audit))
+        files = {
+            "pool.npz": npz_bytes(pool_arrays(self.compared) | {"position": positions}),
+            "nearest.npz": npz_bytes(attacked.nearest),
+        }
         write_array_files(files, self.folder.path, self.seed, self.settings.name)
         self.folder.finish(record_name(self.seed, self.settings.name), record.model_dump())
 
-    def _attacked(self, target: Target, pool: Pool, name: str, description: str, *, lists: int = 1) -> TargetAudit:
-        return audit_target(
-            target,
-            pool,
-            self.effective,
-            name=name,
-            seed=self.seed,
-            description=description,
-            work=self.folder.path / "work",
-            memberships={} if name != ATTACK_CONTROL else None,
-            depth=lists,
+    def _attacked(self, target: Target, pool: Pool, name: str, description: str, *, depth: int = 1) -> Attacked:
+        return attack_by_parts(
+            self.folder, target, pool, self.effective, name=name, seed=self.seed, description=description, depth=depth
         )
-
-    def _nearest(self, audit: TargetAudit) -> dict[str, np.ndarray]:
-        """Return the nearest reconstruction of each compared image by each test, with its value."""
-        pool, metrics = self.compared, self._metrics(self.compared)
-        arrays: dict[str, np.ndarray] = {}
-        for method, images in audit.images.items():
-            labels = torch.from_numpy(audit.arrays[method]["labels"])
-            for name, metric in metrics.ready.items():
-                index, value = nearest_reconstructions(images, labels, pool.embeddings.by(metric), pool.labels, metric)
-                arrays |= {f"index/{method}:{name}": index, f"value/{method}:{name}": value}
-        return arrays
 
     def _measure_pool(self) -> None:
         """Measure what the pool allows by itself: after the attacks, whose numbers of images it needs."""

@@ -35,7 +35,7 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
 from invaudit.report.leakage.findings import overall_of
@@ -171,6 +171,7 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
             _score_control(settings, inputs.control, folder)
         notice("searching the nearest images")
         _score(settings, inputs, folder)
+        write_scores_record(folder.path)
         notice("making the report")
         rows = write_score_tables(folder.path, settings)
         leakage_page(folder.path)

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, compare, demo, invert, leakage, ood
+from invaudit.cli import audit, benchmark, compare, demo, invert, leakage, ood, verify
 from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -34,6 +34,7 @@ app.command(ood.app)
 app.command(leakage.app)
 app.command(invert.app)
 app.command(benchmark.app)
+app.command(verify.verify)
 for _tree in (app, ood.app, leakage.app, invert.app, benchmark.app):
     _tree.suppress_keyboard_interrupt = False  # `main` says how to go on after an interruption
     _tree.result_action = "return_value"  # it also ends the process

@@ -1,17 +1,17 @@
 """What every run folder holds: its kind and schema version, its settings, its environment, its records."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from invaudit.records.columns import Row
 from invaudit.records.leakage import LeakageSummaryRow
-from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD
+from invaudit.records.names import CONFIG, ENVIRONMENT, RUN_RECORD, SCORES, SCORES_RECORD
 from invaudit.records.ood import OodRow
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_object
-from invaudit.runtime.paths import is_file, read_text
+from invaudit.runtime.files import content_hash, read_object, write_json
+from invaudit.runtime.paths import is_file, read_bytes, read_text
 from invaudit.runtime.runs import RunKind
 from invaudit.runtime.settings import explain
 
@@ -26,6 +26,15 @@ COLUMNS_OF_SCHEMA_1: dict[type[Row], dict[str, Any]] = {
     LeakageSummaryRow: {"status": "ok"},
 }
 """Columns that some tables of version 1 do not have, with what is read in their place."""
+
+
+class ScoresRecord(Row):
+    """The files that every number of a run is made from: ``records/scores.json``."""
+
+    schema_version: Literal[1] = 1
+    """Version of this record."""
+    files: dict[str, str]
+    """Path in the run folder -> content hash, SHA-256."""
 
 
 def kind_of(folder: Path) -> RunKind:
@@ -103,6 +112,20 @@ def _record_in(path: Path, name: str, kind: type[R]) -> R:
         return kind.model_validate(values)
     except ValidationError as error:
         raise RunFolderError(f"{path} is damaged: {explain(kind, error)}; {remedy}") from error
+
+
+def write_scores_record(folder: Path) -> None:
+    """Write the hash of every file of scores, once all of them are there."""
+    record = ScoresRecord(files=scores_hashes(folder))
+    write_json(folder / SCORES_RECORD, record.model_dump())
+
+
+def scores_hashes(folder: Path) -> dict[str, str]:
+    """Return the content hash of every file of scores by its path in the run folder."""
+    hashes = {}
+    for path in sorted((folder / SCORES).rglob("*.npz")):
+        hashes[str(path.relative_to(folder))] = content_hash(read_bytes(path, RunFolderError))
+    return hashes
 
 
 def read_config(folder: Path) -> str | None:

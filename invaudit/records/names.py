@@ -6,6 +6,8 @@ from invaudit.runtime.runs import CONFIG as CONFIG
 
 TABLE, SUMMARY, ENVIRONMENT = "table.csv", "summary.csv", "environment.json"
 RUN_RECORD, CONTROLS_RECORD = "records/run.json", "records/controls.json"
+SCORES, SCORES_RECORD = "scores", "records/scores.json"
+"""Folder of the arrays that every number is made from, and the record of their hashes, by their paths in the run."""
 READINESS = "readiness.csv"
 """Side file of the audit of a model: how well detectors tell other images from those of its kind."""
 MEMBERSHIP_TESTS, REPEATS, IMAGES_TABLE, STAGES = "membership_tests.csv", "repeats.csv", "images.csv", "stages.csv"

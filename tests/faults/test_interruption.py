@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from invaudit.cli import main
+from invaudit.data import load, seeded_rng
+from invaudit.leakage import TargetRecipe, train_target
+from invaudit.models import save_target
 from tests.conftest import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interruption")]
@@ -41,9 +44,15 @@ LEAKAGE = {
 FIT = "ood fit digits --set arch=mlp-8 --set recipe.training.epochs=15 --set recipe.inversion.steps=2"
 RECONSTRUCT = "leakage reconstruct mlp.safetensors --set steps=200 --set record_every=5 --set images=6"
 BENCHMARK = "benchmark {} --config {}.yaml --workers {}"
+AUDIT = (
+    "audit audited.safetensors --members digits@0:60 --controls digits@100:400 --budget none --set draws=199 "
+    "--set 'methods={kkt: {kind: kkt, settings: {images: 20, restarts: 1, steps: 100}}}' --set 'metrics={ssim: null}' "
+    "--set 'known_leak={arch: mlp-40, steps: 200, least_accuracy: 0.5}' --set known_members=20"
+)
 COMMANDS = {
     "fit": (FIT, "work.pt", "*.safetensors"),
     "reconstruct": (RECONSTRUCT, "work/search.pt", "reconstructions.npz"),
+    "audit": (AUDIT, "records/stage-known-leak.json", "scores/**/*.npz"),
     "ood-1": (BENCHMARK.format("ood", "ood", 1), "records/seed-*.json", "scores/**/*.npz"),
     "ood-2": (BENCHMARK.format("ood", "ood", 2), "records/seed-*.json", "scores/**/*.npz"),
     "leakage-1": (BENCHMARK.format("leakage", "leakage", 1), "records/seed-*.json", "scores/**/*.npz"),
@@ -131,6 +140,10 @@ def whole(right, tmp_path_factory, started):
 
 def prepare(folder, right):
     (folder / "mlp.safetensors").write_bytes((right / "mlp.safetensors").read_bytes())
+    digits = load("digits@0:60")
+    recipe = TargetRecipe(arch="mlp-40", steps=300)
+    audited = train_target(recipe, digits.floats(), digits.labels, 10, seeded_rng(0, "audited"))
+    save_target(audited, folder / "audited.safetensors")
     for name, settings in (("ood", OOD), ("leakage", LEAKAGE)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
 

@@ -22,7 +22,7 @@ from invaudit.models import InputSpec
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
 from invaudit.records import LEAKAGE_RUN, AuditRecord
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, ModelError
@@ -68,6 +68,7 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             todo = [_run_job(settings, job, folder) for job in jobs]
             run_jobs(todo, executor, folder, lambda _, result: result.store(folder))
+        write_scores_record(folder.path)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         make_tables(StoredRun.read(folder.path, settings)).write(folder.path)

@@ -15,7 +15,7 @@ from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
 from invaudit.models.devices import computed_with, worker_devices
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
-from invaudit.records.folder import read_record
+from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name, whole_of
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
@@ -81,6 +81,7 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
         executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
         run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
+        write_scores_record(folder.path)
         notice("making tables")
         table = write_tables(folder.path, settings)
         notice("making the report")

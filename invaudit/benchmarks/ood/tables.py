@@ -103,7 +103,7 @@ def _is_trivial(job: StoredJob, ood_set: str) -> bool:
     return False
 
 
-class _Line(NamedTuple):
+class SummaryLine(NamedTuple):
     """A row of the summary, and the p-value of its difference before the correction."""
 
     row: OodSummaryRow
@@ -120,7 +120,21 @@ def make_summary(jobs: list[StoredJob], table: list[OodRow], settings: OODBenchm
     """
     differences = PairedDifferences(jobs, settings)
     differences.resample(table)
-    lines: list[_Line] = []
+    lines = summary_lines(table, differences)
+    roles = {info.name: info.role for info in detectors_of(jobs)}
+    reference = settings.compare_with
+    reference_role = roles.get(reference.detector, "ours") if reference else "ours"
+    return _with_adjusted_p_values(lines, roles, reference_role)
+
+
+def summary_lines(table: Iterable[OodRow], differences: PairedDifferences | None) -> list[SummaryLine]:
+    """Return the rows of the summary before the correction.
+
+    Args:
+        table: Rows of the table.
+        differences: What gives the difference of a row to the reference; None: no row has one.
+    """
+    lines: list[SummaryLine] = []
     for detector_rows in _grouped(table, "network", "detector"):
         for set_rows in _grouped(detector_rows, "ood_set"):
             lines.append(_set_line(differences, set_rows))
@@ -128,13 +142,12 @@ def make_summary(jobs: list[StoredJob], table: list[OodRow], settings: OODBenchm
             line = _aggregate_line(differences, detector_rows, name)
             if line is not None:
                 lines.append(line)
-    roles = {info.name: info.role for info in detectors_of(jobs)}
-    reference = settings.compare_with
-    reference_role = roles.get(reference.detector, "ours") if reference else "ours"
-    return _with_adjusted_p_values(lines, roles, reference_role)
+    return lines
 
 
-def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str], reference_role: str) -> list[OodSummaryRow]:
+def _with_adjusted_p_values(
+    lines: list[SummaryLine], roles: dict[str, str], reference_role: str
+) -> list[OodSummaryRow]:
     """Return the rows of the summary, their p-values adjusted over the families that the roles of detectors give."""
     adjusted = adjusted_p_values([_compared(line, roles[line.row.detector], reference_role) for line in lines])
     rows = []
@@ -143,7 +156,7 @@ def _with_adjusted_p_values(lines: list[_Line], roles: dict[str, str], reference
     return rows
 
 
-def _compared(line: _Line, role: str, reference_role: str) -> ComparedRow:
+def _compared(line: SummaryLine, role: str, reference_role: str) -> ComparedRow:
     row = line.row
     baseline = is_baseline(
         role,
@@ -163,20 +176,22 @@ def _grouped(rows: Iterable[OodRow], *columns: str) -> list[list[OodRow]]:
     return list(groups.values())
 
 
-def _set_line(differences: PairedDifferences, rows: list[OodRow]) -> _Line:
+def _set_line(differences: PairedDifferences | None, rows: list[OodRow]) -> SummaryLine:
     """Return what a detector gives on one set."""
     first = rows[0]
     good = _good(rows)
     row = _summary_row(rows, ood_set=first.ood_set, group=first.group, n_sets=1, n_seeds=len(good))
     row = row.model_copy(update={"trivial": any(set_row.trivial for set_row in rows)})
     if not good:
-        return _Line(row, None)
+        return SummaryLine(row, None)
     values = {metric: np.array(_values(good, metric)) for metric in METRICS}
     compared = [] if first.group == "control" else [first.ood_set]
     return _measured(row, values, differences, compared, "mean")
 
 
-def _aggregate_line(differences: PairedDifferences, detector_rows: list[OodRow], name: str) -> _Line | None:
+def _aggregate_line(
+    differences: PairedDifferences | None, detector_rows: list[OodRow], name: str
+) -> SummaryLine | None:
     """Return what a detector gives on an aggregate of sets, or None where the run holds none of them."""
     how, groups = AGGREGATES[name]
     rows = [row for row in detector_rows if row.group in groups and row.status != "skipped"]
@@ -188,7 +203,7 @@ def _aggregate_line(differences: PairedDifferences, detector_rows: list[OodRow],
     group = groups[0] if len(groups) == 1 else "near and far"
     row = _summary_row(rows, ood_set=name, group=group, n_sets=len(ood_sets), n_seeds=len(whole))
     if not whole:
-        return _Line(row, None)
+        return SummaryLine(row, None)
     return _measured(row, _over_sets(whole, how), differences, ood_sets, how)
 
 
@@ -244,10 +259,10 @@ def _over_sets(rows_by_seed: Sequence[list[OodRow]], how: Literal["mean", "worst
 def _measured(
     row: OodSummaryRow,
     values: dict[str, np.ndarray],
-    differences: PairedDifferences,
+    differences: PairedDifferences | None,
     ood_sets: list[str],
     how: Literal["mean", "worst"],
-) -> _Line:
+) -> SummaryLine:
     """Return a row with its means over seeds, its spread and its difference to the reference on some sets."""
     aurocs = values["auroc"]
     figures: dict[str, float | None] = {}
@@ -255,9 +270,9 @@ def _measured(
         figures[metric] = float(np.mean(values[metric]))
     figures["auroc_sd"] = float(np.std(aurocs, ddof=1)) if len(aurocs) > 1 else None
     difference: Difference | None = None
-    if ood_sets:
+    if ood_sets and differences is not None:
         difference = differences.difference(row.network, row.detector, ood_sets, how)
     if difference is None:
-        return _Line(row.model_copy(update=figures), None)
+        return SummaryLine(row.model_copy(update=figures), None)
     figures |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
-    return _Line(row.model_copy(update=figures), difference.p_value)
+    return SummaryLine(row.model_copy(update=figures), difference.p_value)

@@ -38,10 +38,11 @@ from invaudit.audit.readiness import readiness
 from invaudit.audit.references import References, confidences, given_references, load_references, train_references
 from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.settings import TargetAuditSettings
-from invaudit.audit.signals import score_by_references, score_signals, scores_of
+from invaudit.audit.signals import score_by_quantiles, score_by_references, score_signals, scores_of
 from invaudit.audit.store import pool_arrays, write_array_files
 from invaudit.audit.target import describe_sizes, membership_signals, not_audited
 from invaudit.leakage import Pool, TargetRecipe
+from invaudit.leakage.quantile_regression import FEWEST_UNSEEN
 from invaudit.models import Target, limit_threads, resolve_device
 from invaudit.models.settings import code_hashes
 from invaudit.records import (
@@ -257,6 +258,9 @@ class _Audit:
         setup = AuditSetup(pool, self._metrics(pool), self.seed, self.settings.name, self.settings.draws)
         weighed = self._positions("weighed", self.plan.weighed)
         audits = score_signals(self.target, setup, weighed, attribution=self.settings.attribution)
+        unseen = self.images.labelled_reference
+        if unseen is not None and len(unseen) >= FEWEST_UNSEEN:
+            audits["quantile"] = score_by_quantiles(self.target, setup, unseen, seed=self.seed)
         if self.settings.n_references:
             file = self.folder.path / "scores" / f"seed-{self.seed}" / self.settings.name / "references.npz"
             audits |= score_by_references(read_arrays(file), setup)

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from invaudit.audit.method import AuditSetup, MembershipAudit, audit_membership
-from invaudit.audit.references import References, reference_scores
+from invaudit.audit.references import References, confidences, reference_scores
+from invaudit.data import ImageSet
 from invaudit.leakage import attribute
 from invaudit.leakage.membership_signals import SIGNALS
+from invaudit.leakage.quantile_regression import image_features, quantile_score
 from invaudit.models import Target
 
 BY_GRADIENT = ("attribution", "gradient-norm")
@@ -57,6 +59,19 @@ def score_by_references(arrays: Mapping[str, NDArray], setup: AuditSetup) -> dic
     for name, values in scores.items():
         audits[name] = audit_membership(name, partial(torch.from_numpy, values), setup)
     return audits
+
+
+def score_by_quantiles(target: Target, setup: AuditSetup, unseen: ImageSet, *, seed: int) -> MembershipAudit:
+    """Measure how much surer the model is of an image than of unseen ones like it: a score without other models."""
+    pool = setup.pool
+
+    def score() -> torch.Tensor:
+        features = image_features(pool.floats, pool.labels, target.classes)
+        of_unseen = image_features(unseen.floats(), unseen.labels, target.classes)
+        own, others = confidences(target, pool.images), confidences(target, unseen)
+        return torch.from_numpy(quantile_score(own, features, others, of_unseen, seed=seed))
+
+    return audit_membership("quantile", score, setup)
 
 
 def scores_of(audits: Mapping[str, MembershipAudit]) -> dict[str, NDArray[np.float64]]:

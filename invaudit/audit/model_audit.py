@@ -57,7 +57,7 @@ from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.leakage import Ended
 from invaudit.records.model_audit import PlanRecord
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
-from invaudit.report import audit_record, leakage_page
+from invaudit.report import audit_page, audit_record
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import InputError, ModelError
 from invaudit.runtime.files import npz_bytes, read_arrays, write_json
@@ -117,7 +117,7 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
         write_scores_record(folder.path)
         notice("making the report")
         verdicts = write_audit_tables(folder.path, settings)
-        leakage_page(folder.path)
+        audit_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=images.hashes).model_dump(mode="json"))
     return _result(folder.path, verdicts)
 

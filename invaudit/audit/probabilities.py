@@ -41,7 +41,7 @@ from invaudit.records import (
 from invaudit.records.folder import write_scores_record
 from invaudit.records.model_audit import Accuracy, PlannedStage, PlanRecord, PreflightRecord
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
-from invaudit.report import audit_record, leakage_page
+from invaudit.report import audit_page, audit_record
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError
 from invaudit.runtime.files import npz_bytes, write_json
@@ -127,7 +127,7 @@ def audit_probabilities(settings: ProbabilityAuditSettings, out: Path, *, resume
             folder.finish(f"stage-{REPEATS}", {"seconds": time.perf_counter() - start})
         write_scores_record(folder.path)
         verdicts = write_audit_tables(folder.path, settings)
-        leakage_page(folder.path)
+        audit_page(folder.path)
         write_json(folder.path / "audit.json", audit_record(folder.path, data=read.hashes).model_dump(mode="json"))
     return ModelAuditResult(out, verdicts.membership, None, [], [])
 

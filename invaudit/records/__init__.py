@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TestRow,
     )
     from invaudit.records.leakage_run import LeakageRun, read_leakage_run
+    from invaudit.records.model_audit_run import ModelAuditRun, is_model_audit, read_model_audit
     from invaudit.records.names import AGGREGATES, Role, Status, scores_key, split_scores_key
     from invaudit.records.ood import (
         AttackRow,
@@ -84,6 +85,7 @@ __all__ = [
     "MembershipRow",
     "MethodOutcome",
     "MetricRow",
+    "ModelAuditRun",
     "NeighbourRow",
     "OodJobRecord",
     "OodRow",
@@ -105,8 +107,10 @@ __all__ = [
     "TestRow",
     "WeightRow",
     "audit_schema",
+    "is_model_audit",
     "kind_of",
     "read_leakage_run",
+    "read_model_audit",
     "read_ood_run",
     "read_rows",
     "schema_of",

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from invaudit.records.columns import Row
 from invaudit.records.leakage import Reason, Verdict
+from invaudit.records.model_audit import Question
 from invaudit.records.names import Status
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -78,6 +79,44 @@ class AuditTest(Row):
     """Why there is no result, or what limits it."""
 
 
+class AuditMembershipTest(Row):
+    """The test of one membership score of the declared family: a row of ``membership_tests.csv``."""
+
+    score: str
+    """Name of the score."""
+    seed: int | None
+    """Seed of the run."""
+    n_members: Count | None
+    """Members that were scored."""
+    n_control: Count | None
+    """Controls that were scored."""
+    auroc: Rate | None
+    """How often a member scores above a control."""
+    p_value: Rate | None
+    """p-value by relabelling."""
+    p_adjusted: Rate | None
+    """The same after Holm's correction over the declared family of scores."""
+    verdict: Verdict | None
+    """What the test says; null: it has no result."""
+    verdict_reason: Reason | None
+    """Why the verdict is inconclusive."""
+    status: Status
+    """How the measurement ended."""
+    reason: str | None
+    """Why there is no result."""
+
+
+class AuditMembershipVerdict(Row):
+    """Whether one can tell who was trained on; it is never merged with the verdict on reconstructions."""
+
+    verdict: Verdict | None
+    """What the tests say together; null: no test has a result."""
+    reasons: tuple[Reason, ...]
+    """Why the verdict is inconclusive, else empty."""
+    tests: tuple[AuditMembershipTest, ...]
+    """The tests of the declared membership scores."""
+
+
 class AuditTarget(Row):
     """A target and its verdict."""
 
@@ -88,11 +127,13 @@ class AuditTarget(Row):
     networks: tuple[AuditNetwork, ...]
     """Its network for each seed."""
     verdict: Verdict | None
-    """What its tests say together; null: no test has a result."""
+    """What its tests of reconstructions say together; null: no test has a result."""
     reasons: tuple[Reason, ...]
-    """Why the verdict is inconclusive, else empty."""
+    """Why that verdict is inconclusive, else empty."""
     tests: tuple[AuditTest, ...]
-    """Its tests."""
+    """Its tests of reconstructions."""
+    membership: AuditMembershipVerdict | None
+    """The verdict on membership; null: no such family was declared."""
 
 
 class AuditMembership(Row):
@@ -179,17 +220,117 @@ class AuditReadiness(Row):
     """One for each OOD set."""
 
 
+class AuditRepeats(Row):
+    """The family of tests of one question once more, on other images of the pool."""
+
+    question: Question
+    """Which family: membership, or reconstruction."""
+    halves: Count
+    """Random halves of the controls that were tested in the place of members."""
+    halves_called: Count
+    """How many of them were called a leak."""
+    order_p: Rate | None
+    """Adjusted p-value of the first half of the controls against the second; null: not tested."""
+    null_p: Rate | None
+    """p-value of this null, a negative control; null: not tested."""
+    draws: Count
+    """Draws of controls that the tests were repeated with."""
+    draws_called: Count
+    """How many of them were called a leak."""
+    draws_alike: bool | None
+    """Whether draws are called alike, but for one in twenty; null: not tested."""
+
+
+class AuditClaims(Row):
+    """How many members are claimed one by one."""
+
+    rate: Rate
+    """False-discovery rate that the claims keep."""
+    membership: Count
+    """Members that a membership score claims."""
+    reconstruction: Count
+    """Members that their reconstructions claim."""
+    notes: dict[str, str]
+    """By question, why no claim could be made, where none could."""
+
+
+class AuditAccuracy(Row):
+    """A share of images that are right, with its 95 % interval."""
+
+    value: Rate
+    """The share."""
+    low: Rate
+    """Lower end of its interval."""
+    high: Rate
+    """Upper end of its interval."""
+    n: Count
+    """Number of images."""
+
+
+class AuditPreflight(Row):
+    """What was seen of model and images before the audit began."""
+
+    model: str
+    """File of the model, or its name; empty: not recorded."""
+    members: AuditAccuracy
+    """Accuracy on the members."""
+    controls: AuditAccuracy
+    """Accuracy on the controls."""
+    gap: float
+    """The first less the second."""
+    gap_low: float
+    """Lower end of its 95 % interval."""
+    gap_high: float
+    """Upper end of its 95 % interval."""
+    preparation: str
+    """How pictures become what the model takes."""
+    both_sides: Count
+    """Images that are member and control, which are left out."""
+    near_copies: Count | None
+    """Controls that are nearly a copy of a member; null: not compared."""
+    near_similarity: float
+    """Similarity (SSIM) from which on a control counts as nearly a copy."""
+    notes: tuple[str, ...]
+    """What else was noticed."""
+
+
+class AuditStage(Row):
+    """What a stage was to cost, and did."""
+
+    stage: str
+    """Name of the stage."""
+    settings: str | None
+    """What it did."""
+    planned: float | None
+    """Seconds that the plan gave it."""
+    seconds: float | None
+    """Seconds that it took; null: not recorded."""
+    cut: str | None
+    """What was cut of it for the budget; null: nothing."""
+
+
+class AuditPlan(Row):
+    """The plan of the audit, which was made before its first stage."""
+
+    budget_s: float
+    """Seconds that were given; 0: as long as it takes."""
+    left_out: dict[str, str]
+    """Methods that do not fit the model, with the reason."""
+    stages: tuple[AuditStage, ...]
+    """The stages."""
+
+
 class AuditFile(Row):
     """What an audit of image classifiers for leakage says: the content of ``audit.json``."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$id": "urn:invaudit:audit:1",
+            "$id": "urn:invaudit:audit:2",
         }
     )
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Version of this file's fields."""
     date: str | None
     """When the audit ran; null: not recorded."""
@@ -205,6 +346,14 @@ class AuditFile(Row):
     """Attack controls and negative controls."""
     ood: AuditReadiness | None
     """Readiness for images of other kinds; null: not tested."""
+    repeats: tuple[AuditRepeats, ...] | None
+    """Own null and agreement over draws, by question; null: nothing was repeated."""
+    claims: AuditClaims | None
+    """Claims that single images were trained on; null: not made."""
+    preflight: AuditPreflight | None
+    """What was seen of model and images; null: not recorded."""
+    plan: AuditPlan | None
+    """What the audit was to cost, what it did, and what was cut; null: there was no plan."""
     not_tested: Annotated[tuple[str, ...], Field(min_length=1)]
     """What did not run, and what no audit of this kind covers."""
     limits: str

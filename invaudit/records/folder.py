@@ -92,7 +92,20 @@ def read_record(folder: Path, name: str, kind: type[R]) -> R:
     Raises:
         RunFolderError: It is missing or damaged.
     """
-    path = folder / "records" / f"{name}.json"
+    return _record_in(folder / "records" / f"{name}.json", name, kind)
+
+
+def read_kept_record(folder: Path, name: str, kind: type[R]) -> R | None:
+    """Return the same; None where it is missing. What is recorded of a run has it beside the tables.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    path = record_file(folder, f"records/{name}.json")
+    return None if path is None else _record_in(path, name, kind)
+
+
+def _record_in(path: Path, name: str, kind: type[R]) -> R:
     remedy = f"remove it and give --resume: {name} is done again then"
     values = read_object(path, remedy)
     try:

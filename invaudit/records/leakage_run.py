@@ -104,6 +104,11 @@ class LeakageRun:
         return self.metrics[metric].better
 
     @property
+    def by_answers(self) -> bool:
+        """Whether the model itself was not at hand, only what it answers."""
+        return "drawn_at_random" in self.settings
+
+    @property
     def alpha(self) -> float | None:
         """Level of the verdict over all tests of one target; None where the settings do not say."""
         return self.settings.get("alpha")

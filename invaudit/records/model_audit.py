@@ -141,6 +141,8 @@ class PreflightRecord(Row):
     """Lower end of its 95 % interval."""
     gap_high: float
     """Upper end of it."""
+    model: str = ""
+    """File of the model, or its name; empty: not recorded."""
     preparation: str
     """How pictures become what the model takes."""
     both_sides: int

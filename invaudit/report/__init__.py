@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
+    from invaudit.report.audit.card import model_card
+    from invaudit.report.audit.page import audit_page
+    from invaudit.report.audit.summary import audit_summary
     from invaudit.report.drawing import gallery, png, write_figure
     from invaudit.report.leakage.audit import audit_record
     from invaudit.report.leakage.page import leakage_page
@@ -18,13 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attack_images",
+    "audit_page",
     "audit_record",
+    "audit_summary",
     "gallery",
     "headline",
     "histograms",
     "inversions",
     "leakage_page",
     "leakage_table",
+    "model_card",
     "ood_page",
     "png",
     "resistance",

@@ -1,4 +1,4 @@
-"""What the offline pages share: one file, no script, no request, everything escaped."""
+"""What the offline pages share: one file, no request, everything escaped, readable without script."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,18 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invaudit.report.sections import Section, figures_in
+from invaudit.report.sections import PageFigure, Section, figures_in
 from invaudit.runtime.files import write_bytes, write_text
 from invaudit.runtime.version import __version__
 
 
-def write_page(folder: Path, template: str, lead: Mapping[str, Any], sections: Sequence[Section]) -> Path:
+def write_page(
+    folder: Path,
+    template: str,
+    lead: Mapping[str, Any],
+    sections: Sequence[Section],
+    figures: Sequence[PageFigure] = (),
+) -> Path:
     """Write ``figures/*.png`` and ``report.html`` into a run folder; equal input gives equal bytes.
 
     Args:
@@ -20,6 +26,7 @@ def write_page(folder: Path, template: str, lead: Mapping[str, Any], sections: S
         template: Name of a file in ``templates``.
         lead: Variables of what the template shows above the sections; one that is missing raises.
         sections: The sections.
+        figures: What the template shows of figures above the sections.
 
     Returns:
         The path of ``report.html``.
@@ -27,7 +34,7 @@ def write_page(folder: Path, template: str, lead: Mapping[str, Any], sections: S
     Raises:
         RunFolderError: The folder cannot be written.
     """
-    for figure in figures_in(sections):
+    for figure in (*figures, *figures_in(sections)):
         write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
     page = folder / "report.html"
     write_text(page, render(template, {**lead, "sections": sections}))

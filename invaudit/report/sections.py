@@ -75,11 +75,13 @@ class Grid:
         columns: Its columns.
         parts: Its rows.
         is_long: Whether it scrolls in a window of its own.
+        is_sortable: Whether the page's script, where it has one, lets a reader sort it; it has one part then.
     """
 
     columns: list[GridColumn]
     parts: list[GridPart]
     is_long: bool = True
+    is_sortable: bool = False
 
     @property
     def has_rows(self) -> bool:

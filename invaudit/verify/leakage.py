@@ -13,8 +13,9 @@ from invaudit.benchmarks.leakage.jobs import target_jobs
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.data import load
 from invaudit.models.loading import model_file
+from invaudit.records.model_audit_run import is_model_audit
 from invaudit.records.names import ATTACK_CONTROL, CONFIG, SCORES
-from invaudit.report import audit_record, leakage_page
+from invaudit.report import audit_page, audit_record, leakage_page
 from invaudit.runtime.errors import ModelError, RunFolderError
 from invaudit.runtime.files import content_hash, read_object, write_json
 from invaudit.runtime.paths import is_file, read_bytes
@@ -69,7 +70,8 @@ def check_scored_reconstructions(findings: Findings) -> None:
 
 def rebuild_page(findings: Findings, copy: Path) -> None:
     """Write the page and ``audit.json``, with the hashes of data that the stored one has."""
-    leakage_page(copy)
+    write_page = audit_page if is_model_audit(copy) else leakage_page
+    write_page(copy)
     made = audit_record(copy, data=_data_hashes(findings))
     write_json(copy / AUDIT, made.model_dump(mode="json"))
 

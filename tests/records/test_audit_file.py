@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from invaudit.records import AuditFile, MembershipRow, TestRow, audit_schema
-from invaudit.records.audit_file import AuditMembership, AuditTest
+from invaudit.records.audit_file import AuditMembership, AuditMembershipTest, AuditTest
 from invaudit.records.leakage import Reason, Verdict
+from invaudit.records.model_audit import MembershipTestRow
 from invaudit.runtime import content_hash
 from invaudit.stats import verdicts
 
@@ -20,8 +21,10 @@ VALIDATOR = jsonschema.Draft202012Validator(audit_schema())
 TEST = TestRow(target="mlp", method="kkt", metric="ssim", seed=0, distinct_hits=7, p_value=0.001, p_adjusted=0.004,
                verdict="leak", status="ok")  # fmt: skip
 SCORE = MembershipRow(target="mlp", score="loss", auroc=0.8, epsilon_lower=1.2, status="ok")
+SCORED = MembershipTestRow(target="mlp", score="loss", p_value=0.001, p_adjusted=0.004, verdict="leak", status="ok")
+SHARE = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 40}
 RECORD: dict[str, Any] = {
-    "schema_version": 1,
+    "schema_version": 2,
     "date": None,
     "targets": [
         {
@@ -32,6 +35,7 @@ RECORD: dict[str, Any] = {
             "verdict": "leak",
             "reasons": [],
             "tests": [AuditTest.of(TEST).model_dump(mode="json")],
+            "membership": {"verdict": "leak", "reasons": [], "tests": [AuditMembershipTest.of(SCORED).model_dump()]},
         }
     ],
     "data": {"pool": content_hash("pool")},
@@ -45,6 +49,14 @@ RECORD: dict[str, Any] = {
         "sets": [{"ood_set": "letters", "group": "near", "n_id": 400, "n_ood": 300, "auroc": 0.9, "auroc_low": None,
                   "auroc_high": None, "fpr95": 0.3}],
     },
+    "repeats": [{"question": "membership", "halves": 20, "halves_called": 1, "order_p": 0.5, "null_p": 0.36,
+                 "draws": 20, "draws_called": 20, "draws_alike": True}],
+    "claims": {"rate": 0.1, "membership": 3, "reconstruction": 0, "notes": {"reconstruction": "too few controls"}},
+    "preflight": {"model": "mine.pth", "members": SHARE, "controls": SHARE, "gap": 0.1, "gap_low": -0.1,
+                  "gap_high": 0.2, "preparation": "none", "both_sides": 0, "near_copies": None,
+                  "near_similarity": 0.95, "notes": []},
+    "plan": {"budget_s": 600.0, "left_out": {"kkt": "batch norm"}, "stages": [
+        {"stage": "attacks", "settings": None, "planned": 20.0, "seconds": None, "cut": None}]},
     "not_tested": ["Access by queries alone."],
     "limits": "It says nothing of other attacks.",
     "settings": {"images": "full"},
@@ -67,11 +79,11 @@ def test_the_shipped_schema_is_that_of_the_model() -> None:
 def test_a_record_follows_the_schema_and_is_the_same_after_the_model() -> None:
     assert not _errors(RECORD)
     assert AuditFile.model_validate(RECORD).model_dump(mode="json") == RECORD
-    assert not _errors(RECORD | {"ood": None})
+    assert not _errors(RECORD | dict.fromkeys(("ood", "repeats", "claims", "preflight", "plan")))
 
 
 WRONG: list[tuple[tuple[str | int, ...], Any]] = [
-    (("schema_version",), 2),
+    (("schema_version",), 1),
     (("targets",), {}),
     (("targets", 0, "verdict"), "safe"),
     (("targets", 0, "reasons"), ["bad luck"]),
@@ -90,6 +102,12 @@ WRONG: list[tuple[tuple[str | int, ...], Any]] = [
     (("controls", 0, "kind"), "blind"),
     (("ood",), []),
     (("ood", "sets", 0, "auroc"), "good"),
+    (("targets", 0, "membership", "verdict"), "safe"),
+    (("targets", 0, "membership", "tests", 0, "p_adjusted"), -0.1),
+    (("repeats", 0, "question"), "anything"),
+    (("claims", "membership"), -1),
+    (("preflight", "members", "value"), 97.0),
+    (("plan", "stages", 0, "planned"), "soon"),
     (("not_tested",), []),
     (("limits",), None),
     (("settings",), "x"),

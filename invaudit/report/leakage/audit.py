@@ -9,6 +9,7 @@ from invaudit.records.audit_file import (
     AuditControl,
     AuditFile,
     AuditMembership,
+    AuditMembershipVerdict,
     AuditNetwork,
     AuditOodSet,
     AuditReadiness,
@@ -16,7 +17,10 @@ from invaudit.records.audit_file import (
     AuditTest,
 )
 from invaudit.records.leakage_run import LeakageRun, read_leakage_run
+from invaudit.records.model_audit_run import is_model_audit
 from invaudit.records.names import ID_TEST, OURS
+from invaudit.report.audit.content import Content
+from invaudit.report.audit.file import audit_fields, membership_verdict
 from invaudit.report.leakage.findings import LIMITS, Finding, findings, not_tested
 from invaudit.report.leakage.scope import scope
 from invaudit.runtime.errors import RunFolderError
@@ -35,16 +39,19 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
     """
     run = read_leakage_run(folder)
     environment = run.environment or {}
+    content = Content.of(folder) if is_model_audit(folder) else None
+    membership = {} if content is None else {content.audit.target: membership_verdict(content)}
     try:
         return AuditFile(
-            schema_version=1,
+            schema_version=2,
             date=environment.get("date"),
-            targets=tuple(_target(run, finding) for finding in findings(run)),
+            targets=tuple(_target(run, finding, membership.get(finding.target)) for finding in findings(run)),
             data=dict(data),
             scope=dict(scope(run)),
             membership=tuple(map(AuditMembership.of, run.membership)),
             controls=tuple(map(AuditControl.of, run.controls)),
             ood=_readiness(run),
+            **audit_fields(content),
             not_tested=tuple(not_tested(run)),
             limits=LIMITS,
             settings=run.settings,
@@ -58,7 +65,7 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
         ) from error
 
 
-def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
+def _target(run: LeakageRun, finding: Finding, membership: AuditMembershipVerdict | None) -> AuditTarget:
     networks = [row for row in run.targets if row.target == finding.target]
     tests = [row for row in run.tests if row.target == finding.target]
     return AuditTarget(
@@ -68,6 +75,7 @@ def _target(run: LeakageRun, finding: Finding) -> AuditTarget:
         verdict=finding.verdict,
         reasons=finding.reasons,
         tests=tuple(map(AuditTest.of, tests)),
+        membership=membership,
     )
 
 

@@ -1,7 +1,7 @@
 """What a leakage run says in plain words."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -36,10 +36,14 @@ REASONS: dict[Reason, str] = {
     "attack-failed": "the attack does not find the leak of a target that is known to leak, so its silence says nothing",
     "exploratory": "a step knew who is a member",
 }
+REFERENCE_SCORES = ("lira", "rmia")
+"""How the names of membership scores begin that take reference models."""
+SHADOWS = "Membership attacks that train shadow models of the target."
+QUERIES = "Access by queries alone: every attack here reads the weights."
+WITHOUT_WEIGHTS = "Attacks that read the weights, and reconstruction: only the model's answers were at hand."
 UNTRIED = (
-    "Access by queries alone: every attack here reads the weights.",
     "Attackers who hold more than the weights: other checkpoints, gradients, some of the training images.",
-    "Membership attacks that train shadow models of the target.",
+    SHADOWS,
     "Other leaks than of images: attributes or shares of groups in the training data.",
     "Other attacks, other settings and more computing time than listed on this page.",
     "The risk of one person: the tests speak of the pool as a whole, and one image may be worse off.",
@@ -205,32 +209,43 @@ def _test_name(row: ControlRow | TestRow) -> str:
     return f"{row.method}, {row.metric} on {row.target} (seed {row.seed})"
 
 
-def attack_sentence(run: LeakageRun) -> str:
-    """Return for which methods the attack control was called a leak, and for which it was not."""
+def attack_findings(run: LeakageRun) -> dict[str, bool]:
+    """Return for each method with an attack control whether any of its tests called that a leak."""
     finds_leak: dict[str, bool] = {}
     for row in run.controls:
         if row.kind == "attack" and row.method is not None:
             finds_leak[row.method] = finds_leak.get(row.method, False) or row.verdict == "leak"
+    return finds_leak
+
+
+def found_and_missed(finds_leak: Mapping[str, bool]) -> str:
+    """Return by which names a known leak was found, and by which it was missed."""
+    clauses = []
+    for words, wanted in (("found", True), ("missed", False)):
+        names = [name for name, is_successful in finds_leak.items() if is_successful == wanted]
+        if names:
+            clauses.append(f"{words} by {_by(names)}")
+    return "; ".join(clauses)
+
+
+def attack_sentence(run: LeakageRun) -> str:
+    """Return for which methods the attack control was called a leak, and for which it was not."""
+    finds_leak = attack_findings(run)
     if not finds_leak:
         return "No attack control was run: whether these attacks find any leak is not known."
-    successful: list[str] = []
-    failing: list[str] = []
-    for method, is_successful in finds_leak.items():
-        methods = successful if is_successful else failing
-        methods.append(method)
-    clauses = []
-    if successful:
-        clauses.append(f"found by {_by(successful)}")
-    if failing:
-        clauses.append(f"missed by {_by(failing)}")
     control = run.attack_control
     network = f" ({control.network})" if control is not None and control.network else " (attack control)"
-    return f"The leak of a target that is known to leak{network} was {'; '.join(clauses)}."
+    return f"The leak of a target that is known to leak{network} was {found_and_missed(finds_leak)}."
 
 
 def _by(methods: list[str]) -> str:
     """Return methods in words; reconstructions that somebody made are of a method that is not known."""
     return ", ".join("the attack that was given" if method == GIVEN else method for method in methods)
+
+
+def has_references(scores: Iterable[str]) -> bool:
+    """Return whether any of these membership scores takes reference models."""
+    return any(score.startswith(REFERENCE_SCORES) for score in scores)
 
 
 def not_tested(run: LeakageRun) -> list[str]:
@@ -239,4 +254,7 @@ def not_tested(run: LeakageRun) -> list[str]:
     for row in gaps_of(run.tests):
         name = " ".join(distinct((row.method, row.metric)))
         gaps[f"{name} on {row.target}: {row.status}, {row.reason or 'no reason given'}."] = None
-    return [*gaps, *UNTRIED, *(() if run.readiness else (NOT_READY,))]
+    access = WITHOUT_WEIGHTS if run.by_answers else QUERIES
+    tried = {SHADOWS} if has_references(row.score for row in run.membership) else set()
+    untried = [text for text in UNTRIED if text not in tried]
+    return [*gaps, access, *untried, *(() if run.readiness else (NOT_READY,))]

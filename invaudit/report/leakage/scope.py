@@ -11,6 +11,8 @@ from invaudit.report.printing import span
 DESIGNS = {
     "pairs": "A fair coin, before training, decided for each pair of images of one class which of the two the target "
     "was trained on. The test needs no other assumption; a leak is an effect of the training.",
+    "random-split": "Members and controls were drawn at random from one pool, says who gave them. The test needs no "
+    "other assumption; a leak is an effect of the training.",
     "observational": "Members and controls were given. The test assumes that they are exchangeable within class and "
     "stratum; this is an assumption, which the blind baseline can shake but not prove. A leak is an association.",
 }
@@ -25,18 +27,24 @@ ATTACKER = (
     "White box: the attacker reads the weights and knows the input side and the classes. Reconstructions and matching "
     "use no knowledge of who is a member; attribution and membership scores also see the pool and its labels."
 )
+BY_ANSWERS = (
+    "Black box: the attacker has an image and its class, and the probabilities that the model answers. The scores "
+    "use no knowledge of who is a member."
+)
 UNIT = "One image, or one pair of images under pairs. A person with many images is more exposed than one image."
 
 
 def scope(run: LeakageRun) -> list[tuple[str, str]]:
     """Return what was tested, as names and texts."""
-    members = figure(run.tests, "n_members") or "?"
-    controls = figure(run.tests, "n_control") or "?"
-    reconstructions = figure(run.tests, "n_reconstructions") or "?"
-    texts = [("attacker", ATTACKER), ("unit of privacy", UNIT)]
-    for design in distinct(row.design for row in run.tests):
+    measured = run.tests or run.membership
+    members = figure(measured, "n_members") or "?"
+    controls = figure(measured, "n_control") or "?"
+    texts = [("attacker", BY_ANSWERS if run.by_answers else ATTACKER), ("unit of privacy", UNIT)]
+    for design in distinct(row.design for row in measured):
         texts.append((f"design: {design}", DESIGNS.get(design, "not described")))
     texts.append(("pool", f"{members} members, {controls} controls{_classes(run)}"))
+    if run.by_answers:
+        return texts
     texts.append(("methods", ", ".join(distinct(row.method for row in run.tests))))
     if run.attack_control is not None:
         texts.append(("attack control", _origin(run.attack_control)))
@@ -45,6 +53,7 @@ def scope(run: LeakageRun) -> list[tuple[str, str]]:
     if {"limit_blur", "limit_noise"} <= run.settings.keys():
         blur, noise = run.settings["limit_blur"], run.settings["limit_noise"]
         texts.append(("scoring limit", f"Simulated with copies of members, blur {blur} px, noise {noise}."))
+    reconstructions = figure(run.tests, "n_reconstructions") or "?"
     effort = f"{reconstructions} reconstructions per target and method, {_seconds(run):.0f} s in all"
     texts.append(("effort", effort))
     return texts

@@ -135,7 +135,7 @@ def readiness(content: Content) -> Section | None:
 
 def controls(content: Content) -> Section:
     """Return negative controls, attack controls and the blind baseline."""
-    return Section("Controls", parts=(_negative_controls(content), _attack_controls(content), _blind(content)))
+    return Section("Controls", parts=(_negative_controls(content), attack_controls(content), blind_baseline(content)))
 
 
 def _of_kind(run: LeakageRun, kind: str) -> list[ControlRow]:
@@ -151,7 +151,8 @@ def _negative_controls(content: Content) -> Section:
     )
 
 
-def _attack_controls(content: Content) -> Section:
+def attack_controls(content: Content) -> Section:
+    """Return what the same attacks made of a target that is known to leak."""
     return Section(
         "Attack controls",
         notes=(
@@ -165,7 +166,8 @@ def _attack_controls(content: Content) -> Section:
     )
 
 
-def _blind(content: Content) -> Section:
+def blind_baseline(content: Content) -> Section:
+    """Return what a classifier that never sees the target makes of the pool."""
     blind = [row for row in content.run.tests if row.status == "ok" and row.blind_auroc is not None]
     return Section(
         "Blind baseline",

@@ -1,0 +1,37 @@
+"""``audit.json`` of the audit of a model: both verdicts, its controls, claims, preflight and plan."""
+
+from pathlib import Path
+
+import jsonschema
+
+from invaudit.records import audit_schema
+from invaudit.report import audit_record
+
+OF_AN_AUDIT = ("repeats", "claims", "preflight", "plan")
+
+
+def test_it_holds_what_the_page_says(finished_audit: Path) -> None:
+    record = audit_record(finished_audit, data={})
+    jsonschema.validate(record.model_dump(mode="json"), audit_schema())
+    (target,) = record.targets
+    assert target.verdict == "leak"
+    assert target.membership is not None
+    assert target.membership.verdict == "leak"
+    assert [test.score for test in target.membership.tests] == ["loss", "margin"]
+    assert record.repeats is not None
+    assert [(one.question, one.halves_called, one.draws_called) for one in record.repeats] == [
+        ("membership", 1, 19),
+        ("reconstruction", 1, 19),
+    ]
+    assert record.claims is not None
+    assert record.claims.membership == 5
+    assert record.preflight is not None
+    assert record.preflight.model == "leaky.safetensors"
+    assert record.plan is not None
+    assert record.plan.stages[0].cut == "12% of the steps"
+
+
+def test_another_run_has_none_of_it(finished_leakage_run: Path) -> None:
+    record = audit_record(finished_leakage_run, data={})
+    assert [getattr(record, name) for name in OF_AN_AUDIT] == [None] * 4
+    assert {target.membership for target in record.targets} == {None}

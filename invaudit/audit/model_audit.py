@@ -193,7 +193,8 @@ class _Audit:
         return make_metrics(self.settings.metrics, pool.reference, device, download=self.settings.download)
 
     def _preflight(self) -> None:
-        found = preflight(self.target, self.images, self.pools.scored, self.compared, self._metrics(self.compared))
+        metrics, model = self._metrics(self.compared), self.settings.model
+        found = preflight(self.target, self.images, self.pools.scored, self.compared, metrics, model=model)
         self.folder.finish("preflight", found.model_dump())
         for note in found.notes:
             notice(note)

@@ -24,6 +24,8 @@ class ModelAuditSettings(TargetAuditSettings):
 
     name: Name = "target"
     """Name of the model in tables."""
+    model: str = ""
+    """File of the model, or its name, as the page shows it."""
     members: str
     """DATA that the model was trained on."""
     controls: str

@@ -1,6 +1,6 @@
 """The tables of the audit of a model, from what its folder holds: records and arrays, neither model nor images."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,7 @@ from invaudit.audit.store import write_tables
 from invaudit.records import AuditRecord, ControlRow, PoolRecord, ReadinessRecord, ReadinessRow, TargetRow, TestRow
 from invaudit.records.columns import write_rows
 from invaudit.records.folder import read_record
-from invaudit.records.model_audit import ImageRow, MembershipTestRow, PlanRecord, Question, RepeatRow, StageRow
+from invaudit.records.model_audit import ImageRow, MembershipTestRow, PlanRecord, RepeatRow, StageRow
 from invaudit.records.names import (
     ATTACK_CONTROL,
     IMAGES_TABLE,
@@ -35,10 +35,11 @@ from invaudit.records.names import (
     REPEATS,
     STAGES,
 )
+from invaudit.report.audit.repeats import repeats_of
 from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.files import read_arrays, read_json, write_json
 from invaudit.runtime.seeds import child_seed
-from invaudit.stats import OverallVerdict, null_p_value
+from invaudit.stats import OverallVerdict
 
 READINESS_RECORD = "readiness"
 """Record of what the model makes of images of other kinds."""
@@ -99,7 +100,7 @@ def write_audit_tables(folder: Path, settings: JudgedSettings) -> AuditVerdicts:
     audited = Audited.of(settings.name, seed, record.target)
     called = called_methods(verdicts, methods) if known.target.hash else {}
     repeats = stored_repeats(folder)
-    null = null_of(repeats, "reconstruction", settings.alpha)
+    null = repeats_of(repeats, "reconstruction", settings.alpha).null_p
     negatives = dict.fromkeys(declared_tests(methods, metrics), null) if null is not None else None
     tests = judge_rows(
         audited, record, pool, methods, metrics, alpha=settings.alpha, called=called, negatives=negatives
@@ -107,7 +108,7 @@ def write_audit_tables(folder: Path, settings: JudgedSettings) -> AuditVerdicts:
     membership, counts = membership_rows(audited, record), papers_count_rows(audited, record)
     write_tables(folder, tests, membership, counts, record.metrics.values())
     write_rows(folder / "controls.csv", ControlRow, attack_rows(ATTACK_CONTROL, seed, known, verdicts))
-    null = null_of(repeats, "membership", settings.alpha)
+    null = repeats_of(repeats, "membership", settings.alpha).null_p
     membership_tests = _membership_tests(audited, record, known, pool, settings, null)
     write_rows(folder / MEMBERSHIP_TESTS, MembershipTestRow, membership_tests)
     targets = [target_row(ATTACK_CONTROL, seed, known), target_row(settings.name, seed, record)]
@@ -134,18 +135,6 @@ def _membership_tests(
     )
     called = {row.score: row.verdict == "leak" for row in known_rows if row.verdict is not None}
     return judge_membership(audited, record, pool, alpha=settings.alpha, called=called, negative_p=null)
-
-
-def null_of(repeats: Iterable[RepeatRow], question: Question, alpha: float) -> float | None:
-    """Return the p-value of the null of one question; None where it could not be tested."""
-    halves = [row for row in repeats if row.question == question and row.kind == "null-halves" and row.leak is not None]
-    if not halves:
-        return None
-    order_p = None
-    for row in repeats:
-        if row.question == question and row.kind == "null-order":
-            order_p = row.p_adjusted
-    return null_p_value(sum(bool(row.leak) for row in halves), len(halves), order_p, alpha)
 
 
 def _write_image_rows(folder: Path, settings: JudgedSettings, record: AuditRecord) -> None:

@@ -16,7 +16,9 @@ FEW_CONTROLS = 1_000
 """Controls under which nothing is said of low false-positive rates."""
 
 
-def preflight(target: Target, images: AuditImages, scored: Pool, compared: Pool, metrics: MetricSet) -> PreflightRecord:
+def preflight(
+    target: Target, images: AuditImages, scored: Pool, compared: Pool, metrics: MetricSet, *, model: str = ""
+) -> PreflightRecord:
     """Measure accuracy and its gap, and look for images that are on both sides, or nearly.
 
     Args:
@@ -25,6 +27,7 @@ def preflight(target: Target, images: AuditImages, scored: Pool, compared: Pool,
         scored: The pool that membership is scored on: accuracy is measured here.
         compared: The pool that reconstructions are compared with: near copies are looked for here.
         metrics: Ways to compare images; near copies need ``ssim`` among them.
+        model: File of the model, or its name.
     """
     predicted = collect(target, scored.floats, keep_maps=False).logits.argmax(1)
     right, member = predicted == scored.labels, scored.member
@@ -34,6 +37,7 @@ def preflight(target: Target, images: AuditImages, scored: Pool, compared: Pool,
     both = set(images.members.image_hashes()) & set(images.controls.image_hashes())
     near = _near_copies(compared, metrics)
     return PreflightRecord(
+        model=model,
         members=_accuracy(members),
         controls=_accuracy(controls),
         gap=gap.value,

@@ -1,7 +1,9 @@
 """``invaudit audit``: what a model gives away of its training images, and what it does not know."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from invaudit.cli.options import (
     Common,
@@ -39,6 +41,7 @@ def audit(
     budget: Duration | None = None,
     images: Literal["none", "full"] | None = None,
     drop_duplicates: bool | None = None,
+    card: Annotated[bool, Parameter(negative="")] = False,
     download: bool | None = None,
     fail_on: FailOn | None = None,
     network: Model = Model(),  # noqa: B008
@@ -70,6 +73,7 @@ def audit(
             attacks are cut for it, which is said.
         images: full: keep images in the folder and show them in its report.
         drop_duplicates: Leave out images that are both member and control.
+        card: Print a block for a model card, in Markdown, in place of the summary.
         download: Fetch published weights, or the trunk weights of LPIPS, where they are not found.
         fail_on: Exit with code 3 where one can tell members or make images of them (leak), or (inconclusive) also where
             either question has no answer.
@@ -77,7 +81,9 @@ def audit(
     common.start("precision", "workers", resumes=True)
     if probabilities is not None:
         _refuse_with_probabilities(model=model or network.model, members=members, controls=controls, ood=ood)
-        return _audit_probabilities(probabilities, reference_probabilities, drawn_at_random, fail_on, common)
+        return _audit_probabilities(
+            probabilities, reference_probabilities, drawn_at_random, card=card, fail_on=fail_on, common=common
+        )
     if reference_probabilities or drawn_at_random:
         raise ConfigError("--reference-probabilities and --drawn-at-random go with --probabilities; leave them out")
     if members is None or controls is None:
@@ -90,6 +96,7 @@ def audit(
 
     settings = common.settings(
         ModelAuditSettings,
+        model=(model or network.model or Path()).name,
         members=members,
         controls=controls,
         reference=reference,
@@ -106,7 +113,7 @@ def audit(
     )
     out = common.out or Path("runs") / f"audit-{(model or network.model or Path('model')).stem}"
     result = audit_model(target, settings, out, resume=True)
-    _print(result, as_json=common.json)
+    _print(result, card=card, as_json=common.json)
     return max(exit_code(result.membership, fail_on), exit_code(result.reconstruction, fail_on))
 
 
@@ -120,6 +127,8 @@ def _audit_probabilities(
     probabilities: tuple[Path, Path],
     references: tuple[Path, ...] | None,
     drawn_at_random: bool | None,
+    *,
+    card: bool,
     fail_on: FailOn | None,
     common: Common,
 ) -> int:
@@ -137,11 +146,11 @@ def _audit_probabilities(
     )
     out = common.out or Path("runs") / f"audit-{probabilities[0].stem}"
     result = audit_probabilities(settings, out, resume=True)
-    _print(result, as_json=common.json)
+    _print(result, card=card, as_json=common.json)
     return exit_code(result.membership, fail_on)
 
 
-def _print(result: "ModelAuditResult", *, as_json: bool) -> None:
+def _print(result: "ModelAuditResult", *, card: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -153,8 +162,9 @@ def _print(result: "ModelAuditResult", *, as_json: bool) -> None:
             }
         )
         return
-    from invaudit.report import leakage_table
-    from invaudit.report.leakage.readiness import readiness_table
+    from invaudit.report import audit_summary, model_card
 
-    print_table(leakage_table(result.folder), "")
-    print_table(readiness_table(result.readiness), f"Results: {result.folder}/report.html, audit.json")
+    if card:
+        print(model_card(result.folder), end="")
+        return
+    print_table(audit_summary(result.folder), f"Results: {result.folder}/report.html, card.md, audit.json")

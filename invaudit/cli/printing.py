@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
-def print_table(table: "Table", line: str) -> None:
+def print_table(table: "RenderableType", line: str) -> None:
     """Print a table and a line below it on stdout."""
     from rich.console import Console
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from invaudit.audit.model_tables import null_of
 from invaudit.audit.repeats import membership_family, reconstruction_family, repeated
+from invaudit.report.audit.repeats import repeats_of
 from invaudit.stats import (
     Observational,
     decide,
@@ -49,7 +49,7 @@ def test_controls_of_two_sources_make_the_null_fire():
     (row,) = rows_of(given, "null-order")
     assert row.leak
     rows = repeated(membership_family(given, DESIGN, GIVEN, 1), seed=0)
-    null = null_of(rows, "membership", 0.01)
+    null = repeats_of(rows, "membership", 0.01).null_p
     assert null <= 0.01
     verdict = decide(0.001, 1e-4, design="observational", blind="no-shift", negative_control_p=null)
     assert verdict == ("inconclusive", "control-invalid")

@@ -116,7 +116,7 @@ def reconstruction(content: Content) -> Answer:
     if smallest is not None:
         sure.append(_p(content, smallest[0], [row.verdict for row in tests], "tests"))
     sure += _nearest(content, None if smallest is None else smallest[1].method)
-    if tests:
+    if tests and content.verdict("reconstruction") != "leak":
         sure.append(_limit(content))
     sure += _named(content, "reconstruction")
     return _answer(content, "reconstruction", sure, _reconstruction_untested(content))
@@ -140,8 +140,8 @@ def _p(content: Content, p: float, verdicts: list[Verdict | None], tests: str) -
 def _limit(content: Content) -> str:
     limit = span([row.scoring_limit for row in content.reconstruction.tests], "{:.0f}".format)
     if limit:
-        return f"Scoring limit: {limit} members, if reconstructed, are noticed."
-    return "No scoring limit: a leak of all might go unnoticed."
+        return f"Scoring limit: from {limit} reconstructed members on, these tests notice it."
+    return "No scoring limit: these tests might miss it even if all members were reconstructed."
 
 
 def _reconstruction_untested(content: Content) -> str:
@@ -162,14 +162,15 @@ def _named(content: Content, question: Question) -> list[str]:
     if claims is None or content.verdict(question) is None:
         return []
     if question in claims.notes:
-        return ["No member can be named, see Single images."]
+        return ["No member can be picked out, see Single images."]
     measured = f"{question}_p"
     members = [row for row in content.audit.images if row.side == "member" and getattr(row, measured) is not None]
     of_all = f" of {len(members):,}" if members else ""
     count = getattr(claims, question)
     if not count:
-        return [f"None{of_all} members can be named one by one."]
-    return [f"{count:,}{of_all} members named, at most {100 * claims.rate:.0f} % wrongly."]
+        return [f"None{of_all} members can be picked out one by one."]
+    wrong = f"of such picks at most {100 * claims.rate:.0f} % are wrong, on average"
+    return [f"{count:,}{of_all} members can be picked out one by one; {wrong}."]
 
 
 def _answer(content: Content, question: Question, sure: list[str], untested: str) -> Answer:
@@ -201,15 +202,17 @@ def knowledge(content: Content) -> Answer:
     worst = min(others, key=lambda row: row.rejected or 0.0)
     rates = span([row.rejected for row in others], partial(level, decimals=0))
     meaning = (
-        "As it is, it gives every image one of its classes. Rejected by our detector on top, set for 5 % false alarms:"
+        "As it is, it gives every image one of its classes. A detector on top of it, set for 5 % false alarms, rejects:"
     )
-    sure = [f"Worst, {worst.ood_set}: {_rate(worst)} rejected{_auroc(worst)}."]
+    sure = [f"Fewest of {worst.ood_set}: {_rate(worst)}{_auroc(worst)}."]
     if rows[0].ood_set == ID_TEST and rows[0].rejected is not None:
         sure.append(f"False alarms: {_rate(rows[0])} images of its own kind.")
     given = [row.ood_set for row in others if row.group == "given"]
     kinds = "kinds other than those listed" if given else "anything but noise (no set was given with --ood)"
-    untested = f"Not tested: {kinds}. A guard is one command further, below."
-    return Answer(KNOWLEDGE_TITLE, MEASURED, f"rejects {rates} % of other images", "measured", meaning, sure, untested)
+    untested = f"Not tested: {kinds}. A guard, detector and model in one, is one command further, below."
+    what = "other images" if given else "noise"
+    word = f"with a detector: {rates} % of {what} rejected"
+    return Answer(KNOWLEDGE_TITLE, MEASURED, word, "measured", meaning, sure, untested)
 
 
 def _rate(row: ReadinessRow) -> str:

@@ -18,10 +18,10 @@ NOT_RUN = "not run, so this is not known"
 def control_lines(content: Content) -> list[tuple[str, str]]:
     """Return the four controls, each with what it says in a line."""
     return [
-        ("attack control: a known leak", _by_question(content, _attack)),
-        ("own null: no leak", _by_question(content, _null)),
-        ("draws of controls", _by_question(content, _draws)),
-        ("blind baseline: no model", _blind(content)),
+        ("known leak (attack control)", _by_question(content, _attack)),
+        ("false alarms (own null)", _by_question(content, _null)),
+        ("other draws of controls", _by_question(content, _draws)),
+        ("without the model (blind)", _blind(content)),
     ]
 
 
@@ -29,7 +29,11 @@ def _attack(content: Content, question: Question) -> str:
     found = known_scores(content) if question == "membership" else attack_findings(content.run)
     if not found:
         return NOT_RUN
-    return f"found by all {len(found)} {TRIED[question]}" if all(found.values()) else found_and_missed(found)
+    return (
+        f"found by all {len(found)} {TRIED[question]} that were tried on it"
+        if all(found.values())
+        else found_and_missed(found)
+    )
 
 
 def known_scores(content: Content) -> dict[str, bool]:
@@ -70,7 +74,7 @@ def _null(content: Content, question: Question) -> str:
     repeats = content.repeats[question]
     if repeats.null_p is None:
         return NOT_RUN
-    called = f"{repeats.halves_called} of {repeats.halves} halves called a leak"
+    called = f"{repeats.halves_called} of {repeats.halves} splits of controls called a leak"
     return f"{called} (p {p_text(repeats.null_p)})"
 
 

@@ -33,6 +33,6 @@ def audit_summary(folder: Path) -> RenderableType:
         lines.append(Text(printable(answer.meaning)))
         lines += [Text(printable(f"  {text}")) for text in answer.sure]
         lines.append(Text(printable(f"  {answer.untested}"), style="dim"))
-    lines += [Text(), Text("Four controls of these verdicts")]
+    lines += [Text(), Text("Four checks of these verdicts")]
     lines += [Text(printable(f"  {name}: {text}")) for name, text in control_lines(content)]
     return Group(*lines)

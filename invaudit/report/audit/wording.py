@@ -9,7 +9,7 @@ from invaudit.report.printing import level
 from invaudit.stats import OverallVerdict
 
 TITLES: dict[Question, str] = {
-    "membership": "Can one tell who was trained on?",
+    "membership": "Can one tell which images it was trained on?",
     "reconstruction": "Can training images be made from it?",
 }
 KNOWLEDGE_TITLE = "Does it know what it does not know?"
@@ -17,13 +17,13 @@ MARKS: dict[Verdict | None, str] = {"leak": "\u25b2", "no-evidence": "\u25cb", "
 """A sign beside each verdict, for those who see no colours; the word says the same."""
 HEADLINES: dict[Question, dict[Verdict | None, str]] = {
     "membership": {
-        "leak": "one can tell who was trained on",
-        "no-evidence": "no evidence that one can tell who was trained on",
-        "inconclusive": "whether one can tell who was trained on stays open",
-        None: "whether one can tell who was trained on was not tested",
+        "leak": "one can tell which images it was trained on",
+        "no-evidence": "no evidence that one can tell which images it was trained on",
+        "inconclusive": "whether one can tell which images it was trained on stays open",
+        None: "whether one can tell which images it was trained on was not tested",
     },
     "reconstruction": {
-        "leak": "training images can be made from it",
+        "leak": "images made from it come nearer to training images than chance explains",
         "no-evidence": "no evidence that training images can be made from it",
         "inconclusive": "whether training images can be made from it stays open",
         None: "whether training images can be made from it was not tested",

@@ -20,11 +20,11 @@ Show = Callable[[Path], Any]
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 CONTROLS = {
-    "attack control: a known leak": "Membership: found by loss; missed by margin. Reconstruction: found by kkt; "
+    "known leak (attack control)": "Membership: found by loss; missed by margin. Reconstruction: found by kkt; "
     "missed by generator.",
-    "own null: no leak": "Both questions: 1 of 20 halves called a leak (p 0.36).",
-    "draws of controls": "Both questions: 19 of 20 draws called alike (19 a leak).",
-    "blind baseline: no model": "AUROC 51.0 % (p 0.4) of a classifier that never sees the model; 50 % is as it should "
+    "false alarms (own null)": "Both questions: 1 of 20 splits of controls called a leak (p 0.36).",
+    "other draws of controls": "Both questions: 19 of 20 draws called alike (19 a leak).",
+    "without the model (blind)": "AUROC 51.0 % (p 0.4) of a classifier that never sees the model; 50 % is as it should "
     "be.",
 }
 
@@ -43,24 +43,24 @@ def _edit(folder: Path, name: str, **values: Any) -> None:
 def test_the_first_screen_answers_three_questions(page: Any) -> None:
     text = page.text.partition("What it means, and what it does not")[0]
     lead = (
-        "Audit of a model One can tell who was trained on; training images can be made from it.",
+        "Audit of a model One can tell which images it was trained on; images made from it come nearer to training "
+        "images than chance explains.",
+        "This page is no statement of compliance. Finding no leak is no evidence of anonymity.",
         "leaky.safetensors",
         "accuracy 100.0 % [91.0, 100.0] of 40 members, 75.0 % [68.0, 81.0] of 200 controls",
         "gap 25.0 points [10.0, 32.0], members less controls",
-        "Can one tell who was trained on? \u25b2 leak",
+        "Can one tell which images it was trained on? \u25b2 leak",
         "p 0.0004, level 0.01; 2 of 2 scores say leak.",
         "AUROC 90.0 % [80.0, 95.0] by loss: of 100 pairs, the member scores higher in 90.",
-        "5 of 40 members named, at most 10 % wrongly.",
+        "5 of 40 members can be picked out one by one; of such picks at most 10 % are wrong, on average.",
         "Not tested: reference models (LiRA, RMIA) and attackers who hold more than the weights.",
         "Can training images be made from it? \u25b2 leak",
-        "Scoring limit: 9 members, if reconstructed, are noticed.",
         "deepinversion (does not fit the model)",
         "Work was cut for the budget, see Cost.",
-        "Does it know what it does not know? \u25d0 rejects 62\u201390 % of other images",
-        "Worst, mine.npz: 62.0 % [47.2, 75.3] of 50 rejected, AUROC 90.0 %.",
+        "Does it know what it does not know? \u25d0 with a detector: 62\u201390 % of other images rejected",
+        "Fewest of mine.npz: 62.0 % [47.2, 75.3] of 50, AUROC 90.0 %.",
         "False alarms: 4.0 % [0.5, 13.7] of 50 images of its own kind.",
         *(f"{name} {said}" for name, said in CONTROLS.items()),
-        "This page is no statement of compliance. Finding no leak is no evidence of anonymity.",
     )
     place = 0
     for words in lead:
@@ -77,7 +77,7 @@ def test_nothing_passes_and_verdicts_stay_apart(
     assert "passed" not in (rendered.text + model_card(tmp_path / "run")).lower()
     words = {"leak": "\u25b2 leak", "no-evidence": "\u25cb no evidence of a leak", "inconclusive": "? inconclusive"}
     for title, verdict in zip(
-        ("Can one tell who was trained on?", "Can training images be made"), verdicts, strict=True
+        ("Can one tell which images it was trained on?", "Can training images be made"), verdicts, strict=True
     ):
         after = rendered.text.partition(title)[2]
         assert words[verdict] in after[:60]
@@ -172,10 +172,10 @@ def test_what_is_missing_is_named(audit_folder: Path, read: Show, page: Any) -> 
     shutil.rmtree(audit_folder / "scores")
     rendered = read(audit_page(audit_folder))
     assert [name for name, words in MISSING.items() if words not in rendered.text] == []
-    assert "Whether one can tell who was trained on was not tested" in rendered.text
+    assert "Whether one can tell which images it was trained on was not tested" in rendered.text
     assert "What the model makes of images of other kinds was not measured." in rendered.text
     assert (
-        "attack control: a known leak Membership: not tested. Reconstruction: not run, so this is not known."
+        "known leak (attack control) Membership: not tested. Reconstruction: not run, so this is not known."
         in rendered.text
     )
 
@@ -205,7 +205,7 @@ def test_card_and_summary_say_the_same(finished_audit: Path) -> None:
     for text in (card, printed.get()):
         assert "leaky.safetensors" in text
         assert "p 0.0004, level 0.01; 2 of 2 scores say leak." in text
-        assert "1 of 20 halves called a leak (p 0.36)" in text
+        assert "1 of 20 splits of controls called a leak (p 0.36)" in text
     assert "No statement of compliance" in card
 
 
@@ -217,7 +217,10 @@ def test_of_a_model_behind_an_interface_nothing_is_said_that_takes_it(audit_fold
     config.write_text("name: target\ndrawn_at_random: true\nalpha: 0.01\nseeds:\n- 0\n")
     _edit(audit_folder, "targets.csv", design="random-split")
     text = read(audit_page(audit_folder)).text
-    assert "One can tell who was trained on; whether training images can be made from it was not tested." in text
+    assert (
+        "One can tell which images it was trained on; whether training images can be made from it was not tested."
+        in text
+    )
     assert "Not tested: the model itself was not at hand, only what it answers." in text
     assert "attacker Black box" in text
     assert "Members and controls were drawn at random from one pool" in text

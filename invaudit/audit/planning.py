@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from invaudit.audit.metrics import make_metrics
@@ -26,7 +25,7 @@ from invaudit.leakage.membership_signals import gradient_norm, loss
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec, Target, collect, resolve_device
 from invaudit.records.model_audit import PlannedStage, PlanRecord
-from invaudit.runtime.errors import InputError, ModelError
+from invaudit.runtime.errors import InputError
 from invaudit.similarity import nearest
 from invaudit.stats.limits import draws_for
 
@@ -234,7 +233,9 @@ def _timed(
     target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings
 ) -> tuple[Costs, dict[str, str]]:
     """Time everything for a moment; return also which methods do not fit the model, and why."""
-    few = pools.scored.subset(np.linspace(0, len(pools.scored) - 1, FEW_IMAGES).astype(np.int64))
+    # Images alone: so few may all be of one side.
+    few = pools.scored.images.spread(FEW_IMAGES)
+    images, reference = few.floats(), pools.scored.reference
     known = _untrained(recipe, pools.known).to(target.device).eval()
     step, known_step = {}, {}
     left_out = {}
@@ -242,22 +243,22 @@ def _timed(
         for name in settings.methods:
             try:
                 step[name] = _time_of_step(target, name, settings, pools.scored.reference)
-            except ModelError as error:
+            except InputError as error:
                 left_out[name] = str(error)
                 continue
             try:
                 known_step[name] = _time_of_step(known, name, settings, pools.known.reference)
             except InputError:  # an attack control that it does not fit says so by itself
                 continue
-    scoring = _warm_time(partial(loss, target, few.floats, few.labels)) * 2 / len(few)
-    gradient = _warm_time(partial(gradient_norm, target, few.floats, few.labels)) / len(few)
-    attribution = _warm_time(partial(attribute, target, few.floats, few.labels)) if settings.attribution else 0.0
+    scoring = _warm_time(partial(loss, target, images, few.labels)) * 2 / len(few)
+    gradient = _warm_time(partial(gradient_norm, target, images, few.labels)) / len(few)
+    attribution = _warm_time(partial(attribute, target, images, few.labels)) if settings.attribution else 0.0
     device = resolve_device(settings.device)
-    metrics = make_metrics(settings.metrics, few.reference, device, download=settings.download)
+    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
     pair = 0.0
     for metric in metrics.ready.values():
-        pair += _warm_time(partial(nearest, few.floats, few.floats, metric, 1)) / len(few) ** 2
-    forward = _warm_time(lambda: collect(target, few.floats, keep_maps=False)) / len(few)
+        pair += _warm_time(partial(nearest, images, images, metric, 1)) / len(few) ** 2
+    forward = _warm_time(lambda: collect(target, images, keep_maps=False)) / len(few)
     training = _time_of_training(recipe, pools.known)
     return Costs(step, known_step, training, scoring, gradient, attribution, pair, forward), left_out
 
@@ -297,8 +298,14 @@ def _time(work: Callable[[], object]) -> float:
 
 
 def _warm_time(work: Callable[[], object]) -> float:
-    """Return the shorter time of two runs: the first one often loads and sets up what later ones have."""
-    return min(_time(work), _time(work))
+    """Return the shorter time of two runs: the first one often loads and sets up what later ones have.
+
+    What does not fit the model takes no time: its stage says so by itself.
+    """
+    try:
+        return min(_time(work), _time(work))
+    except InputError:
+        return 0.0
 
 
 @contextmanager

@@ -19,11 +19,15 @@ def test_copies_of_members_are_found_and_nothing_else(pool, name):
     images, _ = pool
     metric = make_metric(name, reference=torch.rand(30, 1, 8, 8, generator=seeded_rng(0, "reference")))
     design = Pairs(np.arange(20) % 2 == 0, np.arange(20) // 2)
-    test = score_reconstructions(images[::2], images, metric).test(design, np.random.default_rng(0), draws=999)
+    test = score_reconstructions(images[::2], images, metric, length=64).test(
+        design, np.random.default_rng(0), draws=999
+    )
     assert test.distinct_hits == 10
     assert test.similarity_member == pytest.approx(np.ones(10))
     assert test.p_value <= 0.01  # twice 2 ** -10, and the chance of the draws
-    controls = score_reconstructions(images[1::2], images, metric).test(design, np.random.default_rng(0), draws=999)
+    controls = score_reconstructions(images[1::2], images, metric, length=64).test(
+        design, np.random.default_rng(0), draws=999
+    )
     assert controls.p_value > 0.5
 
 

@@ -12,7 +12,7 @@ import torch
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.settings import TargetAuditSettings
 from invaudit.audit.store import array_files, pool_arrays, write_array_files
-from invaudit.audit.target import TargetAudit, audit_target
+from invaudit.audit.target import TargetAudit, audit_target, describe_target
 from invaudit.leakage import Pool
 from invaudit.leakage.matches import nearest_reconstructions
 from invaudit.models import Target, resolve_device
@@ -64,7 +64,7 @@ def attack_by_parts(
         description: What the target is, in words.
         depth: As of ``audit_target``.
     """
-    records, scores, nearest = [], {}, {}
+    records, scores, nearest = [AuditRecord(target=describe_target(target, pool, description))], {}, {}
     for method, choice in settings.methods.items():
         part = f"part-{name}-{method}"
         arrays_file = folder.path / "work" / f"{part}.npz"
@@ -120,6 +120,7 @@ def _together(records: list[AuditRecord]) -> AuditRecord:
     for record in records[1:]:
         whole = whole.model_copy(
             update={
+                "metrics": whole.metrics | record.metrics,
                 "methods": whole.methods | record.methods,
                 "tests": whole.tests | record.tests,
                 "membership": whole.membership | record.membership,

@@ -4,6 +4,7 @@ It holds figures alone, no picture: records, and positions and similarities of n
 """
 
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,19 +33,31 @@ class ControlCache:
     folder: Path | None
 
     @classmethod
-    def of(cls, recipe: TargetRecipe, pool: Pool, settings: TargetAuditSettings, seed: int) -> "ControlCache":
+    def of(
+        cls, recipe: TargetRecipe, pool: Pool, settings: TargetAuditSettings, seed: int, metrics: Collection[str]
+    ) -> "ControlCache":
         """Return the place of an attack control: everything that its figures depend on names it.
 
-        Where pictures are kept, nothing is cached.
+        Where pictures are kept, or the names of files, nothing is cached.
+
+        Args:
+            recipe: How the network is trained.
+            pool: Its members and controls.
+            settings: The attacks, and how they are judged.
+            seed: Seed of the audit.
+            metrics: Names of the metrics that can be computed here.
         """
-        if settings.images == "full":
+        if settings.images == "full" or pool.images.files:
             return cls(None)
+        reference = b"" if pool.reference is None else pool.reference.numpy().tobytes()
         measured = {"metrics", "limit_blur", "limit_noise", "draws", "alpha", "device", "methods", "attribution"}
         key = content_hash(
             recipe.model_dump_json(),
             settings.model_dump_json(include=measured),
             pool.images.hash,
             npz_bytes(pool_arrays(pool)),
+            reference,
+            f"{pool.classes} classes, {', '.join(sorted(metrics))}",
             str(seed),
             f"invaudit {__version__} torch {torch.__version__}",
         )
@@ -62,9 +75,13 @@ class ControlCache:
 
     def write(self, record: AuditRecord, files: dict[str, bytes]) -> None:
         """Keep an attack control; a cache that cannot be written is done without."""
-        if self.folder is None or any(ended.status == "failed" for ended in record.methods.values()):
+        ended = [*record.methods.values(), *record.membership.values()]
+        for tests in record.tests.values():
+            ended += tests.values()
+        if self.folder is None or any(one.status == "failed" for one in ended):
             return
         with suppress(InputError, OSError):
+            cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, content in files.items():
                 write_bytes(self.folder / name, content)
             write_json(self.folder / "records" / f"{RECORD}.json", record.model_dump())

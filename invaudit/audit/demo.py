@@ -18,10 +18,11 @@ from invaudit.models import Target, load_model, save_target
 from invaudit.ood import fit
 from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import ControlError
+from invaudit.runtime.errors import ControlError, RunFolderError
 from invaudit.runtime.files import npz_bytes, write_bytes
+from invaudit.runtime.paths import inside, is_file, what_is
 
-N_MEMBERS, N_CONTROLS, N_REFERENCE = 40, 600, 400
+N_MEMBERS, N_CONTROLS, N_OTHERS = 40, 600, 400
 RECIPE = TargetRecipe(arch="mlp-100", learning_rate=0.3, steps=1_500, weight_decay=1e-3)
 """Full-batch training to a perfect fit with weight decay: what makes a network leak."""
 LEAKY, CLEAN = "leaky.safetensors", "clean.safetensors"
@@ -54,8 +55,10 @@ def run_demo(out: Path) -> Demo:
         ControlError: The planted leak was not found, or the other network was called a leak: then no audit of this
             installation can be trusted.
     """
+    if what_is(out, RunFolderError) and not is_file(out / LEAKY, RunFolderError) and inside(out, RunFolderError):
+        raise RunFolderError(f"{out} holds other things; choose another --out for the demonstration")
     members, controls, others = _drawn(load("digits"))
-    for name, images in (("members", members), ("controls", controls), ("reference", others)):
+    for name, images in (("members", members), ("controls", controls), ("others", others)):
         content = npz_bytes({"images": images.images.numpy(), "labels": images.labels.numpy()})
         write_bytes(out / f"{name}.npz", content)
     networks = {}
@@ -76,7 +79,7 @@ def run_demo(out: Path) -> Demo:
 def _drawn(digits: ImageSet) -> tuple[ImageSet, ImageSet, ImageSet]:
     """Return members, controls and others at random."""
     order = torch.randperm(len(digits), generator=seeded_rng(0, "demo"))
-    ends = (N_MEMBERS, N_MEMBERS + N_CONTROLS, N_MEMBERS + N_CONTROLS + N_REFERENCE)
+    ends = (N_MEMBERS, N_MEMBERS + N_CONTROLS, N_MEMBERS + N_CONTROLS + N_OTHERS)
     members, controls, others = order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] : ends[2]]
     return digits.subset(members), digits.subset(controls), digits.subset(others)
 

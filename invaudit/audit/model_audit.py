@@ -167,8 +167,10 @@ class _Audit:
             return False
         if name != READINESS:
             return True
-        measured = {row.ood_set for row in read_record(self.folder.path, READINESS_RECORD, ReadinessRecord).rows}
-        return set(self.settings.ood) <= measured
+        return self.folder.record("ood-sets") == self._ood_hashes()
+
+    def _ood_hashes(self) -> dict[str, str]:
+        return {name: images.hash for name, images in self.images.ood.items()}
 
     def _plan(self) -> PlanRecord:
         """Return the plan of the folder; where there is none, make one and write it before anything else is done."""
@@ -202,7 +204,7 @@ class _Audit:
     def _known_leak(self) -> None:
         """Train a network that is known to leak, on controls of the model, and attack it in the same way."""
         pool, name = self.pools.known, record_name(self.seed, ATTACK_CONTROL)
-        cache = ControlCache.of(self.recipe, pool, self.effective, self.seed)
+        cache = ControlCache.of(self.recipe, pool, self.effective, self.seed, self._metrics(pool).ready)
         stored = cache.read()
         if stored is not None:
             record, files = stored
@@ -315,3 +317,4 @@ class _Audit:
                 group = "id" if name == ID_TEST else "given"
                 rows.append(ReadinessRow(detector=OURS[1], ood_set=name, group=group, status=status, reason=reason))
         self.folder.finish(READINESS_RECORD, ReadinessRecord(rows=rows).model_dump())
+        self.folder.finish("ood-sets", self._ood_hashes())

@@ -1,5 +1,6 @@
 """The images of the audit of a model: loaded as the model takes them, checked, and put into pools."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -74,12 +75,6 @@ class AuditPools(NamedTuple):
     blind: BlindBaseline
     known: Pool
 
-    def compared(self, most: int, seed: int) -> Pool:
-        """Return the part that reconstructions are compared with: so many members, and controls, at random."""
-        pool = self.scored
-        rng = np.random.default_rng(child_seed(seed, "compared"))
-        return pool.subset(pool.design.drawn(pool.labels.numpy(), rng, most=most))
-
 
 def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
     """Load all images as the model takes them; what does not fit is refused here, before anything is written.
@@ -105,15 +100,27 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
         if images.shape != target.spec.shape:
             raise ShapeError(f"{data} has images of {images.shape}, the model takes {target.spec.shape}; resize them")
     if reference is not None:
+        if int(reference.labels.min()) >= 0:
+            reference = with_classes(reference, members.class_names, known_by=settings.members)
         refuse_duplicates({"reference": reference, "members": members})
         refuse_duplicates({"reference": reference, "controls": controls})
     places = np.arange(len(controls))
     if reference is None and len(controls) >= ENOUGH_CONTROLS:
-        set_aside = places[SET_ASIDE - 1 :: SET_ASIDE][:MOST_SET_ASIDE]
+        set_aside = _set_aside(members, controls)
         notice(f"no --reference: {len(set_aside)} of the {len(controls)} controls are set aside for it")
         reference, places = controls.subset(torch.from_numpy(set_aside)), np.setdiff1d(places, set_aside)
         controls = controls.subset(torch.from_numpy(places))
     return AuditImages(members, controls, reference, ood, trained_references, places)
+
+
+def _set_aside(members: ImageSet, controls: ImageSet) -> NDArray[np.int64]:
+    """Return the positions of every fifth control of each class, without copies of other images."""
+    hashes = controls.image_hashes()
+    times_seen = Counter(hashes) + Counter(members.image_hashes())
+    by_class = np.argsort(controls.labels.numpy(), kind="stable")
+    alone = [place for place in by_class[SET_ASIDE - 1 :: SET_ASIDE] if times_seen[hashes[place]] == 1]
+    spread = np.linspace(0, len(alone) - 1, min(len(alone), MOST_SET_ASIDE)).astype(np.int64)
+    return np.sort(np.array(alone, dtype=np.int64)[spread])
 
 
 def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
@@ -123,14 +130,16 @@ def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
         InputError: Images that are member and control, or too few controls.
     """
     seed = settings.seeds[0]
-    reference = None if images.reference is None else images.reference.floats()
+    room = MOST_BYTES // (8 * int(np.prod(images.members.shape)))
+    reference = None if images.reference is None else images.reference.spread(room).floats()
     whole = make_pool(images.members, images.controls, reference=reference, drop_duplicates=settings.drop_duplicates)
     assert whole.source is not None  # noqa: S101 - it was made from two sets
     given = whole.source.copy()
     given[~whole.design.member] = images.control_places[given[~whole.design.member]]
     whole = replace(whole, source=given)
     rng = np.random.default_rng(child_seed(seed, "strata"))
-    room = MOST_BYTES // (8 * int(np.prod(images.members.shape)))
+    if (many := max(len(images.members), len(images.controls))) > room:
+        notice(f"{room} members and controls at most are tested, for want of memory, in place of {many}")
     scored, blind = stratified(whole, rng, most=max(7, min(settings.scored, room)))
     return AuditPools(scored, blind, _known_pool(settings, images.controls))
 

@@ -47,7 +47,7 @@ def preflight(
         both_sides=len(both),
         near_copies=near,
         near_similarity=NEAR_COPY,
-        notes=tuple(_notes(scored, gap, near)),
+        notes=tuple(_notes(scored, compared, gap, near)),
     )
 
 
@@ -60,12 +60,13 @@ def _near_copies(pool: Pool, metrics: MetricSet) -> int | None:
     return int(np.count_nonzero(nearest_member.value.numpy() >= NEAR_COPY))
 
 
-def _notes(pool: Pool, gap: Estimate, near_copies: int | None) -> list[str]:
+def _notes(pool: Pool, compared: Pool, gap: Estimate, near_copies: int | None) -> list[str]:
     notes = []
     if near_copies:
         notes.append(
-            f"{near_copies} of {pool.n_control} controls are nearly copies of members (SSIM {NEAR_COPY:g} or more): "
-            "what is like a member is then like a control too, and a leak is harder to see."
+            f"{near_copies} of {compared.n_control} controls are nearly copies of members "
+            f"(SSIM {NEAR_COPY:g} or more): what is like a member is then like a control too, and a leak is harder "
+            "to see."
         )
     if gap.high < 0:
         notes.append("The model is better on controls than on members: are the two swapped?")

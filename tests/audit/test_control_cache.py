@@ -16,10 +16,10 @@ RECORD = AuditRecord(target=TargetDescription(design="pairs"), methods={"kkt": M
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE, str(tmp_path))
 
-    def of(recipe="mlp", seed=0, **changes):
+    def of(recipe="mlp", seed=0, metrics=("ssim",), **changes):
         settings = ModelAuditSettings.model_validate({"members": "a", "controls": "b"} | changes)
         pool, _ = coin_pool(load("digits@0:400"), 20, seeded_rng(seed, "pool"))
-        return ControlCache.of(RECIPES[recipe], pool, settings, seed)
+        return ControlCache.of(RECIPES[recipe], pool, settings, seed, metrics)
 
     return of
 
@@ -29,7 +29,7 @@ def test_what_was_kept_comes_back(place):
     place().write(RECORD, {"kkt.npz": b"figures"})
     assert place().read() == (RECORD, {"kkt.npz": b"figures"})
     assert place(members="c").read() is not None  # the audited model has no part in it
-    for other in (place(recipe="mlp-adam"), place(seed=1), place(draws=99_999)):
+    for other in (place(recipe="mlp-adam"), place(seed=1), place(draws=99_999), place(metrics=("ssim", "lpips-alex"))):
         assert other.read() is None
 
 

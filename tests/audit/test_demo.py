@@ -49,4 +49,4 @@ def test_the_same_call_gives_the_same_bytes(audits):
     before = {file.name: file.read_bytes() for file in first.folder.iterdir()}
     assert dataclasses.replace(made(), folder=first.folder) == first
     assert {file.name: file.read_bytes() for file in first.folder.iterdir()} == before
-    assert set(before) == {"members.npz", "controls.npz", "reference.npz", "leaky.safetensors", "clean.safetensors"}
+    assert set(before) == {"members.npz", "controls.npz", "others.npz", "leaky.safetensors", "clean.safetensors"}

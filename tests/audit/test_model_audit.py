@@ -10,7 +10,8 @@ import torch
 from jsonschema import validate
 from sklearn.metrics import roc_auc_score
 
-from invaudit.audit import ModelAuditSettings, audit_model
+from invaudit.audit import ModelAuditSettings, audit_model, planning
+from invaudit.audit.model_inputs import load_images, make_pools
 from invaudit.audit.readiness import DETECTORS, readiness
 from invaudit.data import NOISES, load, seeded_rng, split
 from invaudit.leakage import TargetRecipe, train_target
@@ -156,3 +157,28 @@ def test_bad_input_is_refused_before_anything_is_written(made, tmp_path, changes
     with pytest.raises(InputError, match=words):
         audit_model(trained_on(made, "members"), settings(made, **given), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_few_members_among_many_controls_are_planned_for(made, monkeypatch):
+    monkeypatch.setattr(planning, "FEW_IMAGES", 2)  # so few that they are all of one side
+    target, chosen = trained_on(made, "members"), settings(made, budget=60)
+    images = load_images(target, chosen)
+    plan = planning.make_plan(target, images, make_pools(chosen, images), KNOWN, chosen)
+    assert plan.steps["kkt"] >= 1
+    assert {stage.name for stage in plan.stages} >= {"attacks", "membership", "readiness"}
+
+
+def test_every_fifth_control_of_each_class_is_set_aside_without_copies(made):
+    digits = load("digits")
+    in_turn = [digits.subset(torch.nonzero(digits.labels == label)[:60, 0]) for label in range(10)]
+    pixels = torch.stack([images.images for images in in_turn], 1).flatten(0, 1)
+    labels = torch.arange(10).repeat(60)
+    np.savez(made / "in-turn.npz", images=pixels.numpy(), labels=labels.numpy())
+    chosen = settings(made, controls=f"{made}/in-turn.npz", reference=None, drop_duplicates=True)
+    images = load_images(trained_on(made, "members"), chosen)
+    assert torch.bincount(images.reference.labels, minlength=10).min() >= 10
+    members = set(images.members.image_hashes())
+    assert members.isdisjoint(images.reference.image_hashes())
+    both = np.concatenate([images.control_places, np.arange(600)])
+    assert len(np.unique(both)) == 600
+    assert len(images.controls) + len(images.reference) == 600

@@ -16,7 +16,8 @@ from invaudit.inversion.generators import build_generator
 from invaudit.inversion.observing import observed, serve
 from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, draw, draw_condition
-from invaudit.inversion.settings import InversionSettings
+from invaudit.inversion.settings import InversionSettings, scheduled
+from invaudit.inversion.views import Viewed
 from invaudit.models import Target, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
 from invaudit.models.devices import autocast, resolve_precision, seed_torch
@@ -74,12 +75,14 @@ class Inverter:
         with seed_torch(rng):
             self.generator = build_generator(
                 settings.generator,
-                target.spec.shape,
+                settings.canvas(target.spec.shape),
                 target.classes,
                 mode=settings.mode,
                 noise=settings.noise,
                 dropout=settings.dropout,
             )
+        if settings.has_views:
+            self.generator = Viewed(self.generator, settings, target.spec.shape)
         self.generator.to(target.device).eval()
         self.optimizer = torch.optim.Adam(
             self.generator.parameters(), settings.learning_rate, settings.betas, fused=True
@@ -114,7 +117,7 @@ class Inverter:
             for start in progress(starts, total=len(starts), label="inverting") if watch else starts:
                 if run.problem:
                     break
-                self._advance(target, run, min(self.settings.eval_every, steps - start))
+                self._advance(target, run, range(start, min(start + self.settings.eval_every, steps)), steps)
                 if file is not None:
                     file.save({"rng": self.rng.get_state(), "inverter": self.state_dict(), "run": asdict(run)})
         if run.problem:
@@ -145,7 +148,7 @@ class Inverter:
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _advance(self, target: Target, run: _Run, steps: int) -> None:
+    def _advance(self, target: Target, run: _Run, steps: range, total: int) -> None:
         self.generator.train()
         objectives, scale = self.objectives, self.objectives.scale(target.device)
         precision = resolve_precision(self.settings.precision, target.device)
@@ -154,7 +157,10 @@ class Inverter:
         )
         terms_by_step = []
         with seed_torch(self.rng), observing as observe:
-            for _ in range(steps):
+            for step in steps:
+                rate = scheduled(self.settings.schedule, self.settings.learning_rate, step, total)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
                 noise, condition = self._batch(target.device)
                 with autocast(target.device, precision):
                     images = self.generator(noise, condition)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ SMALLEST_SIDE = 8
 """Smallest side of an image that a generator draws, in pixels."""
 SMALLEST_MAP = 4
 """The sides of an image are halved down to the first map while the longer one is at least twice this."""
+
+Padding = Literal["zeros", "reflect"]
+"""What convolutions see beyond a border."""
 
 
 class Generator(Protocol):
@@ -39,10 +42,19 @@ class Upsampling(nn.Module):
         noise: Length Z of a noise vector.
         dropout: Share of channels dropped after each hidden convolution.
         width: Channels of the small map.
+        padding: What convolutions see beyond a border: ``zeros``, or ``reflect``, which draws no frame.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], classes: int, *, mode: str, noise: int, dropout: float, width: int = 32
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        mode: str,
+        noise: int,
+        dropout: float,
+        width: int = 32,
+        padding: Padding = "zeros",
     ) -> None:
         super().__init__()
         sizes = _doublings(*shape[1:])
@@ -56,17 +68,19 @@ class Upsampling(nn.Module):
         self.join = None
         if MODES[mode].matrix:
             before = width + matrix_channels(classes, sizes[0])
-            kernel, padding = (rows | 1, columns | 1), (rows // 2, columns // 2)
-            convolution = nn.Conv2d(before, width, kernel, padding=padding)
-            self.join = nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
+            kernel, around = (rows | 1, columns | 1), (rows // 2, columns // 2)
+            self.join = nn.Sequential(
+                nn.Conv2d(before, width, kernel, padding=around), nn.BatchNorm2d(width), nn.ReLU()
+            )
+        convolution = partial(nn.Conv2d, kernel_size=3, padding=1, padding_mode=padding)
         parts: list[nn.Module] = []
         for size in sizes[1:]:
             after = max(width // 2, 8)
-            parts += [nn.Upsample(size), nn.Conv2d(width, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+            parts += [nn.Upsample(size), convolution(width, after), nn.BatchNorm2d(after), nn.ReLU()]
             if dropout:
                 parts.append(nn.Dropout2d(dropout))
             width = after
-        self.draw = nn.Sequential(*parts, nn.Conv2d(width, shape[0], 3, padding=1), nn.Sigmoid())
+        self.draw = nn.Sequential(*parts, convolution(width, shape[0]), nn.Sigmoid())
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
 
     def forward(self, noise: Tensor, condition: Condition) -> Tensor:
@@ -147,10 +161,12 @@ class Embedding(nn.Module):
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "upsample": Upsampling,
+    "upsample-large": partial(Upsampling, width=192, padding="reflect"),
     "transposed": Transposed,
     "transposed-small": partial(Transposed, width=16),
 }
-"""Name -> generator: the light one, the papers', and that with a quarter of the channels (a sixteenth of the cost)."""
+"""Name -> generator: the light one, the same with six times the channels and no frame, for photographs, the papers',
+and that with a quarter of the channels (a sixteenth of the cost)."""
 
 
 def build_generator(

@@ -141,6 +141,12 @@ def orthogonality(step: Step) -> Tensor:
     return _mean_over(_cosines(step.features).square(), _pairs(step))
 
 
+def image_distance(step: Step) -> Tensor:
+    """Return minus the mean absolute difference of pixels over pairs of one label; 0 without such pairs."""
+    pixels = step.images.flatten(1)
+    return -_mean_over(torch.cdist(pixels, pixels, p=1) / pixels.shape[1], _same_label(step))
+
+
 def image_cosine(step: Step) -> Tensor:
     """Return the mean squared cosine of the images themselves over pairs of one label; 0 without such pairs."""
     return _mean_over(_cosines(step.images.flatten(1)).square(), _same_label(step))
@@ -163,6 +169,20 @@ def batch_norm(step: Step) -> Tensor:
         stored_variance = torch.linalg.vector_norm(layer.stored_variance).clamp_min(1e-12)
         variance_gap = torch.linalg.vector_norm(layer.variance - layer.stored_variance) / stored_variance
         gaps.append(mean_gap + variance_gap)
+    return torch.stack(gaps).mean()
+
+
+def batch_norm_scaled(step: Step) -> Tensor:
+    """Return the mean over layers and channels of (mean - stored)^2 / stored variance + log(variance / stored)^2.
+
+    0 where the statistics match; every channel counts alike, quiet ones too.
+    """
+    gaps = []
+    for layer in step.batch_norm:
+        stored = layer.stored_variance.clamp_min(1e-6)
+        mean_gaps = (layer.mean - layer.stored_mean).square() / stored
+        spread_gaps = (layer.variance.clamp_min(1e-6) / stored).log().square()
+        gaps.append((mean_gaps + spread_gaps).mean())
     return torch.stack(gaps).mean()
 
 
@@ -200,12 +220,17 @@ OBJECTIVES: dict[str, Callable[[Step], Tensor]] = {
     "cosine-all": cosine_all,
     "orthogonality": orthogonality,
     "image-cosine": image_cosine,
+    "image-distance": image_distance,
     "batch-norm": batch_norm,
+    "batch-norm-scaled": batch_norm_scaled,
     "total-variation": total_variation,
     "distance": distance,
     "pixel-range": pixel_range,
 }
 """Name -> objective; lower is better."""
+
+FROM_BATCH_NORM = ("batch-norm", "batch-norm-scaled")
+"""Objectives that ask for ``Step.batch_norm``."""
 
 PERTURBED = ("kl-perturbed", "cross-entropy-perturbed")
 """Objectives that ask for ``Step.perturbed_logits``."""

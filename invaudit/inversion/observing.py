@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from invaudit.inversion.conditions import Condition
-from invaudit.inversion.objectives import OBJECTIVES, PERTURBED, Statistics, Step
+from invaudit.inversion.objectives import FROM_BATCH_NORM, OBJECTIVES, PERTURBED, Statistics, Step
 from invaudit.models import Target
 from invaudit.models.devices import autocast
 
@@ -34,7 +34,8 @@ def observed(
         precision: Number format of the forward passes.
         centre: Mean of reference images, on the target's device.
     """
-    statistics = recorded_statistics(target) if "batch-norm" in objectives else nullcontext(tuple)
+    asks_for_statistics = any(name in objectives for name in FROM_BATCH_NORM)
+    statistics = recorded_statistics(target) if asks_for_statistics else nullcontext(tuple)
     with target.layers.recorded(target.module) as recorded, statistics as batch_norm:
 
         def logits_of(images: Tensor) -> Tensor:
@@ -108,7 +109,8 @@ def unserved(target: Target, centre: Tensor | None = None) -> dict[str, str]:
     """Return the objectives that cannot be served, each with the reason."""
     reasons = {}
     if not _batch_norms(target):
-        reasons["batch-norm"] = "the target has no stored statistics"
+        for name in FROM_BATCH_NORM:
+            reasons[name] = "the target has no stored statistics"
     if centre is None:
         reasons["distance"] = "there are no reference images"
     return reasons

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from invaudit.inversion.conditions import MODES
 from invaudit.inversion.generators import GENERATORS
 from invaudit.inversion.objectives import OBJECTIVES
+from invaudit.inversion.views import ViewSettings
 from invaudit.runtime.describing import Known
-from invaudit.runtime.settings import Batch, Rate, Settings
+from invaudit.runtime.settings import Batch, Rate
 
 
 def check_weights(weights: dict[str, float]) -> dict[str, float]:
@@ -38,6 +39,9 @@ RecordEvery = Annotated[int, Field(ge=1)]
 WantedAccuracy = Annotated[float, Field(gt=0, le=1)]
 """Share of the images of every class that the target must give this class, from which a search counts as converged."""
 
+Schedule = Literal["constant", "cosine"]
+"""How a learning rate goes on over the steps of a search."""
+
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Decay rate of an average."""
 
@@ -45,7 +49,7 @@ LeastSpread = Annotated[float, Field(ge=0, le=1)]
 """Spread (RMS distance of a class's images to their mean, in [0, 1]) under which they count as copies of one image."""
 
 
-class InversionSettings(Settings):
+class InversionSettings(ViewSettings):
     """How a generator is trained against a target."""
 
     mode: Annotated[str, Known(MODES)] = "vector-matrix"
@@ -70,6 +74,9 @@ class InversionSettings(Settings):
 
     learning_rate: Rate = 2e-3
     """Learning rate of Adam."""
+
+    schedule: Schedule = "constant"
+    """How the learning rate goes on: ``constant``, or down to 0 along half a cosine."""
 
     betas: tuple[Decay, Decay] = (0.5, 0.99)
     """Decay rates of Adam's averages; a low first one, as is usual for generators."""
@@ -111,3 +118,8 @@ class InversionSettings(Settings):
         if value not in known:
             raise ValueError(f"unknown {info.field_name} {value!r}; known: {', '.join(known)}")
         return value
+
+
+def scheduled(schedule: Schedule, rate: float, step: int, steps: int) -> float:
+    """Return the learning rate of a step, counted from 0, of so many."""
+    return rate if schedule == "constant" else rate * (1 + math.cos(math.pi * step / steps)) / 2

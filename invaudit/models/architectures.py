@@ -79,6 +79,20 @@ def tiny_cnn(spec: InputSpec, outputs: int) -> Classifier:
     return Classifier(blocks, nn.Flatten(), nn.Linear(_width(blocks, spec), outputs))
 
 
+def vgg_small(spec: InputSpec, outputs: int) -> Classifier:
+    """Build five convolutions of 3 x 3 with batch norm and ReLU, two of them strided, and a mean over positions.
+
+    At 32 x 32 a pass costs 29 million multiplications, less than ResNet-20's 41 million.
+    """
+    blocks: list[nn.Module] = []
+    before = spec.channels
+    for width, stride in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
+        convolution = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
+        before = width
+    return Classifier(blocks, _GlobalPool(), nn.Linear(before, outputs))
+
+
 def mlp(spec: InputSpec, outputs: int, *, hidden: tuple[int, ...] = (300,)) -> Classifier:
     """Build a fully connected network with ReLU; ``mlp-300-100`` names one with these hidden widths."""
     widths = (spec.channels * spec.height * spec.width, *hidden)
@@ -147,6 +161,7 @@ ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
     "small-cnn": small_cnn,
     "plain-cnn": plain_cnn,
     "tiny-cnn": tiny_cnn,
+    "vgg-small": vgg_small,
     "mlp": mlp,
     "resnet18": resnet18,
     "resnet20": resnet20,

@@ -45,6 +45,9 @@ class TrainingSettings(Settings):
     shift: int = Field(default=0, ge=0, le=1_000)
     """Largest random shift of ID images, in pixels (0: none)."""
 
+    flip: bool = False
+    """Mirror half of the ID images, left and right: for photographs, not for digits."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the passes; ``auto`` takes bfloat16 where the device is fast at it."""
 
@@ -232,6 +235,8 @@ def _batches(
         images = data.floats(index)
         if settings.shift:
             images = shifted(images, settings.shift, rng)
+        if settings.flip:
+            images = flipped(images, rng)
         yield images.to(device), data.labels[index].to(device)
 
 
@@ -243,6 +248,12 @@ def shifted(images: Tensor, limit: int, rng: torch.Generator) -> Tensor:
     rows = (top + torch.arange(height))[:, None, :, None]
     columns = (left + torch.arange(width))[:, None, None, :]
     return padded[torch.arange(n)[:, None, None, None], torch.arange(images.shape[1])[:, None, None], rows, columns]
+
+
+def flipped(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Return images (N, C, H, W), of which a random half is mirrored left and right."""
+    is_mirrored = torch.randint(2, (len(images), 1, 1, 1), generator=rng) == 1
+    return images.flip(3).where(is_mirrored, images)
 
 
 def _beginning(

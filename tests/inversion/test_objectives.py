@@ -105,8 +105,8 @@ def test_recorded_statistics_equal_those_of_the_inputs_and_hooks_are_removed(new
 
 def test_only_targets_with_stored_statistics_serve_batch_norm(new_target):
     assert set(unserved(new_target("cnn"))) == {"distance"}
-    assert set(unserved(new_target("mlp"))) == {"batch-norm", "distance"}
-    assert set(unserved(new_target("mlp"), torch.zeros(1, 8, 8))) == {"batch-norm"}
+    assert set(unserved(new_target("mlp"))) == {"batch-norm", "batch-norm-scaled", "distance"}
+    assert set(unserved(new_target("mlp"), torch.zeros(1, 8, 8))) == {"batch-norm", "batch-norm-scaled"}
 
 
 def test_objectives_are_served_skipped_or_switched_off(new_target):

@@ -36,7 +36,7 @@ from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.reference_scores import lira_offline, lira_online, offline_a, rmia
 from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
-from invaudit.stats.shares import counted_share, difference_of_shares
+from invaudit.stats.shares import change_of_share, counted_share, difference_of_changes, difference_of_shares
 from invaudit.stats.verdicts import (
     ALPHA,
     OverallVerdict,
@@ -77,6 +77,7 @@ __all__ = [
     "blind_test",
     "bootstrap_auroc",
     "bootstrap_fpr95",
+    "change_of_share",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
@@ -85,6 +86,7 @@ __all__ = [
     "control_p_values",
     "counted_share",
     "decide",
+    "difference_of_changes",
     "difference_of_shares",
     "draws_agree",
     "epsilon_lower_bound",

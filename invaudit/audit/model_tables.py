@@ -37,10 +37,13 @@ from invaudit.records.names import (
 )
 from invaudit.report.audit.repeats import repeats_of
 from invaudit.report.leakage.findings import overall_of
+from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays, read_json, write_json
 from invaudit.runtime.seeds import child_seed
 from invaudit.stats import OverallVerdict
 
+OF_EVERY_AUDIT = ("scored", "signals", "pool", "membership", "nearest")
+"""Files of arrays that every audit has."""
 READINESS_RECORD = "readiness"
 """Record of what the model makes of images of other kinds."""
 
@@ -195,10 +198,13 @@ def stored_repeats(folder: Path) -> list[RepeatRow]:
 
 def _arrays(folder: Path, settings: JudgedSettings) -> Mapping[str, dict[str, np.ndarray]]:
     """Return the arrays of the audited model by file."""
-    arrays = {}
-    for file in (folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name).glob("*.npz"):
+    arrays, place = {}, folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name
+    for file in place.glob("*.npz"):
         if file.stem != "images":
             arrays[file.stem] = read_arrays(file)
+    for name in OF_EVERY_AUDIT:
+        if name not in arrays:
+            raise RunFolderError(f"{place} holds no {name}.npz; make the run again in another folder")
     return arrays
 
 

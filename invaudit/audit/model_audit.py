@@ -56,6 +56,7 @@ from invaudit.records import (
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.leakage import Ended
 from invaudit.records.model_audit import PlanRecord
+from invaudit.records.model_audit_run import PLAN_RECORD
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
 from invaudit.report import audit_page, audit_record
 from invaudit.runtime.console import notice
@@ -174,15 +175,15 @@ class _Audit:
 
     def _plan(self) -> PlanRecord:
         """Return the plan of the folder; where there is none, make one and write it before anything else is done."""
-        if self.folder.record("plan") is None:
+        if self.folder.record(PLAN_RECORD) is None:
             notice("timing a few steps, to plan the audit")
             plan = make_plan(self.target, self.images, self.pools, self.recipe, self.settings)
-            self.folder.finish("plan", plan.model_dump())
+            self.folder.finish(PLAN_RECORD, plan.model_dump())
             notice(f"planned: about {sum(stage.seconds for stage in plan.stages) / 60:,.1f} minutes")
             for stage in plan.stages:
                 if stage.cut:
                     notice(f"cut for the budget: {stage.name}: {stage.cut}")
-        return read_record(self.folder.path, "plan", PlanRecord)
+        return read_record(self.folder.path, PLAN_RECORD, PlanRecord)
 
     def _positions(self, name: str, most: int) -> np.ndarray:
         """Return the positions of so many members, and controls, in the pool that is scored."""

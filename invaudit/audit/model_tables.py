@@ -13,7 +13,6 @@ from invaudit.audit.model_settings import POOL, ModelAuditSettings
 from invaudit.audit.repeats import membership_family, reconstruction_family, repeated
 from invaudit.audit.rows import (
     Audited,
-    declared_scores,
     declared_tests,
     judge_membership,
     judge_rows,
@@ -27,6 +26,7 @@ from invaudit.records import AuditRecord, ControlRow, PoolRecord, ReadinessRecor
 from invaudit.records.columns import write_rows
 from invaudit.records.folder import read_record
 from invaudit.records.model_audit import ImageRow, MembershipTestRow, PlanRecord, RepeatRow, StageRow
+from invaudit.records.model_audit_run import PLAN_RECORD
 from invaudit.records.names import (
     ATTACK_CONTROL,
     IMAGES_TABLE,
@@ -35,12 +35,13 @@ from invaudit.records.names import (
     REPEATS,
     STAGES,
 )
-from invaudit.report.audit.repeats import repeats_of
-from invaudit.report.leakage.findings import overall_of
+from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_arrays, read_json, write_json
 from invaudit.runtime.seeds import child_seed
-from invaudit.stats import OverallVerdict
+from invaudit.stats import OverallVerdict, known_leak_found, overall_of, repeats_of
 
+OF_EVERY_AUDIT = ("scored", "signals", "pool", "membership", "nearest")
+"""Files of arrays that every audit has."""
 READINESS_RECORD = "readiness"
 """Record of what the model makes of images of other kinds."""
 
@@ -91,7 +92,7 @@ def planned_settings(settings: ModelAuditSettings, plan: PlanRecord) -> TargetAu
 
 def write_audit_tables(folder: Path, settings: JudgedSettings) -> AuditVerdicts:
     """Write every table of an audit from its records and arrays alone, and return its verdicts."""
-    seed, plan = settings.seeds[0], read_record(folder, "plan", PlanRecord)
+    seed, plan = settings.seeds[0], read_record(folder, PLAN_RECORD, PlanRecord)
     methods, metrics = list(plan.steps), list(settings.metrics)
     known = read_record(folder, record_name(seed, ATTACK_CONTROL), AuditRecord)
     record = read_record(folder, record_name(seed, settings.name), AuditRecord)
@@ -129,11 +130,7 @@ def _membership_tests(
     null: float | None,
 ) -> list[MembershipTestRow]:
     """Judge the membership scores; the same scores of the network that is known to leak are their attack control."""
-    known_audited = Audited.of(ATTACK_CONTROL, audited.seed, known.target)
-    known_rows = judge_membership(
-        known_audited, known, PoolRecord(), alpha=settings.alpha, called=dict.fromkeys(declared_scores(known), True)
-    )
-    called = {row.score: row.verdict == "leak" for row in known_rows if row.verdict is not None}
+    called = known_leak_found(known.membership_family, design=known.target.design, alpha=settings.alpha)
     return judge_membership(audited, record, pool, alpha=settings.alpha, called=called, negative_p=null)
 
 
@@ -165,7 +162,7 @@ def _write_image_rows(folder: Path, settings: JudgedSettings, record: AuditRecor
 
 def repeat_tests(folder: Path, settings: JudgedSettings) -> list[RepeatRow]:
     """Repeat the tests of an audit on other draws of its images, from its arrays."""
-    seed, plan = settings.seeds[0], read_record(folder, "plan", PlanRecord)
+    seed, plan = settings.seeds[0], read_record(folder, PLAN_RECORD, PlanRecord)
     record = read_record(folder, record_name(seed, settings.name), AuditRecord)
     arrays = _arrays(folder, settings)
     compared, scored = StoredPool.of(arrays["pool"]), StoredPool.of(arrays["scored"])
@@ -180,7 +177,7 @@ def repeat_tests(folder: Path, settings: JudgedSettings) -> list[RepeatRow]:
     # Scores by gradients cover a part of the pool: a repeat of them would be of other images than the others.
     whole = {name: scores for name, scores in arrays["signals"].items() if np.isfinite(scores).all()}
     if whole:
-        families.append(membership_family(whole, scored.design, scored.given, len(declared_scores(record))))
+        families.append(membership_family(whole, scored.design, scored.given, len(record.membership_family)))
     rows = []
     for family in families:
         rows += repeated(family, seed=child_seed(seed, "repeats"), alpha=settings.alpha)
@@ -195,10 +192,13 @@ def stored_repeats(folder: Path) -> list[RepeatRow]:
 
 def _arrays(folder: Path, settings: JudgedSettings) -> Mapping[str, dict[str, np.ndarray]]:
     """Return the arrays of the audited model by file."""
-    arrays = {}
-    for file in (folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name).glob("*.npz"):
+    arrays, place = {}, folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name
+    for file in place.glob("*.npz"):
         if file.stem != "images":
             arrays[file.stem] = read_arrays(file)
+    for name in OF_EVERY_AUDIT:
+        if name not in arrays:
+            raise RunFolderError(f"{place} holds no {name}.npz; make the run again in another folder")
     return arrays
 
 

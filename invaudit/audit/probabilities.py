@@ -22,6 +22,7 @@ from invaudit.audit.planning import MEMBERSHIP, REPEATS
 from invaudit.audit.pools import coin_pool
 from invaudit.audit.probability_files import Answers, read_answers
 from invaudit.audit.references import References, reference_scores
+from invaudit.audit.repeats import REPEATS_OF_A_FAMILY
 from invaudit.audit.store import write_array_files
 from invaudit.audit.target import describe_target
 from invaudit.data import load, seeded_rng
@@ -40,6 +41,7 @@ from invaudit.records import (
 )
 from invaudit.records.folder import write_scores_record
 from invaudit.records.model_audit import Accuracy, PlannedStage, PlanRecord, PreflightRecord
+from invaudit.records.model_audit_run import PLAN_RECORD
 from invaudit.records.names import ATTACK_CONTROL, ID_TEST, OURS
 from invaudit.report import audit_page, audit_record
 from invaudit.runtime.console import notice
@@ -174,7 +176,7 @@ def _score(settings: ProbabilityAuditSettings, read: _Read, folder: RunFolder) -
     files = {"scored": pool, "signals": scores, "membership": {}, "nearest": {}, "pool": pool | {"position": nothing}}
     write_array_files({f"{file}.npz": npz_bytes(arrays) for file, arrays in files.items()}, folder.path, seed, name)
     folder.finish("preflight", _preflight(members, controls).model_dump())
-    folder.finish("plan", _plan(read).model_dump())
+    folder.finish(PLAN_RECORD, _plan(read).model_dump())
     folder.finish(record_name(seed, ATTACK_CONTROL), _known_leak(seed, settings.draws).model_dump())
     folder.finish(record_name(seed, POOL), PoolRecord(blind=_not_blind()).model_dump())
     unready = ReadinessRow(detector=OURS[1], ood_set=ID_TEST, group="id", status="not-applicable", reason=NO_MODEL)
@@ -246,7 +248,7 @@ def _plan(read: _Read) -> PlanRecord:
     n_images = len(read.members) + len(read.controls)
     stages = (
         PlannedStage(name=MEMBERSHIP, settings=f"answers to {n_images} images", seconds=5.0),
-        PlannedStage(name=REPEATS, settings="41 repeats of each family", seconds=5.0),
+        PlannedStage(name=REPEATS, settings=f"{REPEATS_OF_A_FAMILY} repeats of each family", seconds=5.0),
     )
     left_out = {"reconstruction": NO_MODEL}
     return PlanRecord(budget_s=0, steps={}, left_out=left_out, most=0, weighed=0, stages=stages)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from invaudit.audit.attempts import attempt
 from invaudit.data import NOISES, ImageSet, Splits, seeded_rng, split
@@ -104,9 +105,15 @@ def _fit_inputs(target: Target, splits: Splits) -> FitInputs:
 def measured_row(row: ReadinessRow, scores: Mapping[str, np.ndarray]) -> ReadinessRow:
     """Return a row with its figures, from the scores of all sets by their keys."""
     own, other = (scores[scores_key(row.detector, name)] for name in (ID_TEST, row.ood_set))
-    threshold = conformal_threshold(scores[scores_key(row.detector, CALIBRATE)], FALSE_ALARM_RATE)
-    figures: dict[str, float | None] = {"n": len(other), "rejected": float((other > threshold).mean())}
+    rejected = float(rejections(scores, row.detector, row.ood_set).mean())
+    figures: dict[str, float | None] = {"n": len(other), "rejected": rejected}
     if row.ood_set != ID_TEST:
         interval = auroc_interval(own, other)
         figures |= {"auroc": interval.value, "auroc_low": interval.low, "auroc_high": interval.high}
     return row.model_copy(update=figures)
+
+
+def rejections(scores: Mapping[str, np.ndarray], detector: str, image_set: str) -> NDArray[np.bool_]:
+    """Return which images of a set a detector rejects at the threshold for 5 % false alarms, (N,)."""
+    threshold = conformal_threshold(scores[scores_key(detector, CALIBRATE)], FALSE_ALARM_RATE)
+    return scores[scores_key(detector, image_set)] > threshold

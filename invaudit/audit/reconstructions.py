@@ -38,7 +38,6 @@ from invaudit.records import (
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
-from invaudit.report.leakage.findings import overall_of
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, ShapeError
 from invaudit.runtime.files import write_json
@@ -47,7 +46,7 @@ from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name, OneSeed
 from invaudit.similarity import nearest
-from invaudit.stats import BlindBaseline, OverallVerdict
+from invaudit.stats import BlindBaseline, OverallVerdict, overall_of
 
 POOL, CONTROL_POOL = "pool-given", f"pool-{ATTACK_CONTROL}"
 """Names of the records of the pool, and of that of the attack control."""

@@ -25,6 +25,8 @@ from invaudit.stats.limits import draws_for
 
 REPEATS = 20
 """Null splits, and draws of controls."""
+REPEATS_OF_A_FAMILY = 2 * REPEATS + 1
+"""All repeats of one family of tests: null splits, draws, and the controls in their order."""
 
 Positions = NDArray[np.int64]
 Lists = tuple[NDArray[np.int64], NDArray[np.float64]]

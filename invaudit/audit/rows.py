@@ -17,7 +17,7 @@ from invaudit.records import (
     TestRow,
 )
 from invaudit.records.model_audit import MembershipTestRow
-from invaudit.stats import ALPHA, BlindFinding, Verdict, decide, holm
+from invaudit.stats import ALPHA, BlindFinding, Verdict, decide, holm, judge_family
 
 
 class TestKey(NamedTuple):
@@ -228,11 +228,6 @@ def membership_rows(audited: Audited, record: AuditRecord) -> list[MembershipRow
     return rows
 
 
-def declared_scores(record: AuditRecord) -> list[str]:
-    """Return the declared family of membership scores: all that need no reconstruction."""
-    return [score for score in record.membership if ":" not in score]
-
-
 def judge_membership(
     audited: Audited,
     record: AuditRecord,
@@ -244,7 +239,7 @@ def judge_membership(
 ) -> list[MembershipTestRow]:
     """Return one row for every membership score of one target, by the rule of all verdicts.
 
-    The family is every declared score; one without a result counts as p = 1 (`holm_by_test` does the same).
+    The family is every declared score (`judge_family`).
 
     Args:
         audited: Who was audited.
@@ -254,24 +249,18 @@ def judge_membership(
         called: Score -> whether it finds the known leak of the attack control; a score without one is left out.
         negative_p: p-value of the negative control; None: none was run.
     """
-    scores = declared_scores(record)
-    results = [record.membership[score] for score in scores]
-    p_values = [1.0 if result.p_value is None else result.p_value for result in results]
+    family = record.membership_family
+    judged = judge_family(
+        family,
+        design=audited.design,
+        alpha=alpha,
+        blind=pool.blind.finding,
+        negative_control_p=negative_p,
+        called=called,
+    )
     rows = []
-    for score, result, p_adjusted in zip(scores, results, holm(np.array(p_values)), strict=True):
-        measured = result.status == "ok" and result.p_value is not None
-        verdict = Verdict("inconclusive", "no-control")
-        if measured:
-            verdict = decide(
-                float(p_adjusted),
-                result.attainable_p or 0.0,
-                design=audited.design,
-                alpha=alpha,
-                family=len(scores),
-                blind=pool.blind.finding,
-                negative_control_p=negative_p,
-                attack_control_called=(called or {}).get(score),
-            )
+    for score, result in family.items():
+        one = judged.get(score) if result.status == "ok" else None
         rows.append(
             MembershipTestRow(
                 target=audited.target,
@@ -282,11 +271,11 @@ def judge_membership(
                 n_control=audited.n_control if result.n_control is None else result.n_control,
                 auroc=result.auroc,
                 p_value=result.p_value,
-                p_adjusted=float(p_adjusted) if measured else None,
-                verdict=verdict.verdict if measured else None,
-                verdict_reason=verdict.reason if measured else None,
+                p_adjusted=None if one is None else one.p_adjusted,
+                verdict=None if one is None else one.verdict.verdict,
+                verdict_reason=None if one is None else one.verdict.reason,
                 status=result.status,
-                reason=result.reason if not measured else "",
+                reason=result.reason if one is None else "",
             )
         )
     return rows

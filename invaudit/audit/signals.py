@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from invaudit.audit.method import AuditSetup, MembershipAudit, audit_membership
 from invaudit.audit.references import References, confidences, reference_scores
+from invaudit.audit.target import signals_of_pool
 from invaudit.data import ImageSet
-from invaudit.leakage import attribute
-from invaudit.leakage.membership_signals import SIGNALS
 from invaudit.leakage.quantile_regression import image_features, quantile_score
 from invaudit.models import Target
 
@@ -36,7 +35,7 @@ def score_signals(
     """
     part = replace(setup, pool=setup.pool.subset(weighed))
     audits = {}
-    for name, score in (({"attribution": attribute} if attribution else {}) | SIGNALS).items():
+    for name, score in signals_of_pool(attribution=attribution).items():
         own = part if name in BY_GRADIENT else setup
         measured = audit_membership(name, partial(score, target, own.pool.floats, own.pool.labels), own)
         if name in BY_GRADIENT and measured.scores is not None:

@@ -160,13 +160,13 @@ def gather(
 def membership_signals(target: Target, setup: AuditSetup, *, attribution: bool = True) -> dict[str, MembershipAudit]:
     """Measure what needs no reconstruction: attribution, and the usual membership scores."""
     audits = {}
-    for name, score in _signals(attribution=attribution).items():
+    for name, score in signals_of_pool(attribution=attribution).items():
         score_pool = partial(score, target, setup.pool.floats, setup.pool.labels)
         audits[name] = audit_membership(name, score_pool, setup)
     return audits
 
 
-def _signals(*, attribution: bool) -> dict[str, Callable[[Target, Tensor, Tensor], Tensor]]:
+def signals_of_pool(*, attribution: bool) -> dict[str, Callable[[Target, Tensor, Tensor], Tensor]]:
     """Return the membership scores that need no reconstruction, in the order of their rows."""
     return ({"attribution": attribute} if attribution else {}) | SIGNALS
 
@@ -213,7 +213,7 @@ def describe_sizes(pool: Pool, description: str = "") -> TargetDescription:
 
 def not_audited(settings: TargetAuditSettings, target: TargetDescription, ended: Ended) -> AuditRecord:
     """Return the record of an audit that could not be begun: throughout it says why."""
-    scores = [*_signals(attribution=settings.attribution)]
+    scores = [*signals_of_pool(attribution=settings.attribution)]
     tests = {}
     for method in settings.methods:
         tests[method] = dict.fromkeys(settings.metrics, restated(ended, TestResult))

@@ -392,6 +392,11 @@ class AuditRecord(Row):
     papers_count: dict[str, PapersCount] = Field(default_factory=dict)
     """What the KKT papers would count, by method."""
 
+    @property
+    def membership_family(self) -> dict[str, MembershipResult]:
+        """The declared family of membership scores: all that need no reconstruction."""
+        return {score: result for score, result in self.membership.items() if ":" not in score}
+
 
 class AttackControlRecord(Row):
     """Where the attack control of an audit comes from: ``records/attack-control.json``. What is not known is None."""

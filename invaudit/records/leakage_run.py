@@ -115,8 +115,12 @@ class LeakageRun:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds with a row in the table."""
-        return sorted({row.seed for row in self.tests if row.seed is not None})
+        """Seeds with a row in the table; those of the settings where it has no row, as of an audit without attacks."""
+        of_rows = sorted({row.seed for row in self.tests if row.seed is not None})
+        of_settings = self.settings.get("seeds")
+        if of_rows or not isinstance(of_settings, list):
+            return of_rows
+        return [seed for seed in of_settings if isinstance(seed, int)]
 
     @property
     def shows_images(self) -> bool:

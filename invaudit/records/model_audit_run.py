@@ -57,7 +57,7 @@ class ModelAuditRun:
     @property
     def seed(self) -> int:
         """Its only seed."""
-        return self.run.seeds[0] if self.run.seeds else 0
+        return _only_seed(self.run)
 
     @property
     def model(self) -> str:
@@ -83,7 +83,6 @@ def read_model_audit(folder: Path) -> ModelAuditRun:
             schema that cannot be read.
     """
     run = read_leakage_run(folder)
-    seed = run.seeds[0] if run.seeds else 0
     return ModelAuditRun(
         run=run,
         membership_tests=read_rows(folder / MEMBERSHIP_TESTS, MembershipTestRow),
@@ -93,5 +92,10 @@ def read_model_audit(folder: Path) -> ModelAuditRun:
         preflight=read_kept_record(folder, "preflight", PreflightRecord),
         plan=read_kept_record(folder, PLAN_RECORD, PlanRecord),
         claims=read_kept_record(folder, "claims", ClaimsRecord),
-        known_leak=read_kept_record(folder, f"seed-{seed}-{ATTACK_CONTROL}", AuditRecord),
+        known_leak=read_kept_record(folder, f"seed-{_only_seed(run)}-{ATTACK_CONTROL}", AuditRecord),
     )
+
+
+def _only_seed(run: LeakageRun) -> int:
+    """Return the seed of an audit; where neither rows nor settings name one, that of an audit that was given none."""
+    return run.seeds[0] if run.seeds else 0

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -108,18 +108,30 @@ def content_hash(*parts: bytes | str) -> str:
     return digest.hexdigest()
 
 
-def read_arrays(path: Path, start: str = "") -> dict[str, np.ndarray]:
+class StoredArrays(dict[str, np.ndarray]):
+    """Arrays of a file by their names; one that is asked for and not there is an error that names the file."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        super().__init__(arrays)
+        self.path = path
+
+    def __missing__(self, name: str) -> NoReturn:
+        """Refuse a file that does not hold what it should."""
+        raise RunFolderError(f"{self.path} holds no array {name!r}; make the run again in another folder")
+
+
+def read_arrays(path: Path, start: str = "") -> StoredArrays:
     """Return the arrays of an npz file of a run folder whose names begin so.
 
     Raises:
-        RunFolderError: It is missing or damaged.
+        RunFolderError: It is missing or damaged; or, where an array is asked for, it does not hold that.
     """
     with (
         opened(path, RunFolderError) as file,
         foreign(f"{path} is damaged", RunFolderError, remedy="make the run again in another folder"),
         np.load(file, allow_pickle=False) as arrays,
     ):
-        return {name: arrays[name] for name in arrays.files if name.startswith(start)}
+        return StoredArrays(path, {name: arrays[name] for name in arrays.files if name.startswith(start)})
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:

@@ -28,6 +28,7 @@ from invaudit.stats.conformal import conformal_p_values, conformal_threshold, fa
 from invaudit.stats.delong import auroc_interval
 from invaudit.stats.designs import DESIGNS, Design, Observational, Pairs
 from invaudit.stats.estimate import Estimate
+from invaudit.stats.families import Judged, judge_family, known_leak_found, overall_of
 from invaudit.stats.limits import ScoringLimit, scoring_limit
 from invaudit.stats.membership_tests import Membership, membership, membership_difference, membership_p_values
 from invaudit.stats.multiple import holm
@@ -36,7 +37,8 @@ from invaudit.stats.privacy import epsilon_lower_bound
 from invaudit.stats.rank_metrics import Ranking, aupr, auroc, fpr95, fpr95_id, ranking
 from invaudit.stats.reference_scores import lira_offline, lira_online, offline_a, rmia
 from invaudit.stats.relabelling import ShortListError, list_length, nearest_lists, restricted_lists
-from invaudit.stats.shares import counted_share, difference_of_shares
+from invaudit.stats.repeats import Repeats, repeats_of
+from invaudit.stats.shares import change_of_share, counted_share, difference_of_changes, difference_of_shares
 from invaudit.stats.verdicts import (
     ALPHA,
     OverallVerdict,
@@ -60,11 +62,13 @@ __all__ = [
     "ComparisonVerdict",
     "Design",
     "Estimate",
+    "Judged",
     "Membership",
     "Observational",
     "OverallVerdict",
     "Pairs",
     "Ranking",
+    "Repeats",
     "ScoringLimit",
     "SeedDraws",
     "ShortListError",
@@ -77,6 +81,7 @@ __all__ = [
     "blind_test",
     "bootstrap_auroc",
     "bootstrap_fpr95",
+    "change_of_share",
     "combine",
     "comparison_verdict",
     "conformal_p_values",
@@ -85,6 +90,7 @@ __all__ = [
     "control_p_values",
     "counted_share",
     "decide",
+    "difference_of_changes",
     "difference_of_shares",
     "draws_agree",
     "epsilon_lower_bound",
@@ -95,7 +101,9 @@ __all__ = [
     "holm",
     "holm_family",
     "is_baseline",
+    "judge_family",
     "knockoff_q_values",
+    "known_leak_found",
     "lira_offline",
     "lira_online",
     "list_length",
@@ -108,8 +116,10 @@ __all__ = [
     "null_standard_error",
     "offline_a",
     "overall",
+    "overall_of",
     "percentile_interval",
     "ranking",
+    "repeats_of",
     "resample_images",
     "resample_seeds",
     "restricted_lists",

@@ -12,7 +12,7 @@ from invaudit.leakage.matches import PoolMatches
 from invaudit.records import AuditRecord, MembershipResult, PoolRecord, TestResult
 from invaudit.records.folder import read_record
 from invaudit.runtime.errors import RunFolderError
-from invaudit.runtime.files import read_arrays, write_json
+from invaudit.runtime.files import StoredArrays, read_arrays, write_json
 from invaudit.runtime.paths import is_file
 from invaudit.similarity.protocol import sign_of
 from invaudit.stats import Design, Observational, Pairs
@@ -50,10 +50,10 @@ class StoredAudit:
         """Return the file of some arrays, from the run folder on."""
         return str(self.place / f"{name}.npz")
 
-    def arrays(self, name: str) -> Arrays:
+    def arrays(self, name: str) -> StoredArrays:
         """Return the arrays of a file, none where it is missing."""
         path = self.folder / self.file(name)
-        return read_arrays(path) if is_file(path, RunFolderError) else {}
+        return read_arrays(path) if is_file(path, RunFolderError) else StoredArrays(path, {})
 
     def design(self) -> Design:
         """Return how membership came about.
@@ -61,9 +61,6 @@ class StoredAudit:
         Raises:
             InputError: The arrays describe no design.
         """
-        for name in ("member", "pair" if "pair" in self.pool else "stratum"):
-            if name not in self.pool:
-                raise RunFolderError(f"{self.folder / self.pool_file} holds no {name}; make the run again")
         if "pair" in self.pool:
             return Pairs(self.pool["member"], self.pool["pair"])
         return Observational(self.pool["member"], self.pool["stratum"], self.pool.get("unit"))

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from invaudit.runtime.errors import ControlError, InputError
+from invaudit.runtime.boundary import foreign
+from invaudit.runtime.errors import ControlError, InputError, RunFolderError
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,15 @@ class Findings:
 
     @contextmanager
     def noted(self, file: str, instead_of: Path | None = None) -> Iterator[None]:
-        """Take what is refused meanwhile for a difference in a file.
+        """Take what is refused meanwhile for a difference in a file, and so any error: what is stored may be anything.
 
         Args:
             file: The file, where the message does not name it.
             instead_of: The folder that stands for the run folder in messages.
         """
         try:
-            yield
+            with foreign("what is stored does not fit together", RunFolderError, remedy="make the run again"):
+                yield
         except (InputError, ControlError) as error:
             words = str(error)
             if instead_of is not None:

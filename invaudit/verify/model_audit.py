@@ -21,6 +21,7 @@ from invaudit.audit.signals import BY_GRADIENT
 from invaudit.records import AuditRecord, MembershipResult, ReadinessRecord, ReadinessRow
 from invaudit.records.folder import read_record
 from invaudit.records.names import ATTACK_CONTROL, CONFIG
+from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_json, write_json
 from invaudit.runtime.settings import load_config
 from invaudit.verify.audits import StoredAudit, rebuild_audit, rebuild_pool, with_figures
@@ -168,7 +169,7 @@ def _readiness_row(row: ReadinessRow, scores: Mapping[str, np.ndarray]) -> Readi
     bare = row.model_copy(update=dict.fromkeys(("n", "auroc", "auroc_low", "auroc_high", "rejected")))
     try:
         return measured_row(bare, scores)
-    except KeyError:
+    except RunFolderError:
         return bare
 
 

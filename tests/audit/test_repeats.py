@@ -5,13 +5,13 @@ import pytest
 from scipy.stats import binom
 
 from invaudit.audit.repeats import membership_family, reconstruction_family, repeated
-from invaudit.report.audit.repeats import repeats_of
 from invaudit.stats import (
     Observational,
     decide,
     draws_agree,
     nearest_lists,
     null_p_value,
+    repeats_of,
     restricted_lists,
     verdict_test,
 )

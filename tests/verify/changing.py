@@ -74,6 +74,14 @@ def set_array(path, name, change):
     path.write_bytes(npz_bytes(arrays))
 
 
+def without_array(path, name):
+    """Leave one array of an npz file out."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    del arrays[name]
+    path.write_bytes(npz_bytes(arrays))
+
+
 def replace_text(path, pattern, text):
     """Replace the first place that fits."""
     content, n = re.subn(pattern, text, path.read_text(), count=1)

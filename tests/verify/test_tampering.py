@@ -8,6 +8,7 @@ import gzip
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from invaudit.verify import verify
@@ -19,6 +20,7 @@ from tests.verify.changing import (
     set_leaf,
     swap,
     with_line,
+    without_array,
     without_column,
     without_line,
 )
@@ -336,6 +338,38 @@ def test_a_change_of_what_the_rest_follows_from_is_found(what, request, copied):
     found = [one.file for one in verify(folder).differences]
     assert found[:1] == files[:1]
     assert set(files) <= set(found)
+
+
+POOL, GIVEN = "scores/seed-0/target/pool.npz", "scores/seed-0/target/given.npz"
+ARRAYS = [
+    ("audit_run", REFERENCES, "own"),
+    ("audit_run", "scores/seed-0/target/scored.npz", "stratum"),
+    ("score_run", GIVEN, "labels"),
+    ("score_run", GIVEN, "ssim-value"),
+    ("score_run", POOL, "source"),
+    ("control_run", "controls.npz", "images"),
+]
+"""Arrays that something is computed from: run, file, name."""
+
+
+@pytest.mark.parametrize(("run", "file", "array"), ARRAYS)
+def test_an_array_that_is_missing_is_named_with_its_file(run, file, array, request, copied):
+    folder = copied(request.getfixturevalue(run))
+    without_array(folder / file, array)
+    found = verify(folder).differences
+    assert any(f"{folder / file} holds no array {array!r}" in one.words for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("run", "file", "array"), [("audit_run", REFERENCES, "own"), ("score_run", GIVEN, "ssim-index")]
+)
+def test_an_array_of_another_kind_is_a_difference(run, file, array, request, copied):
+    folder = copied(request.getfixturevalue(run))
+    set_array(folder / file, array, lambda _: np.array(["nothing"]))
+    found = verify(folder).differences
+    assert found[0].file == file
+    # Beside the hash of the file.
+    assert any(one.words for one in found[1:])
 
 
 OOD_TABLES = {

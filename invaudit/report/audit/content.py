@@ -8,9 +8,8 @@ from invaudit.records.leakage import Verdict
 from invaudit.records.leakage_run import LeakageRun
 from invaudit.records.model_audit import MembershipTestRow, Question
 from invaudit.records.model_audit_run import ModelAuditRun, read_model_audit
-from invaudit.report.audit.repeats import Repeats, repeats_of
-from invaudit.report.leakage.findings import Finding, findings, overall_of
-from invaudit.stats import OverallVerdict
+from invaudit.report.leakage.findings import Finding, findings
+from invaudit.stats import OverallVerdict, Repeats, overall_of, repeats_of
 from invaudit.stats.verdicts import ALPHA
 
 QUESTIONS: tuple[Question, ...] = ("membership", "reconstruction")

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from invaudit.records.model_audit import Question
 from invaudit.report.audit.content import QUESTIONS, Content
 from invaudit.report.audit.wording import sentence, share
 from invaudit.report.leakage.findings import NOT_TESTED, attack_findings, found_and_missed
 from invaudit.report.printing import p_text
-from invaudit.stats import decide, holm
+from invaudit.stats import known_leak_found
 
 TRIED: dict[Question, str] = {"membership": "scores", "reconstruction": "methods"}
 NOT_RUN = "not run, so this is not known"
@@ -41,22 +39,7 @@ def known_scores(content: Content) -> dict[str, bool]:
     known = content.audit.known_leak
     if known is None:
         return {}
-    results = {name: result for name, result in known.membership.items() if ":" not in name}
-    p_values = np.array([1.0 if result.p_value is None else result.p_value for result in results.values()])
-    if not len(p_values):
-        return {}
-    called = {}
-    for (name, result), p_adjusted in zip(results.items(), holm(p_values), strict=True):
-        if result.p_value is not None:
-            judged = decide(
-                float(p_adjusted),
-                result.attainable_p or 0.0,
-                design=known.target.design,
-                alpha=content.alpha,
-                family=len(results),
-            )
-            called[name] = judged.verdict == "leak"
-    return called
+    return known_leak_found(known.membership_family, design=known.target.design, alpha=content.alpha)
 
 
 def _by_question(content: Content, say: Callable[[Content, Question], str]) -> str:

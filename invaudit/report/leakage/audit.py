@@ -41,11 +41,13 @@ def audit_record(folder: Path, *, data: Mapping[str, str]) -> AuditFile:
     environment = run.environment or {}
     content = Content.of(folder) if is_model_audit(folder) else None
     membership = {} if content is None else {content.audit.target: membership_verdict(content)}
+    # The audit of a model is of that model also where no attack fits it, so that the table has no row.
+    audited = findings(run) if content is None else [content.reconstruction]
     try:
         return AuditFile(
             schema_version=2,
             date=environment.get("date"),
-            targets=tuple(_target(run, finding, membership.get(finding.target)) for finding in findings(run)),
+            targets=tuple(_target(run, finding, membership.get(finding.target)) for finding in audited),
             data=dict(data),
             scope=dict(scope(run)),
             membership=tuple(map(AuditMembership.of, run.membership)),

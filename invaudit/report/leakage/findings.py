@@ -9,11 +9,9 @@ from typing import TypeVar
 from invaudit.records.columns import distinct
 from invaudit.records.leakage import ControlRow, Reason, TestRow, Verdict
 from invaudit.records.leakage_run import LeakageRun
-from invaudit.records.model_audit import MembershipTestRow
 from invaudit.records.names import ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report.printing import p_text, span
-from invaudit.stats import OverallVerdict, overall
-from invaudit.stats import Verdict as TestVerdict
+from invaudit.stats import OverallVerdict, overall_of
 
 R = TypeVar("R", TestRow, ControlRow)
 
@@ -132,11 +130,6 @@ class Finding:
             because = "no reason given" if reason is None else REASONS[reason]
             clauses.append(f"{count} of {len(self.tests)} tests inconclusive, because {because}")
         return clauses
-
-
-def overall_of(rows: Iterable[TestRow | MembershipTestRow]) -> OverallVerdict | None:
-    """Return the verdict over all tests that have one; None if none has."""
-    return overall([TestVerdict(row.verdict, row.verdict_reason) for row in rows if row.verdict is not None])
 
 
 def smallest_p(tests: Iterable[TestRow]) -> tuple[float, TestRow] | None:

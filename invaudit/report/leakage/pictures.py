@@ -37,8 +37,8 @@ def quantiles_picture(run: LeakageRun) -> PageFigure | None:
     caption = (
         f"Quantiles of {metric} over the reconstructions (seed {run.seeds[0]}): to the nearest member, upwards, "
         "against the nearest control, to the right; further is more similar. Points above the dashed line: "
-        "reconstructions are nearer to members. Where members outnumber controls, some of that is expected; the "
-        "tests compare equal numbers."
+        "reconstructions are nearer to members. Where members outnumber controls, some of that is expected: the "
+        "tests relabel the images with both numbers kept, and so take it into account."
     )
     if n_unlisted:
         caption += f" {n_unlisted} values are upper bounds: the list of nearest images ends before one of that kind."

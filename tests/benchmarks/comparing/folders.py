@@ -20,10 +20,12 @@ MEMBER = np.arange(60) % 2 == 0
 HASHES = {"members": "a" * 64, "controls": "b" * 64, "reference": "c" * 64, "ood/cats": "d" * 64}
 
 
-def save_audit(folder, scores, *, name="target", data=HASHES, methods=("kkt",), seed=0, member=MEMBER, keep=True):
+def save_audit(folder, scores, *, name="target", data=HASHES, methods=("kkt",), seed=0, member=MEMBER, keep=True,
+               config="seeds: [0]\n"):  # fmt: skip
     """Save the folder of an audit of one network, with these membership scores of the pool by their names."""
     write_json(folder / "records/run.json", {"kind": LEAKAGE_RUN.name, "schema": LEAKAGE_RUN.schema})
     write_json(folder / "audit.json", {"data": data})
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
     of = {"target": name, "seed": seed}
     tests = [TestRow(**of, method=of_test, metric="ssim", p_adjusted=0.2, verdict="no-evidence", status="ok")
              for of_test in methods]  # fmt: skip

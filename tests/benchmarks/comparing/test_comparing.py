@@ -36,6 +36,7 @@ def test_of_tests_and_accuracies_both_values_stand_side_by_side(audits):
     assert (gap.before, gap.difference, gap.difference_low, gap.better) == (0.25, 0.0, None, "lower")
     assert {row.figure for row in rows if row.part == "readiness"} == {"auroc", "rejected"}
     assert {row.compared for row in rows if row.part != "membership"} == {"beside"}
+    assert "not kept" in gap.reason
 
 
 def test_networks_of_two_single_audits_are_paired_whatever_they_are_called(tmp_path):
@@ -50,6 +51,7 @@ def test_networks_of_two_single_audits_are_paired_whatever_they_are_called(tmp_p
         ({"data": HASHES | {"controls": "e" * 64}}, "controls: bbbbbbbbbbbb and eeeeeeeeeeee"),
         ({"data": {"digits": "a" * 64}}, "digits: none and aaaaaaaaaaaa"),
         ({"seed": 1}, "seeds [0]"),
+        ({"config": "drawn_at_random: true\n"}, "audit both in one way"),
     ],
 )
 def test_audits_of_other_images_or_seeds_are_refused(tmp_path, other, said):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import jsonschema
 
-from invaudit.records import audit_schema
+from invaudit.records import TestRow, audit_schema, write_rows
+from invaudit.records.model_audit_run import read_model_audit
 from invaudit.report import audit_record
 
 OF_AN_AUDIT = ("repeats", "claims", "preflight", "plan")
@@ -29,6 +30,21 @@ def test_it_holds_what_the_page_says(finished_audit: Path) -> None:
     assert record.preflight.model == "leaky.safetensors"
     assert record.plan is not None
     assert record.plan.stages[0].cut == "12% of the steps"
+
+
+def test_target_and_seed_are_those_of_the_settings_where_no_attack_ran(audit_folder: Path) -> None:
+    write_rows(audit_folder / "table.csv", TestRow, [])
+    config = audit_folder / "config.yaml"
+    config.write_text(config.read_text().replace("seeds:\n- 0", "seeds:\n- 7"))
+    known = audit_folder / "records"
+    (known / "seed-0-attack-control.json").rename(known / "seed-7-attack-control.json")
+    (target,) = audit_record(audit_folder, data={}).targets
+    assert (target.target, target.verdict, len(target.tests), len(target.networks)) == ("target", None, 0, 1)
+    assert target.membership is not None
+    assert target.membership.verdict == "leak"
+    audit = read_model_audit(audit_folder)
+    assert audit.seed == 7
+    assert audit.known_leak is not None
 
 
 def test_another_run_has_none_of_it(finished_leakage_run: Path) -> None:

@@ -2,9 +2,33 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-from invaudit.records.model_audit import Question, RepeatRow
-from invaudit.stats import draws_agree, null_p_value
+from invaudit.stats.verdicts import draws_agree, null_p_value
+
+
+class Repeated(Protocol):
+    """A family of tests once more, on other images: a row of a table of repeats."""
+
+    @property
+    def kind(self) -> str:
+        """What was repeated: ``null-halves``, ``null-order`` or ``draw``."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """Which family."""
+        ...
+
+    @property
+    def p_adjusted(self) -> float | None:
+        """Smallest adjusted p-value."""
+        ...
+
+    @property
+    def leak(self) -> bool | None:
+        """Whether the family would be called a leak; None where it could not be tested."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +59,7 @@ class Repeats:
         return max(self.draws_called, self.draws - self.draws_called)
 
 
-def repeats_of(rows: Iterable[RepeatRow], question: Question, alpha: float) -> Repeats:
+def repeats_of(rows: Iterable[Repeated], question: str, alpha: float) -> Repeats:
     """Return what the repeats of one question say together.
 
     Args:

@@ -196,7 +196,7 @@ class _Audit:
 
     def _preflight(self) -> None:
         metrics, model = self._metrics(self.compared), self.settings.model
-        found = preflight(self.target, self.images, self.pools.scored, self.compared, metrics, model=model)
+        found = preflight(self.target, self.images, self.pools, self.compared, metrics, model=model)
         self.folder.finish("preflight", found.model_dump())
         for note in found.notes:
             notice(note)

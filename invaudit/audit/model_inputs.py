@@ -69,11 +69,13 @@ class AuditPools(NamedTuple):
         scored: Members and controls that membership is scored on.
         blind: The blind baseline on them.
         known: Pool of the attack control, drawn from the controls.
+        left_out: Classes with too few controls for it, by name, or by number where they have none.
     """
 
     scored: Pool
     blind: BlindBaseline
     known: Pool
+    left_out: tuple[str, ...]
 
 
 def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
@@ -141,15 +143,17 @@ def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
     if (many := max(len(images.members), len(images.controls))) > room:
         notice(f"{room} members and controls at most are tested, for want of memory, in place of {many}")
     scored, blind = stratified(whole, rng, most=max(7, min(settings.scored, room)))
-    return AuditPools(scored, blind, _known_pool(settings, images.controls))
+    return AuditPools(scored, blind, *_known_pool(settings, images.controls))
 
 
-def _known_pool(settings: ModelAuditSettings, controls: ImageSet) -> Pool:
+def _known_pool(settings: ModelAuditSettings, controls: ImageSet) -> tuple[Pool, tuple[str, ...]]:
+    """Return the pool of the attack control, and the classes that it does without."""
+    rng = seeded_rng(settings.seeds[0], ATTACK_CONTROL)
     try:
-        pool, _ = coin_pool(controls, settings.known_members, seeded_rng(settings.seeds[0], ATTACK_CONTROL))
+        pool, draw = coin_pool(controls, settings.known_members, rng, leave_out_rare=True)
     except SettingError as error:
         raise DataError(
             f"{settings.controls} has too few images for an attack control of {settings.known_members} members and as "
             f"many controls ({error}); give more controls, or lower known_members"
         ) from error
-    return pool
+    return pool, tuple(controls.class_name(label) or str(label) for label in draw.left_out)

@@ -14,7 +14,7 @@ from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
 from invaudit.data.folders import PictureInput
-from invaudit.data.joining import with_classes
+from invaudit.data.joining import with_classes, without_classes
 from invaudit.leakage import (
     PairsDraw,
     Pool,
@@ -53,13 +53,16 @@ def load_labelled(name: str, wanted: PictureInput | None = None) -> ImageSet:
     return data
 
 
-def coin_pool(data: ImageSet, n_pairs: int, rng: torch.Generator) -> tuple[Pool, PairsDraw]:
+def coin_pool(
+    data: ImageSet, n_pairs: int, rng: torch.Generator, *, leave_out_rare: bool = False
+) -> tuple[Pool, PairsDraw]:
     """Draw a pool under the ``pairs`` design: of two images of one class a coin names the member.
 
     Args:
         data: Images with classes.
         n_pairs: Number of pairs, and so of members.
         rng: Source of the draw.
+        leave_out_rare: Leave out classes with too few images; the others are numbered anew.
 
     Returns:
         The pool, and where its images are in the data.
@@ -67,11 +70,11 @@ def coin_pool(data: ImageSet, n_pairs: int, rng: torch.Generator) -> tuple[Pool,
     Raises:
         SettingError: Too few images of a class.
     """
-    draw = draw_pairs(data.labels, n_pairs, rng)
+    draw = draw_pairs(data.labels, n_pairs, rng, leave_out_rare=leave_out_rare)
     pool = Pool(
-        images=data.subset(draw.index),
+        images=without_classes(data.subset(draw.index), draw.left_out),
         design=Pairs(draw.member.numpy(), draw.pair.numpy()),
-        classes=data.classes,
+        classes=data.classes - len(draw.left_out),
         reference=data.floats(draw.reference),
     )
     return pool, draw

@@ -11,7 +11,9 @@ from jsonschema import validate
 from sklearn.metrics import roc_auc_score
 
 from invaudit.audit import ModelAuditSettings, audit_model, planning
+from invaudit.audit.metrics import make_metrics
 from invaudit.audit.model_inputs import load_images, make_pools
+from invaudit.audit.preflight import preflight
 from invaudit.audit.readiness import DETECTORS, readiness
 from invaudit.data import NOISES, load, seeded_rng, split
 from invaudit.leakage import TargetRecipe, train_target
@@ -182,3 +184,20 @@ def test_every_fifth_control_of_each_class_is_set_aside_without_copies(made):
     both = np.concatenate([images.control_places, np.arange(600)])
     assert len(np.unique(both)) == 600
     assert len(images.controls) + len(images.reference) == 600
+
+
+def test_an_attack_control_goes_without_classes_that_are_rare_among_controls(made, tmp_path):
+    others = load(f"{made}/controls.npz")
+    few = torch.nonzero((others.labels != 3) & (others.labels != 7))[:, 0]
+    one = torch.nonzero(others.labels == 7)[:1, 0]
+    some = others.subset(torch.cat([few, one]))
+    np.savez(tmp_path / "controls.npz", images=some.images.numpy(), labels=some.labels.numpy())
+    target, chosen = trained_on(made, "members"), settings(made, controls=f"{tmp_path}/controls.npz")
+    images = load_images(target, chosen)
+    pools = make_pools(chosen, images)
+    assert pools.left_out == ("3", "7")
+    assert pools.known.classes == 8
+    assert pools.known.labels.unique().tolist() == list(range(8))
+    metrics = make_metrics({}, None, torch.device("cpu"), download=False)
+    notes = preflight(target, images, pools, pools.scored, metrics).notes
+    assert any("without 2 classes of which there are too few controls: 3, 7." in note for note in notes)

@@ -89,13 +89,14 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
     controls = load_labelled(settings.controls, wanted)
     controls = with_classes(controls, members.class_names, known_by=settings.members)
     members = refuse_misfit(target, members, f"the members {settings.members}")
-    controls = refuse_misfit(target, controls, f"the controls {settings.controls}")
+    controls = refuse_misfit(target, controls, f"the controls {settings.controls}", unseen=True)
     reference = None if settings.reference is None else load(settings.reference, wanted=wanted)
     trained_references = None
     if settings.train_references_on is not None:
         trained_references = load_labelled(settings.train_references_on, wanted)
         trained_references = with_classes(trained_references, members.class_names, known_by=settings.members)
-        trained_references = refuse_misfit(target, trained_references, f"the data {settings.train_references_on}")
+        known_as = f"the data {settings.train_references_on}"
+        trained_references = refuse_misfit(target, trained_references, known_as, unseen=True)
     ood = {data: load(data, wanted=wanted) for data in settings.ood}
     others = ood if reference is None else {str(settings.reference): reference, **ood}
     for data, images in others.items():

@@ -186,6 +186,20 @@ def test_every_fifth_control_of_each_class_is_set_aside_without_copies(made):
     assert len(images.controls) + len(images.reference) == 600
 
 
+def test_a_model_that_knows_nothing_but_its_members_is_audited(made, tmp_path):
+    """Labels that were drawn at random can be learned by heart and by nothing else."""
+    others = load(f"{made}/controls.npz")
+    labels = torch.randint(10, (len(others),), generator=seeded_rng(0, "no sense"))
+    for name, part in (("members", slice(40)), ("controls", slice(40, 400))):
+        np.savez(tmp_path / f"{name}.npz", images=others.images[part].numpy(), labels=labels[part].numpy())
+    target = trained_on(tmp_path, "members")
+    given = {name: f"{tmp_path}/{name}.npz" for name in ("members", "controls")}
+    images = load_images(target, settings(made, **given))
+    assert len(images.controls) == 360
+    with pytest.raises(InputError, match=r"of the members .* right, no better than chance"):
+        load_images(target, settings(made, members=given["controls"], controls=given["members"]))
+
+
 def test_an_attack_control_goes_without_classes_that_are_rare_among_controls(made, tmp_path):
     others = load(f"{made}/controls.npz")
     few = torch.nonzero((others.labels != 3) & (others.labels != 7))[:, 0]

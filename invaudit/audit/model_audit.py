@@ -108,8 +108,8 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     images = load_images(target, settings)
     pools = make_pools(settings, images)
     target = target.to(resolve_device(settings.device)).eval()
-    references = [reference.hash for reference in load_references(settings.reference_models, target)]
-    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *references)
+    references = load_references(settings.reference_models, target, download=settings.download)
+    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *(one.hash for one in references))
     opened = RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
@@ -249,7 +249,8 @@ class _Audit:
             )
             parts.append(trained)
         if settings.reference_models:
-            parts.append(given_references(settings.reference_models, self.target, pool, population))
+            models, download = settings.reference_models, settings.download
+            parts.append(given_references(models, self.target, pool, population, download=download))
         arrays = functools.reduce(References.joined, parts).arrays() | {"own": confidences(self.target, pool)}
         if population is not None:
             arrays["own_population"] = confidences(self.target, population)

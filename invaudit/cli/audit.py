@@ -75,7 +75,8 @@ def audit(
         images: full: keep images in the folder and show them in its report.
         drop_duplicates: Leave out images that are both member and control.
         card: Print a block for a model card, in Markdown, in place of the summary.
-        download: Fetch published weights, or the trunk weights of LPIPS, where they are not found.
+        download: Fetch published weights, of reference models too, or the trunk weights of LPIPS, where they are not
+            found.
         fail_on: Exit with code 3 where one can tell members or make images of them (leak), or (inconclusive) also where
             either question has no answer.
     """

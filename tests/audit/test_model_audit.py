@@ -200,6 +200,17 @@ def test_a_model_that_knows_nothing_but_its_members_is_audited(made, tmp_path):
         load_images(target, settings(made, members=given["controls"], controls=given["members"]))
 
 
+def test_weights_of_reference_models_are_fetched_with_download_alone(made, tmp_path, monkeypatch):
+    def load(_, *, download):
+        raise InputError(f"download is {download}")
+
+    monkeypatch.setattr("invaudit.audit.references.load_model", load)
+    for allowed in (True, False):
+        chosen = settings(made, reference_models=["torchvision:resnet18@A", "torchvision:resnet18@B"], download=allowed)
+        with pytest.raises(InputError, match=f"download is {allowed}"):
+            audit_model(trained_on(made, "members"), chosen, tmp_path / "run")
+
+
 def test_an_attack_control_goes_without_classes_that_are_rare_among_controls(made, tmp_path):
     others = load(f"{made}/controls.npz")
     few = torch.nonzero((others.labels != 3) & (others.labels != 7))[:, 0]

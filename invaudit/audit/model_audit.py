@@ -19,7 +19,7 @@ from invaudit.audit.attempts import failure
 from invaudit.audit.control_cache import ControlCache
 from invaudit.audit.known_leaks import known_leak_recipe
 from invaudit.audit.method import AuditSetup
-from invaudit.audit.metrics import MetricSet, make_metrics
+from invaudit.audit.metrics import MetricSet, planned_metrics
 from invaudit.audit.model_inputs import AuditImages, AuditPools, load_images, make_pools
 from invaudit.audit.model_settings import POOL, ModelAuditSettings
 from invaudit.audit.model_tables import (
@@ -34,7 +34,7 @@ from invaudit.audit.planning import ATTACKS, KNOWN, MEMBERSHIP, PREFLIGHT, READI
 from invaudit.audit.planning import POOL as POOL_STAGE
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.preflight import preflight
-from invaudit.audit.readiness import readiness
+from invaudit.audit.readiness import DETECTORS, readiness
 from invaudit.audit.references import References, confidences, given_references, load_references, train_references
 from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.settings import TargetAuditSettings
@@ -191,8 +191,10 @@ class _Audit:
         return pool.design.drawn(pool.labels.numpy(), rng, most=most)
 
     def _metrics(self, pool: Pool) -> MetricSet:
-        device = resolve_device(self.settings.device)
-        return make_metrics(self.settings.metrics, pool.reference, device, download=self.settings.download)
+        settings, device = self.settings, resolve_device(self.settings.device)
+        return planned_metrics(
+            settings.metrics, self.plan.unavailable, pool.reference, device, download=settings.download
+        )
 
     def _preflight(self) -> None:
         metrics, model = self._metrics(self.compared), self.settings.model
@@ -290,7 +292,15 @@ class _Audit:
 
     def _attacked(self, target: Target, pool: Pool, name: str, description: str, *, depth: int = 1) -> Attacked:
         return attack_by_parts(
-            self.folder, target, pool, self.effective, name=name, seed=self.seed, description=description, depth=depth
+            self.folder,
+            target,
+            pool,
+            self.effective,
+            self._metrics(pool),
+            name=name,
+            seed=self.seed,
+            description=description,
+            depth=depth,
         )
 
     def _measure_pool(self) -> None:
@@ -307,7 +317,8 @@ class _Audit:
     def _readiness(self) -> None:
         """Measure what the model does not know, where there are enough controls to do so."""
         try:
-            rows, scores = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
+            images, detectors = self.images, self.plan.detectors or DETECTORS
+            rows, scores = readiness(self.target, images.controls, images.ood, detectors, seed=self.seed)
             files = {"readiness.npz": npz_bytes(scores)}
             write_array_files(files, self.folder.path, self.seed, self.settings.name)
         except InputError as error:

@@ -10,7 +10,7 @@ import torch
 from jsonschema import validate
 from sklearn.metrics import roc_auc_score
 
-from invaudit.audit import ModelAuditSettings, audit_model, planning
+from invaudit.audit import ModelAuditSettings, audit_model, model_audit, planning
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.model_inputs import load_images, make_pools
 from invaudit.audit.preflight import preflight
@@ -21,6 +21,8 @@ from invaudit.models import collect
 from invaudit.ood.fitting import split_sizes
 from invaudit.records import audit_schema
 from invaudit.runtime import InputError
+from invaudit.runtime.errors import MissingDataError
+from invaudit.similarity import make_metric
 from tests.audit.image_files import save_digits
 
 KNOWN = TargetRecipe(arch="mlp-100", learning_rate=0.3, steps=1500, weight_decay=1e-3)
@@ -209,6 +211,32 @@ def test_weights_of_reference_models_are_fetched_with_download_alone(made, tmp_p
         chosen = settings(made, reference_models=["torchvision:resnet18@A", "torchvision:resnet18@B"], download=allowed)
         with pytest.raises(InputError, match=f"download is {allowed}"):
             audit_model(trained_on(made, "members"), chosen, tmp_path / "run")
+
+
+def test_metrics_that_come_or_go_after_the_plan_change_nothing(made, tmp_path, monkeypatch):
+    there, seen = {"ssim"}, []
+
+    def make(name, **options):
+        if name not in there:
+            raise MissingDataError(f"no weights of {name}")
+        return make_metric("ssim", **options)
+
+    def stopped(audit):
+        seen.append(audit._metrics(audit.pools.known))
+        raise InputError("stopped here")
+
+    monkeypatch.setattr("invaudit.audit.metrics.make_metric", make)
+    monkeypatch.setattr(model_audit._Audit, "_known_leak", stopped)
+    target, chosen = trained_on(made, "members"), settings(made, metrics={"ssim": None, "lpips-alex": 32})
+    for weights in (set(), {"lpips-alex"}):
+        there |= weights
+        with pytest.raises(InputError, match="stopped here"):
+            audit_model(target, chosen, tmp_path / "run", resume=True)
+        assert (set(seen[-1].ready), seen[-1].names) == ({"ssim"}, ("ssim", "lpips-alex"))
+        assert seen[-1].unavailable["lpips-alex"].reason == "no weights of lpips-alex"
+    there.clear()
+    with pytest.raises(MissingDataError, match=r"ssim could be computed when the audit was planned, .* no weights of"):
+        audit_model(target, chosen, tmp_path / "run", resume=True)
 
 
 def test_an_attack_control_goes_without_classes_that_are_rare_among_controls(made, tmp_path):

@@ -91,7 +91,9 @@ class ModelAuditResult:
     readiness: list[ReadinessRow]
 
 
-def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resume: bool = False) -> ModelAuditResult:
+def audit_model(
+    target: Target, settings: ModelAuditSettings, out: str | Path, *, resume: bool = False
+) -> ModelAuditResult:
     """Audit a model and write the folder of the audit.
 
     Args:
@@ -110,7 +112,7 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     target = target.to(resolve_device(settings.device)).eval()
     references = load_references(settings.reference_models, target, download=settings.download)
     inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *(one.hash for one in references))
-    opened = RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
+    opened = RunFolder.open(Path(out), settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
         audit.run()

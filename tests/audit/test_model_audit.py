@@ -1,7 +1,10 @@
 """The audit of a model whole: a planted leak is found, a model of other images leaks nothing, bad input is refused."""
 
 import json
+import re
 import shutil
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +20,7 @@ from invaudit.audit.preflight import preflight
 from invaudit.audit.readiness import DETECTORS, readiness
 from invaudit.data import NOISES, load, seeded_rng, split
 from invaudit.leakage import TargetRecipe, train_target
-from invaudit.models import collect
+from invaudit.models import collect, save_target
 from invaudit.ood.fitting import split_sizes
 from invaudit.records import audit_schema
 from invaudit.runtime import InputError
@@ -128,6 +131,20 @@ def test_the_null_holds_and_draws_agree_where_a_leak_was_planted(leaking):
     assert halves["leak"].sum() <= 2
     draws = repeats.query("kind == 'draw'").groupby("question")["leak"]
     assert (draws.sum() >= 19).all()
+
+
+@pytest.mark.slow
+def test_the_example_in_python_runs(made, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for file, name in (("train.npz", "members"), ("test.npz", "controls")):
+        shutil.copy(made / f"{name}.npz", tmp_path / file)
+    save_target(trained_on(made, "members"), tmp_path / "mine.safetensors")
+    quick = settings(made).model_dump(include={"metrics", "methods", "known_leak", "draws", "device"})
+    monkeypatch.setattr("invaudit.audit.model_settings.ModelAuditSettings", partial(ModelAuditSettings, **quick))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "use.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out == f"leak leak {tmp_path}/audit\n"
 
 
 def test_readiness_is_the_area_under_the_curve_of_the_scores(made):

@@ -135,23 +135,30 @@ def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
     seed = settings.seeds[0]
     room = MOST_BYTES // (8 * int(np.prod(images.members.shape)))
     reference = None if images.reference is None else images.reference.spread(room).floats()
-    whole = make_pool(images.members, images.controls, reference=reference, drop_duplicates=settings.drop_duplicates)
-    assert whole.source is not None  # noqa: S101 - it was made from two sets
-    given = whole.source.copy()
-    given[~whole.design.member] = images.control_places[given[~whole.design.member]]
-    whole = replace(whole, source=given)
     rng = np.random.default_rng(child_seed(seed, "strata"))
+    most = max(7, min(settings.scored, room))
+    # Drawn before images are brought into memory: of photos there may be far more than it holds.
+    drawn = make_pool(
+        images.members,
+        images.controls,
+        reference=reference,
+        drop_duplicates=settings.drop_duplicates,
+        draw=lambda design, labels: design.drawn(labels, rng, most=most),
+    )
+    assert drawn.source is not None  # noqa: S101 - it was made from two sets
+    given = drawn.source.copy()
+    given[~drawn.design.member] = images.control_places[given[~drawn.design.member]]
     if (many := max(len(images.members), len(images.controls))) > room:
         notice(f"{room} members and controls at most are tested, for want of memory, in place of {many}")
-    scored, blind = stratified(whole, rng, most=max(7, min(settings.scored, room)))
-    return AuditPools(scored, blind, *_known_pool(settings, images.controls))
+    scored, blind = stratified(replace(drawn, source=given), rng)
+    return AuditPools(scored, blind, *_known_pool(settings, images.controls, room))
 
 
-def _known_pool(settings: ModelAuditSettings, controls: ImageSet) -> tuple[Pool, tuple[str, ...]]:
+def _known_pool(settings: ModelAuditSettings, controls: ImageSet, room: int) -> tuple[Pool, tuple[str, ...]]:
     """Return the pool of the attack control, and the classes that it does without."""
     rng = seeded_rng(settings.seeds[0], ATTACK_CONTROL)
     try:
-        pool, draw = coin_pool(controls, settings.known_members, rng, leave_out_rare=True)
+        pool, draw = coin_pool(controls, settings.known_members, rng, leave_out_rare=True, most_reference=room)
     except SettingError as error:
         raise DataError(
             f"{settings.controls} has too few images for an attack control of {settings.known_members} members and as "

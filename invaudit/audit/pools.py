@@ -54,7 +54,12 @@ def load_labelled(name: str, wanted: PictureInput | None = None) -> ImageSet:
 
 
 def coin_pool(
-    data: ImageSet, n_pairs: int, rng: torch.Generator, *, leave_out_rare: bool = False
+    data: ImageSet,
+    n_pairs: int,
+    rng: torch.Generator,
+    *,
+    leave_out_rare: bool = False,
+    most_reference: int | None = None,
 ) -> tuple[Pool, PairsDraw]:
     """Draw a pool under the ``pairs`` design: of two images of one class a coin names the member.
 
@@ -63,6 +68,7 @@ def coin_pool(
         n_pairs: Number of pairs, and so of members.
         rng: Source of the draw.
         leave_out_rare: Leave out classes with too few images; the others are numbered anew.
+        most_reference: Largest number of reference images, evenly spread over those that are drawn; None: all of them.
 
     Returns:
         The pool, and where its images are in the data.
@@ -71,11 +77,12 @@ def coin_pool(
         SettingError: Too few images of a class.
     """
     draw = draw_pairs(data.labels, n_pairs, rng, leave_out_rare=leave_out_rare)
+    reference = data.subset(draw.reference)
     pool = Pool(
         images=without_classes(data.subset(draw.index), draw.left_out),
         design=Pairs(draw.member.numpy(), draw.pair.numpy()),
         classes=data.classes - len(draw.left_out),
-        reference=data.floats(draw.reference),
+        reference=(reference if most_reference is None else reference.spread(most_reference)).floats(),
     )
     return pool, draw
 

@@ -13,7 +13,7 @@ import torch
 from jsonschema import validate
 from sklearn.metrics import roc_auc_score
 
-from invaudit.audit import ModelAuditSettings, audit_model, model_audit, planning
+from invaudit.audit import ModelAuditSettings, audit_model, model_audit, model_inputs, planning
 from invaudit.audit.metrics import make_metrics
 from invaudit.audit.model_inputs import load_images, make_pools
 from invaudit.audit.preflight import preflight
@@ -288,3 +288,14 @@ def test_an_attack_control_goes_without_classes_that_are_rare_among_controls(mad
     metrics = make_metrics({}, None, torch.device("cpu"), download=False)
     notes = preflight(target, images, pools, pools.scored, metrics).notes
     assert any("without 2 classes of which there are too few controls: 3, 7." in note for note in notes)
+
+
+def test_an_attack_control_takes_no_more_reference_images_than_there_is_room_for(made, monkeypatch):
+    target, chosen = trained_on(made, "members"), settings(made)
+    images = load_images(target, chosen)
+    whole = make_pools(chosen, images).known
+    monkeypatch.setattr(model_inputs, "MOST_BYTES", 50 * 8 * 64)
+    pools = make_pools(chosen, images)
+    assert (len(whole.reference), len(pools.known.reference)) == (660 // 4, 50)
+    assert torch.equal(pools.known.images.images, whole.images.images)
+    assert (pools.scored.n_members, pools.scored.n_control) == (40, 50)

@@ -7,7 +7,8 @@
 
 ``invaudit.fit`` makes a classifier that rejects what it was not trained for, ``invaudit.invert`` shows what a network
 takes for each class, ``invaudit.reconstruct`` makes images that resemble its training images, and ``invaudit.nearest``
-finds the most similar of any images. Each has an example of its own: ``help(invaudit.fit)``.
+finds the most similar of any images. Each has an example of its own: ``help(invaudit.fit)``. ``invaudit.audit_model``
+says what a network gives away and what it does not know; its example is in ``docs/use.md``.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from invaudit.runtime.version import __version__
 
 if TYPE_CHECKING:
     from invaudit import audit, benchmarks, data, inversion, leakage, models, ood, records, report, similarity, stats
+    from invaudit.audit import audit_model
     from invaudit.data import load
     from invaudit.inversion import invert
     from invaudit.leakage import reconstruct
@@ -28,6 +30,7 @@ __all__ = [
     "GuardedClassifier",
     "__version__",
     "audit",
+    "audit_model",
     "benchmarks",
     "data",
     "fit",

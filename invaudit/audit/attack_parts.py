@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from invaudit.audit.metrics import make_metrics
+from invaudit.audit.metrics import MetricSet
 from invaudit.audit.settings import TargetAuditSettings
 from invaudit.audit.store import array_files, pool_arrays, write_array_files
 from invaudit.audit.target import TargetAudit, audit_target, describe_target
 from invaudit.leakage import Pool
 from invaudit.leakage.matches import nearest_reconstructions
-from invaudit.models import Target, resolve_device
+from invaudit.models import Target
 from invaudit.records import AuditRecord
 from invaudit.records.folder import read_record
 from invaudit.runtime.errors import RunFolderError
@@ -46,6 +46,7 @@ def attack_by_parts(
     target: Target,
     pool: Pool,
     settings: TargetAuditSettings,
+    metrics: MetricSet,
     *,
     name: str,
     seed: int,
@@ -59,6 +60,7 @@ def attack_by_parts(
         target: The target.
         pool: Members and controls.
         settings: The attacks, and how they are judged.
+        metrics: Ways to compare what they give with the pool.
         name: Name of the target.
         seed: Seed of the audit.
         description: What the target is, in words.
@@ -79,11 +81,12 @@ def attack_by_parts(
                 description=description,
                 work=folder.path / "work" if keeps else None,
                 memberships={},
+                metrics=metrics,
                 depth=depth,
             )
             files = array_files(audit, pool, images=keeps)
             write_array_files({key: files[key] for key in files if key == f"{method}.npz"}, folder.path, seed, name)
-            write_bytes(arrays_file, npz_bytes(_prefixed("score", audit.scores) | _nearest(audit, pool, settings)))
+            write_bytes(arrays_file, npz_bytes(_prefixed("score", audit.scores) | _nearest(audit, pool, metrics)))
             folder.finish(part, audit.record.model_dump())
         records.append(read_record(folder.path, part, AuditRecord))
         stored = read_arrays(arrays_file)
@@ -100,11 +103,8 @@ def _prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
     return {f"{prefix}/{key}": array for key, array in arrays.items()}
 
 
-def _nearest(audit: TargetAudit, pool: Pool, settings: TargetAuditSettings) -> Arrays:
+def _nearest(audit: TargetAudit, pool: Pool, metrics: MetricSet) -> Arrays:
     """Return the nearest reconstruction of each pool image by each test, with its value."""
-    metrics = make_metrics(
-        settings.metrics, pool.reference, resolve_device(settings.device), download=settings.download
-    )
     arrays: Arrays = {}
     for method, images in audit.images.items():
         labels = torch.from_numpy(audit.arrays[method]["labels"])

@@ -10,6 +10,7 @@ from torch import Tensor
 from invaudit.audit.attempts import attempt
 from invaudit.audit.settings import MetricChoice
 from invaudit.records import Ended, MetricRow
+from invaudit.runtime.errors import MissingDataError
 from invaudit.similarity import Metric, make_metric
 
 
@@ -55,3 +56,30 @@ def make_metrics(
         else:
             ready[name] = attempted.value
     return MetricSet(tuple(choices), ready, unavailable)
+
+
+def planned_metrics(
+    choices: Mapping[str, MetricChoice],
+    unavailable: Mapping[str, Ended],
+    reference: Tensor | None,
+    device: torch.device,
+    *,
+    download: bool,
+) -> MetricSet:
+    """Return the metrics that an audit was planned with, whatever has come since; the other arguments as above.
+
+    Args:
+        choices: All declared ones.
+        unavailable: Those that could not be computed when it was planned.
+
+    Raises:
+        MissingDataError: One that could be computed then cannot be now.
+    """
+    ready = {name: choice for name, choice in choices.items() if name not in unavailable}
+    metrics = make_metrics(ready, reference, device, download=download)
+    for name, ended in metrics.unavailable.items():
+        raise MissingDataError(
+            f"{name} could be computed when the audit was planned, and now it cannot: {ended.reason}; bring back what "
+            "is missing and give the same command, or begin anew with another --out"
+        )
+    return MetricSet(tuple(choices), metrics.ready, dict(unavailable))

@@ -19,7 +19,7 @@ from invaudit.audit.attempts import failure
 from invaudit.audit.control_cache import ControlCache
 from invaudit.audit.known_leaks import known_leak_recipe
 from invaudit.audit.method import AuditSetup
-from invaudit.audit.metrics import MetricSet, make_metrics
+from invaudit.audit.metrics import MetricSet, planned_metrics
 from invaudit.audit.model_inputs import AuditImages, AuditPools, load_images, make_pools
 from invaudit.audit.model_settings import POOL, ModelAuditSettings
 from invaudit.audit.model_tables import (
@@ -34,7 +34,7 @@ from invaudit.audit.planning import ATTACKS, KNOWN, MEMBERSHIP, PREFLIGHT, READI
 from invaudit.audit.planning import POOL as POOL_STAGE
 from invaudit.audit.pools import describe_pool
 from invaudit.audit.preflight import preflight
-from invaudit.audit.readiness import readiness
+from invaudit.audit.readiness import DETECTORS, readiness
 from invaudit.audit.references import References, confidences, given_references, load_references, train_references
 from invaudit.audit.rows import n_reconstructions
 from invaudit.audit.settings import TargetAuditSettings
@@ -92,7 +92,9 @@ class ModelAuditResult:
     readiness: list[ReadinessRow]
 
 
-def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resume: bool = False) -> ModelAuditResult:
+def audit_model(
+    target: Target, settings: ModelAuditSettings, out: str | Path, *, resume: bool = False
+) -> ModelAuditResult:
     """Audit a model and write the folder of the audit.
 
     Args:
@@ -109,9 +111,9 @@ def audit_model(target: Target, settings: ModelAuditSettings, out: Path, *, resu
     images = load_images(target, settings)
     pools = make_pools(settings, images)
     target = target.to(resolve_device(settings.device)).eval()
-    references = [reference.hash for reference in load_references(settings.reference_models, target)]
-    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *references)
-    opened = RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
+    references = load_references(settings.reference_models, target, download=settings.download)
+    inputs = (target.hash, *code_hashes(target.arch), *images.fixed_hashes.values(), *(one.hash for one in references))
+    opened = RunFolder.open(Path(out), settings, kind=LEAKAGE_RUN, resume=resume, inputs=inputs, may_change=MAY_CHANGE)
     with limit_threads(1), opened as folder:
         audit = _Audit(target, settings, images, pools, folder)
         audit.run()
@@ -192,12 +194,14 @@ class _Audit:
         return pool.design.drawn(pool.labels.numpy(), rng, most=most)
 
     def _metrics(self, pool: Pool) -> MetricSet:
-        device = resolve_device(self.settings.device)
-        return make_metrics(self.settings.metrics, pool.reference, device, download=self.settings.download)
+        settings, device = self.settings, resolve_device(self.settings.device)
+        return planned_metrics(
+            settings.metrics, self.plan.unavailable, pool.reference, device, download=settings.download
+        )
 
     def _preflight(self) -> None:
         metrics, model = self._metrics(self.compared), self.settings.model
-        found = preflight(self.target, self.images, self.pools.scored, self.compared, metrics, model=model)
+        found = preflight(self.target, self.images, self.pools, self.compared, metrics, model=model)
         self.folder.finish("preflight", found.model_dump())
         for note in found.notes:
             notice(note)
@@ -250,7 +254,8 @@ class _Audit:
             )
             parts.append(trained)
         if settings.reference_models:
-            parts.append(given_references(settings.reference_models, self.target, pool, population))
+            models, download = settings.reference_models, settings.download
+            parts.append(given_references(models, self.target, pool, population, download=download))
         arrays = functools.reduce(References.joined, parts).arrays() | {"own": confidences(self.target, pool)}
         if population is not None:
             arrays["own_population"] = confidences(self.target, population)
@@ -290,7 +295,15 @@ class _Audit:
 
     def _attacked(self, target: Target, pool: Pool, name: str, description: str, *, depth: int = 1) -> Attacked:
         return attack_by_parts(
-            self.folder, target, pool, self.effective, name=name, seed=self.seed, description=description, depth=depth
+            self.folder,
+            target,
+            pool,
+            self.effective,
+            self._metrics(pool),
+            name=name,
+            seed=self.seed,
+            description=description,
+            depth=depth,
         )
 
     def _measure_pool(self) -> None:
@@ -307,7 +320,8 @@ class _Audit:
     def _readiness(self) -> None:
         """Measure what the model does not know, where there are enough controls to do so."""
         try:
-            rows, scores = readiness(self.target, self.images.controls, self.images.ood, seed=self.seed)
+            images, detectors = self.images, self.plan.detectors or DETECTORS
+            rows, scores = readiness(self.target, images.controls, images.ood, detectors, seed=self.seed)
             files = {"readiness.npz": npz_bytes(scores)}
             write_array_files(files, self.folder.path, self.seed, self.settings.name)
         except InputError as error:

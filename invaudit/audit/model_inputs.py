@@ -69,11 +69,13 @@ class AuditPools(NamedTuple):
         scored: Members and controls that membership is scored on.
         blind: The blind baseline on them.
         known: Pool of the attack control, drawn from the controls.
+        left_out: Classes with too few controls for it, by name, or by number where they have none.
     """
 
     scored: Pool
     blind: BlindBaseline
     known: Pool
+    left_out: tuple[str, ...]
 
 
 def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
@@ -87,13 +89,14 @@ def load_images(target: Target, settings: ModelAuditSettings) -> AuditImages:
     controls = load_labelled(settings.controls, wanted)
     controls = with_classes(controls, members.class_names, known_by=settings.members)
     members = refuse_misfit(target, members, f"the members {settings.members}")
-    controls = refuse_misfit(target, controls, f"the controls {settings.controls}")
+    controls = refuse_misfit(target, controls, f"the controls {settings.controls}", unseen=True)
     reference = None if settings.reference is None else load(settings.reference, wanted=wanted)
     trained_references = None
     if settings.train_references_on is not None:
         trained_references = load_labelled(settings.train_references_on, wanted)
         trained_references = with_classes(trained_references, members.class_names, known_by=settings.members)
-        trained_references = refuse_misfit(target, trained_references, f"the data {settings.train_references_on}")
+        known_as = f"the data {settings.train_references_on}"
+        trained_references = refuse_misfit(target, trained_references, known_as, unseen=True)
     ood = {data: load(data, wanted=wanted) for data in settings.ood}
     others = ood if reference is None else {str(settings.reference): reference, **ood}
     for data, images in others.items():
@@ -132,24 +135,33 @@ def make_pools(settings: ModelAuditSettings, images: AuditImages) -> AuditPools:
     seed = settings.seeds[0]
     room = MOST_BYTES // (8 * int(np.prod(images.members.shape)))
     reference = None if images.reference is None else images.reference.spread(room).floats()
-    whole = make_pool(images.members, images.controls, reference=reference, drop_duplicates=settings.drop_duplicates)
-    assert whole.source is not None  # noqa: S101 - it was made from two sets
-    given = whole.source.copy()
-    given[~whole.design.member] = images.control_places[given[~whole.design.member]]
-    whole = replace(whole, source=given)
     rng = np.random.default_rng(child_seed(seed, "strata"))
+    most = max(7, min(settings.scored, room))
+    # Drawn before images are brought into memory: of photos there may be far more than it holds.
+    drawn = make_pool(
+        images.members,
+        images.controls,
+        reference=reference,
+        drop_duplicates=settings.drop_duplicates,
+        draw=lambda design, labels: design.drawn(labels, rng, most=most),
+    )
+    assert drawn.source is not None  # noqa: S101 - it was made from two sets
+    given = drawn.source.copy()
+    given[~drawn.design.member] = images.control_places[given[~drawn.design.member]]
     if (many := max(len(images.members), len(images.controls))) > room:
         notice(f"{room} members and controls at most are tested, for want of memory, in place of {many}")
-    scored, blind = stratified(whole, rng, most=max(7, min(settings.scored, room)))
-    return AuditPools(scored, blind, _known_pool(settings, images.controls))
+    scored, blind = stratified(replace(drawn, source=given), rng)
+    return AuditPools(scored, blind, *_known_pool(settings, images.controls, room))
 
 
-def _known_pool(settings: ModelAuditSettings, controls: ImageSet) -> Pool:
+def _known_pool(settings: ModelAuditSettings, controls: ImageSet, room: int) -> tuple[Pool, tuple[str, ...]]:
+    """Return the pool of the attack control, and the classes that it does without."""
+    rng = seeded_rng(settings.seeds[0], ATTACK_CONTROL)
     try:
-        pool, _ = coin_pool(controls, settings.known_members, seeded_rng(settings.seeds[0], ATTACK_CONTROL))
+        pool, draw = coin_pool(controls, settings.known_members, rng, leave_out_rare=True, most_reference=room)
     except SettingError as error:
         raise DataError(
             f"{settings.controls} has too few images for an attack control of {settings.known_members} members and as "
             f"many controls ({error}); give more controls, or lower known_members"
         ) from error
-    return pool
+    return pool, tuple(controls.class_name(label) or str(label) for label in draw.left_out)

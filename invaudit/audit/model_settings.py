@@ -25,7 +25,7 @@ class ModelAuditSettings(TargetAuditSettings):
     name: Name = "target"
     """Name of the model in tables."""
     model: str = ""
-    """File of the model, or its name, as the page shows it."""
+    """MODEL where the command names none; what is recorded is the name of its file alone."""
     members: str
     """DATA that the model was trained on."""
     controls: str

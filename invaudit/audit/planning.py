@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 
-from invaudit.audit.metrics import make_metrics
+from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.model_inputs import AuditImages, AuditPools
 from invaudit.audit.model_settings import ModelAuditSettings
+from invaudit.audit.readiness import DETECTORS
 from invaudit.audit.reference_training import Trainings, usable_images
 from invaudit.data import seeded_rng
 from invaudit.leakage import METHODS, Pool, TargetRecipe, attribute, reconstruct
@@ -93,7 +94,10 @@ def make_plan(
         recipe: How the attack control is trained.
         settings: What is wanted, and the time for it.
     """
-    costs, left_out = _timed(target, pools, recipe, settings)
+    metrics = make_metrics(
+        settings.metrics, pools.scored.reference, resolve_device(settings.device), download=settings.download
+    )
+    costs, left_out = _timed(target, pools, recipe, settings, metrics)
     budget = settings.budget or math.inf
     scored = pools.scored
     weighed = _largest(settings.most, scored, lambda most: _weighing(costs, _images(scored, most)) <= budget / 10)
@@ -115,6 +119,8 @@ def make_plan(
             *_reference_stage(target, images, pools, settings, costs),
             *stages[1:],
         ),
+        unavailable=metrics.unavailable,
+        detectors=DETECTORS,
     )
 
 
@@ -189,7 +195,11 @@ def _fixed_stages(
             cut=_fewer("reconstructions are compared with", most, settings.most, scored, both),
         ),
         PlannedStage(name=REPEATS, settings="41 repeats of each family", seconds=5 + 2e-3 * len(scored)),
-        PlannedStage(name=READINESS, settings="7 detectors", seconds=15 + (scored.n_control + 1_000) * costs.forward),
+        PlannedStage(
+            name=READINESS,
+            settings=f"{len(DETECTORS)} detectors",
+            seconds=15 + (scored.n_control + 1_000) * costs.forward,
+        ),
     ]
 
 
@@ -230,12 +240,12 @@ def _attack_stages(costs: Costs, steps: Mapping[str, int], share: float) -> list
 
 
 def _timed(
-    target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings
+    target: Target, pools: AuditPools, recipe: TargetRecipe, settings: ModelAuditSettings, metrics: MetricSet
 ) -> tuple[Costs, dict[str, str]]:
     """Time everything for a moment; return also which methods do not fit the model, and why."""
     # Images alone: so few may all be of one side.
     few = pools.scored.images.spread(FEW_IMAGES)
-    images, reference = few.floats(), pools.scored.reference
+    images = few.floats()
     known = _untrained(recipe, pools.known).to(target.device).eval()
     step, known_step = {}, {}
     left_out = {}
@@ -253,8 +263,6 @@ def _timed(
     scoring = _warm_time(partial(loss, target, images, few.labels)) * 2 / len(few)
     gradient = _warm_time(partial(gradient_norm, target, images, few.labels)) / len(few)
     attribution = _warm_time(partial(attribute, target, images, few.labels)) if settings.attribution else 0.0
-    device = resolve_device(settings.device)
-    metrics = make_metrics(settings.metrics, reference, device, download=settings.download)
     pair = 0.0
     for metric in metrics.ready.values():
         pair += _warm_time(partial(nearest, images, images, metric, 1)) / len(few) ** 2

@@ -14,7 +14,7 @@ from invaudit.audit.method import AuditSetup
 from invaudit.audit.settings import AuditSettings, ReleasedTarget
 from invaudit.data import ImageSet, load, refuse_duplicates, seeded_rng
 from invaudit.data.folders import PictureInput
-from invaudit.data.joining import with_classes
+from invaudit.data.joining import with_classes, without_classes
 from invaudit.leakage import (
     PairsDraw,
     Pool,
@@ -53,13 +53,22 @@ def load_labelled(name: str, wanted: PictureInput | None = None) -> ImageSet:
     return data
 
 
-def coin_pool(data: ImageSet, n_pairs: int, rng: torch.Generator) -> tuple[Pool, PairsDraw]:
+def coin_pool(
+    data: ImageSet,
+    n_pairs: int,
+    rng: torch.Generator,
+    *,
+    leave_out_rare: bool = False,
+    most_reference: int | None = None,
+) -> tuple[Pool, PairsDraw]:
     """Draw a pool under the ``pairs`` design: of two images of one class a coin names the member.
 
     Args:
         data: Images with classes.
         n_pairs: Number of pairs, and so of members.
         rng: Source of the draw.
+        leave_out_rare: Leave out classes with too few images; the others are numbered anew.
+        most_reference: Largest number of reference images, evenly spread over those that are drawn; None: all of them.
 
     Returns:
         The pool, and where its images are in the data.
@@ -67,12 +76,13 @@ def coin_pool(data: ImageSet, n_pairs: int, rng: torch.Generator) -> tuple[Pool,
     Raises:
         SettingError: Too few images of a class.
     """
-    draw = draw_pairs(data.labels, n_pairs, rng)
+    draw = draw_pairs(data.labels, n_pairs, rng, leave_out_rare=leave_out_rare)
+    reference = data.subset(draw.reference)
     pool = Pool(
-        images=data.subset(draw.index),
+        images=without_classes(data.subset(draw.index), draw.left_out),
         design=Pairs(draw.member.numpy(), draw.pair.numpy()),
-        classes=data.classes,
-        reference=data.floats(draw.reference),
+        classes=data.classes - len(draw.left_out),
+        reference=(reference if most_reference is None else reference.spread(most_reference)).floats(),
     )
     return pool, draw
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from invaudit.audit.metrics import MetricSet
-from invaudit.audit.model_inputs import AuditImages
+from invaudit.audit.model_inputs import AuditImages, AuditPools
 from invaudit.leakage import Pool
 from invaudit.models import Target, collect
 from invaudit.records.model_audit import Accuracy, PreflightRecord
@@ -12,23 +12,27 @@ from invaudit.stats import Estimate, counted_share, difference_of_shares
 
 NEAR_COPY = 0.95
 """SSIM from which on a control counts as nearly a copy of a member."""
+SHOWN = 10
+"""Names of classes that a note spells out."""
 FEW_CONTROLS = 1_000
 """Controls under which nothing is said of low false-positive rates."""
 
 
 def preflight(
-    target: Target, images: AuditImages, scored: Pool, compared: Pool, metrics: MetricSet, *, model: str = ""
+    target: Target, images: AuditImages, pools: AuditPools, compared: Pool, metrics: MetricSet, *, model: str = ""
 ) -> PreflightRecord:
     """Measure accuracy and its gap, and look for images that are on both sides, or nearly.
 
     Args:
         target: The model.
         images: All images that were given.
-        scored: The pool that membership is scored on: accuracy is measured here.
+        pools: The pool that membership is scored on, where accuracy is measured, and what the attack control goes
+            without.
         compared: The pool that reconstructions are compared with: near copies are looked for here.
         metrics: Ways to compare images; near copies need ``ssim`` among them.
         model: File of the model, or its name.
     """
+    scored = pools.scored
     predicted = collect(target, scored.floats, keep_maps=False).logits.argmax(1)
     right, member = predicted == scored.labels, scored.member
     members = counted_share(int(right[member].sum()), scored.n_members)
@@ -47,7 +51,7 @@ def preflight(
         both_sides=len(both),
         near_copies=near,
         near_similarity=NEAR_COPY,
-        notes=tuple(_notes(scored, compared, gap, near)),
+        notes=tuple(_notes(pools, compared, gap, near)),
     )
 
 
@@ -60,8 +64,14 @@ def _near_copies(pool: Pool, metrics: MetricSet) -> int | None:
     return int(np.count_nonzero(nearest_member.value.numpy() >= NEAR_COPY))
 
 
-def _notes(pool: Pool, compared: Pool, gap: Estimate, near_copies: int | None) -> list[str]:
-    notes = []
+def _notes(pools: AuditPools, compared: Pool, gap: Estimate, near_copies: int | None) -> list[str]:
+    pool, notes = pools.scored, []
+    if pools.left_out:
+        some = ", ".join(pools.left_out[:SHOWN]) + (", ..." if len(pools.left_out) > SHOWN else "")
+        notes.append(
+            f"The network that is known to leak was trained without {len(pools.left_out)} classes of which there are "
+            f"too few controls: {some}."
+        )
     if near_copies:
         notes.append(
             f"{near_copies} of {compared.n_control} controls are nearly copies of members "

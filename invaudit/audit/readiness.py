@@ -1,6 +1,6 @@
 """OOD readiness: what a model, as it is, makes of images of other kinds, by our detector and six of the library's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -37,7 +37,14 @@ class Readiness(NamedTuple):
     scores: dict[str, np.ndarray]
 
 
-def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, seed: int = 0) -> Readiness:
+def readiness(
+    target: Target,
+    images: ImageSet,
+    ood: Mapping[str, ImageSet],
+    detectors: Sequence[str] = DETECTORS,
+    *,
+    seed: int = 0,
+) -> Readiness:
     """Measure how well detectors tell other images from those of the model's kind; the model is taken as it is.
 
     Args:
@@ -45,6 +52,7 @@ def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, 
         images: Images of its kind with their classes, which it was not trained on: some fit the detectors, some set
             the thresholds, the rest is tested on.
         ood: Further sets of other images, by name.
+        detectors: Names of detectors.
         seed: Seed of the split and of what is made.
 
     Raises:
@@ -60,7 +68,7 @@ def readiness(target: Target, images: ImageSet, ood: Mapping[str, ImageSet], *, 
     inputs = _fit_inputs(target, splits)
     rows: list[ReadinessRow] = []
     scores: dict[str, np.ndarray] = {}
-    for name in DETECTORS:
+    for name in detectors:
         own = replace(inputs, rng=seeded_rng(seed, f"readiness/{name}"))
         scored = attempt(name, partial(_scored, name, own, scored_sets))
         scores |= scored.value or {}

@@ -103,7 +103,12 @@ def reference_scores(target: Floats, references: References, population: Floats 
 
 
 def given_references(
-    models: Sequence[str | Path], target: Target, pool: ImageSet, population: ImageSet | None = None
+    models: Sequence[str | Path],
+    target: Target,
+    pool: ImageSet,
+    population: ImageSet | None = None,
+    *,
+    download: bool = False,
 ) -> References:
     """Return what given models answer; none of them is taken to have been trained on an image of the pool.
 
@@ -114,6 +119,7 @@ def given_references(
         target: The model that is audited.
         pool: Images of the pool with their classes.
         population: Images of the same source that no model was trained on, with their classes.
+        download: Whether published weights that are not there may be fetched.
 
     Raises:
         InputError: A model that cannot be loaded or does not fit the target, one that is the target itself, or one that
@@ -122,7 +128,7 @@ def given_references(
     if not models:
         raise SettingError("got no reference models, expected at least one")
     answers, of_population = [], []
-    for reference in load_references(models, target):
+    for reference in load_references(models, target, download=download):
         answers.append(confidences(reference, pool))
         if population is not None:
             of_population.append(confidences(reference, population))
@@ -132,11 +138,11 @@ def given_references(
     )
 
 
-def load_references(models: Sequence[str | Path], target: Target) -> Iterator[Target]:
+def load_references(models: Sequence[str | Path], target: Target, *, download: bool = False) -> Iterator[Target]:
     """Yield given reference models, each refused that cannot be one; arguments and errors as of `given_references`."""
     seen = {target.hash: "the audited model"}
     for model in models:
-        reference = _load(model, target).to(target.device)
+        reference = _load(model, target, download=download).to(target.device)
         if reference.hash in seen:
             raise ModelError(
                 f"the reference model {short(Path(model))} is the same as {seen[reference.hash]}; give models that "
@@ -202,10 +208,10 @@ def train_references(
     )
 
 
-def _load(model: str | Path, target: Target) -> Target:
+def _load(model: str | Path, target: Target, *, download: bool) -> Target:
     """Load a reference model: a file of ours says itself what it is, any other is of the target's architecture."""
     if names_published_weights(model) or is_folder(Path(model), ModelError):
-        reference = load_model(model)
+        reference = load_model(model, download=download)
     elif header := read_weights(model_file(model)).header:
         # Code runs because the user named it for the target; a file may not name any other.
         reference = load_model(model, arch=target.arch if header.arch == target.arch else None)

@@ -71,7 +71,7 @@ class AuditSettings(Settings):
     images: Literal["none", "full"] = "none"
     """Whether reconstructions and pool images are kept and shown."""
     download: bool = False
-    """Fetch the trunk weights of LPIPS where they are not found."""
+    """Fetch published weights, such as the trunk weights of LPIPS, where they are not found."""
     device: Device = "auto"
 
     @property

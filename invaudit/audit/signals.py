@@ -17,6 +17,8 @@ from invaudit.models import Target
 
 BY_GRADIENT = ("attribution", "gradient-norm")
 """Scores that take a backward pass for each image, and are measured on fewer."""
+BATCH = 256
+"""Images that are looked at together."""
 
 
 def score_signals(
@@ -66,9 +68,11 @@ def score_by_quantiles(target: Target, setup: AuditSetup, unseen: ImageSet, *, s
 
     def score() -> torch.Tensor:
         features = image_features(pool.floats, pool.labels, target.classes)
-        of_unseen = image_features(unseen.floats(), unseen.labels, target.classes)
+        of_unseen = []
+        for images, labels in zip(unseen.batches(BATCH), unseen.labels.split(BATCH), strict=True):
+            of_unseen.append(image_features(images, labels, target.classes))
         own, others = confidences(target, pool.images), confidences(target, unseen)
-        return torch.from_numpy(quantile_score(own, features, others, of_unseen, seed=seed))
+        return torch.from_numpy(quantile_score(own, features, others, np.concatenate(of_unseen), seed=seed))
 
     return audit_membership("quantile", score, setup)
 

@@ -20,7 +20,7 @@ from invaudit.audit.method import (
     audit_method,
     audit_reconstructions,
 )
-from invaudit.audit.metrics import make_metrics
+from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.settings import ReleasedTarget, TargetAuditSettings
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.leakage import (
@@ -73,6 +73,7 @@ def audit_target(
     description: str = "",
     work: Path | None = None,
     memberships: Mapping[str, MembershipAudit] | None = None,
+    metrics: MetricSet | None = None,
     depth: int = 1,
 ) -> TargetAudit:
     """Audit one target: attack it by every method, test what they give by every metric, and score membership.
@@ -86,14 +87,16 @@ def audit_target(
         description: What the target is, in words.
         work: Folder for the state of searches that were stopped; what is finished leaves nothing there.
         memberships: Membership scores that need no reconstruction, where they are measured already.
+        metrics: The metrics, where they are made already.
         depth: How many times as long as the test needs it lists of neighbours are, for tests on parts of the pool.
 
     Returns:
         The audit; a part that failed is a record that says why.
     """
     stage = f"seed-{seed}-{name}"
-    device = resolve_device(settings.device)
-    metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
+    if metrics is None:
+        device = resolve_device(settings.device)
+        metrics = make_metrics(settings.metrics, pool.reference, device, download=settings.download)
     setup = AuditSetup(pool, metrics, seed, stage, settings.draws, depth)
     if memberships is None:
         memberships = membership_signals(target, setup, attribution=settings.attribution)

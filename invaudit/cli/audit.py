@@ -15,6 +15,7 @@ from invaudit.cli.options import (
     Whole,
     exit_code,
     print_json,
+    refuse_given,
     verdict_report,
 )
 from invaudit.cli.printing import print_table
@@ -53,7 +54,7 @@ def audit(
     it was stopped, and takes sets that were added to --ood.
 
     Args:
-        model: The network, as --model.
+        model: The network, as --model; by default the one that --config names.
         members: DATA: images that the model was trained on, with their classes.
         controls: DATA: images of the same source that it was not trained on, with their classes.
         reference: DATA: further images of the source, in neither; they help most attacks, and give the scoring limit.
@@ -74,53 +75,60 @@ def audit(
         images: full: keep images in the folder and show them in its report.
         drop_duplicates: Leave out images that are both member and control.
         card: Print a block for a model card, in Markdown, in place of the summary.
-        download: Fetch published weights, or the trunk weights of LPIPS, where they are not found.
+        download: Fetch published weights, of reference models too, or the trunk weights of LPIPS, where they are not
+            found.
         fail_on: Exit with code 3 where one can tell members or make images of them (leak), or (inconclusive) also where
             either question has no answer.
     """
     common.start("precision", "workers", resumes=True)
+    if common.json:
+        refuse_given("with --json", card=card or None)
+    of_images = {
+        "members": members,
+        "controls": controls,
+        "reference": reference,
+        "ood": ood,
+        "train_references": train_references,
+        "train_references_on": train_references_on,
+        "budget": budget,
+        "images": images,
+        "drop_duplicates": drop_duplicates,
+        "download": download,
+    }
     if probabilities is not None:
-        _refuse_with_probabilities(model=model or network.model, members=members, controls=controls, ood=ood)
+        where = "with --probabilities"
+        refuse_given(where, **{"model": model} | network.given(), reference_model=reference_model, **of_images)
         return _audit_probabilities(
             probabilities, reference_probabilities, drawn_at_random, card=card, fail_on=fail_on, common=common
         )
-    if reference_probabilities or drawn_at_random:
-        raise ConfigError("--reference-probabilities and --drawn-at-random go with --probabilities; leave them out")
-    if members is None or controls is None:
+    refuse_given(
+        "without --probabilities",
+        reference_probabilities=reference_probabilities,
+        drawn_at_random=drawn_at_random,
+    )
+    if common.config is None and (members is None or controls is None):
         raise ConfigError(
             "--members and --controls are needed: images that the model was trained on, and images of the same source "
             "that it was not (or --probabilities, where only its answers are at hand)"
         )
-    target = network.required(model, "to audit", common.device, download=bool(download))
     from invaudit.audit import ModelAuditSettings, audit_model
 
     settings = common.settings(
         ModelAuditSettings,
-        model=(model or network.model or Path()).name,
-        members=members,
-        controls=controls,
-        reference=reference,
-        ood=ood,
         reference_models=reference_model,
-        train_references=train_references,
-        train_references_on=train_references_on,
-        images=images,
-        drop_duplicates=drop_duplicates,
-        download=download,
         seeds=common.seeds,
         device=common.device,
-        budget=budget,
+        **of_images,
     )
-    out = common.out or Path("runs") / f"audit-{(model or network.model or Path('model')).stem}"
-    result = audit_model(target, settings, out, resume=True)
+    if model is None and network.model is None and settings.model:
+        model = Path(settings.model)
+    target = network.required(model, "to audit", common.device, download=settings.download)
+    named = model or network.model or Path()
+    # Pages show the name of the file, and not where it lies.
+    settings = settings.model_copy(update={"model": named.name})
+    result = audit_model(target, settings, common.out or Path("runs") / f"audit-{named.stem}", resume=True)
     _print(result, card=card, as_json=common.json)
     return max(exit_code(result.membership, fail_on), exit_code(result.reconstruction, fail_on))
-
-
-def _refuse_with_probabilities(**given: object) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise ConfigError(f"--{name} changes nothing with --probabilities; leave it out")
 
 
 def _audit_probabilities(

@@ -148,9 +148,7 @@ class Common:
 
     def refuse(self, *unused: str, where: str) -> None:
         """Refuse options that would change nothing."""
-        for name in unused:
-            if getattr(self, name) is not None:
-                raise ConfigError(f"--{name} changes nothing {where}; leave it out")
+        refuse_given(where, **{name: getattr(self, name) for name in unused})
 
     def settings(
         self,
@@ -231,6 +229,10 @@ class Model:
     output: str | None = None
     "Output of the network that holds the logits, where it has several: a key, a field, or a number from 0."
 
+    def given(self) -> dict[str, Any]:
+        """Return what is not left at its default, by the name of the option."""
+        return {name: value for name, value in vars(self).items() if value != getattr(Model, name)}
+
     def required(self, argument: Path | None, purpose: str, device: str | None, *, download: bool = False) -> "Target":
         """Return the model, which is the first argument or --model, on a device.
 
@@ -296,6 +298,13 @@ class Model:
         from invaudit.data.preparation import Preparation
 
         return Preparation(self.resize, self.crop, self.interpolation or "bilinear", self.squash)
+
+
+def refuse_given(where: str, **options: object) -> None:
+    """Refuse options that would change nothing, such as ``with --probabilities``; None: not given."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} changes nothing {where}; leave it out")
 
 
 def refuse_existing(path: Path, what: str) -> None:

@@ -1,5 +1,6 @@
 """Sets brought to one numbering of classes, and joined to one set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -37,6 +38,17 @@ def with_classes(images: ImageSet, class_names: tuple[str, ...], *, known_by: st
     numbers = torch.tensor([class_names.index(name) for name in images.class_names])
     labels = torch.where(images.labels < 0, images.labels, numbers[images.labels.clamp(min=0)])
     return replace(images, labels=labels, class_names=class_names)
+
+
+def without_classes(images: ImageSet, left_out: Sequence[int]) -> ImageSet:
+    """Return a set with the other classes numbered anew, in their order; it holds no image of those left out."""
+    if not left_out:
+        return images
+    stays = [label for label in range(images.classes) if label not in left_out]
+    numbers = torch.full((images.classes,), -1)
+    numbers[stays] = torch.arange(len(stays))
+    names = tuple(images.class_names[label] for label in stays) if images.class_names else ()
+    return replace(images, labels=numbers[images.labels], class_names=names)
 
 
 def joined(sets: list[ImageSet]) -> ImageSet:

@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -27,6 +27,9 @@ from invaudit.stats import BlindBaseline, Design, Observational, Pairs, strata
 
 MOST_BYTES = 2**28
 """Largest CSV file that is read."""
+
+Draw = Callable[[Design, NDArray[np.int64]], NDArray[np.int64]]
+"""Gives the positions of the images that are chosen, for the design and the class of each image."""
 
 _log = logging.getLogger(__name__)
 
@@ -149,10 +152,12 @@ def make_pool(
     groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
     reference: Tensor | None = None,
     drop_duplicates: bool = False,
+    draw: Draw | None = None,
 ) -> Pool:
     """Put members and controls together, ordered by the hash of each image.
 
-    Of copies among members, or among controls, one stays; with pairs they are refused or dropped as well.
+    Of copies among members, or among controls, one stays; with pairs they are refused or dropped as well. Images are
+    held in memory once they are in the pool, and no others are.
 
     Args:
         members: Images that the target was trained on.
@@ -165,6 +170,7 @@ def make_pool(
         reference: (M, C, H, W) in [0, 1], further images of the source.
         drop_duplicates: Leave out images that are both member and control. With pairs: every pair with an image that
             another pair has too.
+        draw: Chooses the images of the pool among those that are left; None: all of them.
 
     Raises:
         ShapeError: Images of different shapes.
@@ -183,14 +189,14 @@ def make_pool(
         sides = _deduplicated_pairs(
             Side.of(paired_members, member_positions), Side.of(paired_controls, control_positions), drop=drop_duplicates
         )
-    pool = _merged(*sides, groups=groups, are_pairs=pairs is not None, classes=members.classes)
+    pool = _merged(*sides, groups=groups, are_pairs=pairs is not None, classes=members.classes, draw=draw)
     return replace(pool, reference=reference)
 
 
 def _refuse_unlike(members: ImageSet, controls: ImageSet) -> None:
-    if members.images.shape[1:] != controls.images.shape[1:]:
+    if members.shape != controls.shape:
         raise ShapeError(
-            f"members have shape {tuple(members.images.shape[1:])}, controls {tuple(controls.images.shape[1:])}; "
+            f"members have shape {members.shape}, controls {controls.shape}; "
             "give both in one size and with the same channels"
         )
     if (members.labels.min() < 0) != (controls.labels.min() < 0):
@@ -241,8 +247,9 @@ def _merged(
     groups: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
     are_pairs: bool,
     classes: int,
+    draw: Draw | None,
 ) -> Pool:
-    """Return the pool of what is kept of both sides, ordered by the hash of each image."""
+    """Return the pool of what is kept of both sides and drawn, ordered by the hash of each image."""
     first, second = members.places, controls.places
     if not (len(first) and len(second)):
         raise DataError(f"{len(first)} members and {len(second)} controls are left, expected some of each")
@@ -250,7 +257,6 @@ def _merged(
     if dropped:
         _log.warning("%d image(s) are left out of the pool: duplicates", dropped)
     order = np.argsort(members.kept_hashes + controls.kept_hashes, kind="stable")
-    images = torch.cat([members.images.images[first], controls.images.images[second]])[order]
     labels = torch.cat([members.images.labels[first], controls.images.labels[second]])[order].clamp_min(0)
     files = _files_of(members.images, first) + _files_of(controls.images, second)
     member = np.repeat([True, False], [len(first), len(second)])[order]
@@ -262,10 +268,13 @@ def _merged(
             member_groups, control_groups = groups
             group = np.concatenate([member_groups[first], control_groups[second]])[order]
         design = Observational(member, labels.numpy(), group)
+    if draw is not None:
+        positions = draw(design, labels.numpy())
+        order, labels, design = order[positions], labels[positions], design.subset(positions)
     return Pool(
         images=ImageSet(
             "pool",
-            images,
+            _pixels(members.images, controls.images, first, second, order),
             labels,
             members.images.transform,
             class_names=members.images.class_names,
@@ -277,6 +286,26 @@ def _merged(
         dropped=dropped,
         labelled=bool(members.images.labels.min() >= 0),
     )
+
+
+def _pixels(
+    members: ImageSet, controls: ImageSet, first: NDArray[np.int64], second: NDArray[np.int64], order: NDArray[np.int64]
+) -> Tensor:
+    """Return the images of a pool, (N, C, H, W) uint8: those at ``first`` of the members, then those at ``second``.
+
+    Args:
+        members: All members.
+        controls: All controls.
+        first: Positions of the members that could be in the pool.
+        second: The same of the controls.
+        order: (N,) the images of the pool among both together; at least one of each side.
+    """
+    from_members = order < len(first)
+    pixels = torch.empty((len(order), *members.shape), dtype=torch.uint8)
+    chosen_members, chosen_controls = first[order[from_members]], second[order[~from_members] - len(first)]
+    pixels[torch.from_numpy(from_members)] = members.subset(torch.from_numpy(chosen_members)).images
+    pixels[torch.from_numpy(~from_members)] = controls.subset(torch.from_numpy(chosen_controls)).images
+    return pixels
 
 
 def _files_of(images: ImageSet, places: NDArray[np.int64]) -> list[str]:

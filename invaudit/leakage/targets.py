@@ -71,21 +71,25 @@ class PairsDraw:
         pair: (2m,) int64 in [0, m); the two images of a pair share their class.
         member: (2m,) bool, the coin of each pair: one True and one False.
         reference: Positions of one image in four, disjoint from the pool.
+        left_out: Classes with too few images, of which there are no pairs.
     """
 
     index: Tensor
     pair: Tensor
     member: Tensor
     reference: Tensor
+    left_out: tuple[int, ...] = ()
 
 
-def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
+def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator, *, leave_out_rare: bool = False) -> PairsDraw:
     """Draw the pool of the ``pairs`` design: same-class pairs, a fair coin in each, classes in equal numbers.
 
     Args:
-        labels: (N,) int64 in [0, classes), every class occurs.
+        labels: (N,) int64 in [0, classes).
         n_pairs: Pairs m; the first m mod classes classes get one more.
         rng: Source of the draw.
+        leave_out_rare: Draw from the other classes, two at least, where a class has too few images beside the reference
+            set.
 
     Raises:
         SettingError: No pairs asked for, or a class has too few images beside the reference set.
@@ -94,17 +98,9 @@ def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
         raise SettingError(f"n_pairs is {n_pairs}, expected at least 1")
     order = torch.randperm(len(labels), generator=rng)
     reference, candidates = order.tensor_split([len(labels) // REFERENCE_SHARE])
-    classes = int(labels.max()) + 1
-    pairs = []
-    for label in range(classes):
-        n_images = 2 * (n_pairs // classes + (label < n_pairs % classes))
-        of_class = candidates[labels[candidates] == label][:n_images]
-        if len(of_class) < n_images:
-            raise SettingError(
-                f"class {label} has {len(of_class)} images beside the reference set, expected {n_images} for "
-                f"{n_pairs} pairs; ask for fewer pairs or give more images"
-            )
-        pairs.append(of_class.view(-1, 2))
+    there = labels[candidates].bincount(minlength=int(labels.max()) + 1).tolist()
+    shares = _shares(there, n_pairs, leave_out_rare=leave_out_rare)
+    pairs = [candidates[labels[candidates] == label][: 2 * share].view(-1, 2) for label, share in shares.items()]
     index = torch.cat(pairs)
     coins = torch.randint(2, (n_pairs, 1), generator=rng).bool()
     return PairsDraw(
@@ -112,7 +108,28 @@ def draw_pairs(labels: Tensor, n_pairs: int, rng: torch.Generator) -> PairsDraw:
         torch.arange(n_pairs).repeat_interleave(2),
         torch.cat([coins, ~coins], 1).flatten(),
         reference.sort().values,
+        tuple(label for label in range(len(there)) if label not in shares),
     )
+
+
+def _shares(there: list[int], n_pairs: int, *, leave_out_rare: bool) -> dict[int, int]:
+    """Return the number of pairs of each class, for the numbers of images that there are.
+
+    A rare class is left out by itself: what the others then give more of is known only when it is gone.
+    """
+    chosen = list(range(len(there)))
+    while True:
+        more = n_pairs % len(chosen)
+        shares = {label: n_pairs // len(chosen) + (place < more) for place, label in enumerate(chosen)}
+        short = [label for label in chosen if there[label] < 2 * shares[label]]
+        if not short:
+            return shares
+        if not leave_out_rare or len(chosen) <= 2:
+            raise SettingError(
+                f"class {short[0]} has {there[short[0]]} images beside the reference set, expected "
+                f"{2 * shares[short[0]]} for {n_pairs} pairs; ask for fewer pairs or give more images"
+            )
+        chosen.remove(min(short, key=there.__getitem__))
 
 
 def untrained_target(recipe: TargetRecipe, spec: InputSpec, classes: int, rng: torch.Generator) -> Target:

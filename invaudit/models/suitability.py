@@ -63,11 +63,13 @@ class Suitability:
         accuracy: Share of the images that it gets right, with its interval.
         at_chance: Whether guessing would do as well.
         advice: What would fit better, where something does.
+        misnumbered: Whether that is another order of the classes.
     """
 
     accuracy: Estimate
     at_chance: bool
     advice: str | None
+    misnumbered: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ def suitability(target: Target, images: ImageSet) -> Suitability:
     right = predicted == some.labels
     share = counted_share(int(right.sum()), len(right))
     at_chance = share.value < chance_limit(target.classes, len(right), spreads=CHANCE_SPREADS)
-    advice = _other_order(predicted, some, target.classes) or _better_preprocessing(target, images, share.value)
-    return Suitability(share, at_chance, advice)
+    order = _other_order(predicted, some, target.classes)
+    advice = order or _better_preprocessing(target, images, share.value)
+    return Suitability(share, at_chance, advice, misnumbered=order is not None)
 
 
-def refuse_misfit(target: Target, images: ImageSet, name: str) -> ImageSet:
+def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool = False) -> ImageSet:
     """Say how a network does on labelled images and what would fit better, before long work begins.
 
     Returns:
@@ -109,6 +112,8 @@ def refuse_misfit(target: Target, images: ImageSet, name: str) -> ImageSet:
         target: The network.
         images: Images of its shape; where they have no classes, nothing can be said of them.
         name: What to call the images.
+        unseen: Whether they stand beside images that it was trained on, and was tried on: if it guesses here alone, it
+            knows nothing but its training images, unless the classes of these are in another order.
 
     Raises:
         ShapeError: The images have another shape.
@@ -125,12 +130,13 @@ def refuse_misfit(target: Target, images: ImageSet, name: str) -> ImageSet:
     found = suitability(target, images)
     share = found.accuracy
     interval = f"95 % interval {share.low:.1%} to {share.high:.1%}, {share.n} images"
-    if found.at_chance:
+    if found.at_chance and (found.misnumbered or not unseen):
         remedy = found.advice or "wrong --input, --mean, --std, preparation or class order"
         raise ModelError(
             f"the model gets {share.value:.1%} of {name} right, no better than chance ({interval}): {remedy}"
         )
-    console.notice(f"the model gets {share.value:.1%} of {name} right ({interval})")
+    guessing = ", no better than chance" if found.at_chance else ""
+    console.notice(f"the model gets {share.value:.1%} of {name} right{guessing} ({interval})")
     if found.advice:
         console.notice(f"check the model's preprocessing: {found.advice}")
     return images

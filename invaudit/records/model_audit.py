@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from invaudit.records.columns import Column, Count, Fraction, Probability, Row, Seconds, Text
-from invaudit.records.leakage import Reason, Similarity, Verdict
+from invaudit.records.leakage import Ended, Reason, Similarity, Verdict
 from invaudit.records.names import Status
 
 Question = Literal["membership", "reconstruction"]
@@ -185,6 +185,10 @@ class PlanRecord(Row):
     """Largest number of members, and of controls, that scores by gradients are measured on."""
     stages: tuple[PlannedStage, ...]
     """The stages with their cost."""
+    unavailable: dict[str, Ended] = Field(default_factory=dict)
+    """Declared metrics that could not be computed, with the reason; what comes or goes later changes nothing."""
+    detectors: tuple[str, ...] = ()
+    """Detectors of the question what the model does not know; none: not recorded."""
 
 
 class StageRow(Row):

@@ -228,6 +228,8 @@ def _explained(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
         elif problem["type"] == "value_error":
             said = problem["msg"].removeprefix("Value error, ")
             messages.append(f"{path}: {said}" if path else said)
+        elif problem["type"] == "missing":
+            messages.append(f"{path} is missing")
         elif problem["type"] == "tuple_type":
             messages.append(f"{path}: expected a list, e.g. [{printable(str(problem['input']), 20)}]")
         else:

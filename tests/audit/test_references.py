@@ -273,3 +273,17 @@ def test_given_models_that_do_not_fit_are_refused(pool, target, tmp_path):
             given_references([tmp_path / name for name in names], target, pool.images)
     # A file of ours may be of another architecture: only what it answers counts.
     assert given_references([tmp_path / "wide.safetensors"], target, pool.images).answers.shape == (1, 200)
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_published_weights_of_a_reference_are_fetched_where_that_is_allowed(pool, target, monkeypatch, download):
+    asked = []
+
+    def load(model, *, download):
+        asked.append((model, download))
+        return network(1)
+
+    monkeypatch.setattr("invaudit.audit.references.load_model", load)
+    name = "torchvision:resnet18@IMAGENET1K_V1"
+    given_references([name], target, pool.images, download=download)
+    assert asked == [(name, download)]

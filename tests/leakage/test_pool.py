@@ -3,8 +3,9 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from invaudit.data import ImageSet, seeded_rng
+from invaudit.data import ImageSet, image_set, load, seeded_rng
 from invaudit.leakage import make_pool, read_groups, read_pairs
 from invaudit.leakage.pool import stratified
 from invaudit.runtime import DataError, MissingDataError, ShapeError
@@ -35,6 +36,32 @@ def test_the_order_depends_on_the_images_alone():
     pool, swapped = make_pool(members, controls), make_pool(controls, members)
     assert torch.equal(pool.images.images, swapped.images.images)
     assert np.array_equal(pool.design.member, ~swapped.design.member)
+
+
+def pictures(folder, images):
+    """Save images as files in a folder for each class, and return them as a set that is read from these."""
+    for number, (image, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / str(label) / f"{number:03}.png")
+    return load(str(folder))
+
+
+def test_a_pool_that_is_drawn_holds_in_memory_what_is_drawn_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_set, "SMALL_BYTES", 0)
+    members, controls = pictures(tmp_path / "members", images(60, 0)), pictures(tmp_path / "controls", images(30, 1))
+    whole, fewer = make_pool(members, controls), np.random.default_rng(0)
+    expected, blind = stratified(whole, np.random.default_rng(0), most=12)
+    monkeypatch.setattr(image_set, "LIMIT_BYTES", 12 * 64)
+    with pytest.raises(DataError, match="needs all images in memory"):
+        make_pool(members, controls)
+    drawn = make_pool(members, controls, draw=lambda design, labels: design.drawn(labels, fewer, most=12))
+    pool, same_blind = stratified(drawn, fewer)
+    assert torch.equal(pool.images.images, expected.images.images)
+    assert torch.equal(pool.labels, expected.labels)
+    assert np.array_equal(pool.source, expected.source)
+    assert pool.images.files == expected.images.files
+    assert np.array_equal(pool.design.stratum, expected.design.stratum)
+    assert same_blind.auroc == blind.auroc
 
 
 def test_pairs_are_kept_together():

@@ -100,3 +100,32 @@ def test_too_few_images_are_refused():
     for pairs, match in ((0, "at least 1"), (40, r"class 0 has \d images")):
         with pytest.raises(SettingError, match=match):
             draw_pairs(labels, pairs, seeded_rng(0, "tests/pairs"))
+
+
+def test_rare_classes_are_left_out_where_that_is_asked_for():
+    # Classes 0, 3 and 9 have too few images, and class 6 has none.
+    wanted = torch.tensor([3, 200, 200, 1, 200, 200, 0, 200, 200, 5])
+    labels = torch.arange(10).repeat_interleave(wanted)
+    with pytest.raises(SettingError, match="class 0 has"):
+        draw_pairs(labels, 40, seeded_rng(0, "tests/pairs"))
+    drawn = draw_pairs(labels, 40, seeded_rng(0, "tests/pairs"), leave_out_rare=True)
+    assert drawn.left_out == (0, 3, 6, 9)
+    per_class = labels[drawn.index].bincount(minlength=10) // 2
+    assert per_class.tolist() == [0, 7, 7, 0, 7, 7, 0, 6, 6, 0]
+    first, second = drawn.index.view(-1, 2).T
+    assert torch.equal(labels[first], labels[second])
+
+
+def test_a_class_that_gets_no_pair_is_not_left_out_and_nothing_changes_where_all_are_there():
+    labels = torch.arange(50).repeat(20)
+    strict = draw_pairs(labels, 40, seeded_rng(0, "tests/pairs"))
+    drawn = draw_pairs(labels, 40, seeded_rng(0, "tests/pairs"), leave_out_rare=True)
+    assert drawn.left_out == ()
+    assert torch.equal(strict.index, drawn.index)
+    assert torch.equal(strict.member, drawn.member)
+
+
+def test_one_class_is_never_all_that_is_left():
+    labels = torch.tensor([0] * 100 + [1])
+    with pytest.raises(SettingError, match="class 1 has"):
+        draw_pairs(labels, 8, seeded_rng(0, "tests/pairs"), leave_out_rare=True)

@@ -105,6 +105,22 @@ def test_another_order_of_classes_is_named() -> None:
     assert "another order than the network's: bright is its class 1, dark is its class 0; so 100.0%" in advice
 
 
+def test_guessing_on_unseen_images_is_a_misfit_only_where_their_classes_are_in_another_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = bright_and_dark()
+    guessing = replace(images, labels=torch.arange(len(images)) // 2 % 2)
+    target = Target(Brightness(), normalised("values from -1 to 1"), 2)
+    with pytest.raises(ModelError, match="no better than chance"):
+        refuse_misfit(target, guessing, "members")
+    console.configure(quiet=False)
+    refuse_misfit(target, guessing, "controls", unseen=True)
+    console.configure(quiet=True)
+    assert "of controls right, no better than chance (95 % interval" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="the classes are in another order"):
+        refuse_misfit(target, replace(images, labels=1 - images.labels), "controls", unseen=True)
+
+
 def test_accuracy_is_said_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
     console.configure(quiet=False)
     refuse_misfit(Target(Brightness(), normalised("values from -1 to 1"), 2), bright_and_dark(), "shades")

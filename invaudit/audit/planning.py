@@ -20,6 +20,7 @@ from invaudit.audit.model_inputs import AuditImages, AuditPools
 from invaudit.audit.model_settings import ModelAuditSettings
 from invaudit.audit.readiness import DETECTORS
 from invaudit.audit.reference_training import Trainings, usable_images
+from invaudit.audit.repeats import REPEATS_OF_A_FAMILY
 from invaudit.data import seeded_rng
 from invaudit.leakage import METHODS, Pool, TargetRecipe, attribute, reconstruct
 from invaudit.leakage.membership_signals import gradient_norm, loss
@@ -194,7 +195,9 @@ def _fixed_stages(
             seconds=limit + 1e-3 * len(scored),
             cut=_fewer("reconstructions are compared with", most, settings.most, scored, both),
         ),
-        PlannedStage(name=REPEATS, settings="41 repeats of each family", seconds=5 + 2e-3 * len(scored)),
+        PlannedStage(
+            name=REPEATS, settings=f"{REPEATS_OF_A_FAMILY} repeats of each family", seconds=5 + 2e-3 * len(scored)
+        ),
         PlannedStage(
             name=READINESS,
             settings=f"{len(DETECTORS)} detectors",

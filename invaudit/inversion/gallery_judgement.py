@@ -39,8 +39,8 @@ Real images of four networks have 0.76 (CIFAR-10) to 0.97; the stripes have 0.21
 STABLE_SHARE = 0.6
 """Share of the stability of real images that inversions need: 0.76 makes ``LEAST_STABLE``."""
 NO_PICTURE = (
-    "what the network is sure of here is no picture of a class; try --by pixels, a larger canvas (margin), or more weight "
-    "on the objective batch-norm where the network has it"
+    "what the network is sure of here is no picture of a class; try --by pixels, a larger canvas (margin), or more "
+    "weight on the objective batch-norm where the network has it"
 )
 TOO_FEW = "give the objective cosine more weight, which keeps images of a class apart, or more steps"
 NAMED = 5

@@ -1,0 +1,159 @@
+"""A student: a network trained on inversions alone, and tested on real images.
+
+What it gets right it can only know from the inversions, so no pattern that merely fools the target helps it.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from invaudit.data import ImageSet
+from invaudit.data.image_set import eight_bits
+from invaudit.inversion.diagnostics import Sampler
+from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, train
+from invaudit.models.architectures import full_name
+from invaudit.models.devices import resolve_precision, seed_torch
+from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.runtime.settings import Settings
+from invaudit.stats import Estimate, counted_share
+
+MOST_INVERSIONS = 20_000
+"""Inversions that a student may see: with ever more of them, a student would copy the target by sheer number."""
+FALLBACK = "vgg-small"
+"""Architecture of a student of a network whose architecture is not one of ours."""
+SAMPLED_AT_ONCE = 250
+"""Inversions in floats at once: 150 MB at 224 pixels."""
+SHIFT_OF_SIDE = 8
+"""A side is so many times the largest shift: 4 pixels of 32, as is usual for CIFAR-10."""
+
+
+class StudentSettings(Settings):
+    """How a student is trained."""
+
+    inversions: int = Field(default=MOST_INVERSIONS, ge=2, le=MOST_INVERSIONS)
+    """Inversions that it is trained on, the same number of every class."""
+
+    arch: str | None = None
+    """Architecture of ours; unset: that of the target where it is one of ours, else ``vgg-small``."""
+
+    training: TrainingSettings | None = None
+    """How it is trained; unset: 12 epochs with shifts, and mirrored images where they have colours."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """What a student has learned from inversions.
+
+    Attributes:
+        accuracy: Share of the real images that it gets right, with its interval and their number.
+        by_class: The same for each class; None where there is no real image of it.
+        inversion_accuracy: Share of the inversions that it gives the class that was asked for, after training: where
+            this is high and ``accuracy`` is not, the inversions show something else than the classes.
+        arch: Its architecture.
+        n_inversions: Inversions that it was trained on.
+        seconds: Time that the inversions and the training took, without what a kill took.
+    """
+
+    accuracy: Estimate
+    by_class: tuple[Estimate | None, ...]
+    inversion_accuracy: Estimate
+    arch: str
+    n_inversions: int
+    seconds: float
+
+
+def train_student(
+    inversion: Sampler,
+    target: Target,
+    real: ImageSet,
+    rng: torch.Generator,
+    settings: StudentSettings | None = None,
+    *,
+    checkpoint: Path | None = None,
+) -> Student:
+    """Train a student on fresh inversions, with the class that was asked for as the label, and test it on real images.
+
+    Nothing of a real image reaches the student before the test, not even through batch norm: its running statistics
+    are those of inversions. So contrast and brightness of the inversions, where they are not those of real images, cost
+    accuracy, as they should.
+
+    Args:
+        inversion: Draws the inversions.
+        target: The network that they were made for: classes, shape, device, and the architecture of the student.
+        real: Labelled real images, ones that the target was not trained on for an honest figure.
+        rng: Source of the inversions, the first weights and the training.
+        settings: How to train; by default 20,000 inversions.
+        checkpoint: File that is written after every epoch; where it exists, the training goes on from it.
+
+    Raises:
+        ShapeError: Real images of another shape.
+        DataError: Labels of the real images that the target does not have.
+        ModelError: An unknown architecture.
+        RunFolderError: The checkpoint is of another training.
+    """
+    settings = settings or StudentSettings()
+    _check(real, target)
+    arch = settings.arch or _own_architecture(target)
+    with seed_torch(rng):
+        module = build(arch, target.spec, target.classes)
+    student = Target(module, target.spec, arch=full_name(arch)).to(target.device)
+    start = time.perf_counter()
+    inversions = _drawn(inversion, target.classes, settings.inversions, rng)
+    seconds = time.perf_counter() - start
+    training = settings.training or default_training(target.spec, epochs=12)
+    precision = resolve_precision(training.precision, target.device)
+    history = train(student, inversions, training, rng, precision=precision, checkpoint=checkpoint)
+    is_right = _is_right(student, real)
+    by_class: list[Estimate | None] = []
+    for label in range(target.classes):
+        of_class = is_right[real.labels == label]
+        by_class.append(counted_share(int(of_class.sum()), len(of_class)) if len(of_class) else None)
+    own = _is_right(student, inversions)
+    return Student(
+        accuracy=counted_share(int(is_right.sum()), len(real)),
+        by_class=tuple(by_class),
+        inversion_accuracy=counted_share(int(own.sum()), len(own)),
+        arch=full_name(arch),
+        n_inversions=len(inversions),
+        seconds=seconds + history.seconds,
+    )
+
+
+def default_training(spec: InputSpec, *, epochs: int) -> TrainingSettings:
+    """Return how images of a shape are trained on: with shifts, mirrored where they have colours, and that alone."""
+    is_colour = spec.channels == 3
+    return TrainingSettings(
+        epochs=epochs,
+        shift=min(spec.height, spec.width) // SHIFT_OF_SIDE,
+        flip=is_colour,
+        weight_decay=0.05 if is_colour else 5e-4,
+    )
+
+
+def _check(real: ImageSet, target: Target) -> None:
+    if real.shape != target.spec.shape:
+        raise ShapeError(f"{real.name} has images of {real.shape}, the model takes {target.spec.shape}; resize them")
+    low, high = int(real.labels.min()), int(real.labels.max())
+    if low < 0 or high >= target.classes:
+        raise DataError(
+            f"{real.name} has labels from {low} to {high}, expected 0 to {target.classes - 1}: the model's classes"
+        )
+
+
+def _own_architecture(target: Target) -> str:
+    family, _, name = (target.arch or "").partition(":")
+    return name if family == "invaudit" else FALLBACK
+
+
+def _drawn(inversion: Sampler, classes: int, n: int, rng: torch.Generator) -> ImageSet:
+    """Return about n inversions with 8 bits, the same number of every class, at least one."""
+    labels = torch.arange(classes).repeat(max(1, n // classes))
+    parts = [eight_bits(inversion.sample(some, rng)) for some in labels.split(SAMPLED_AT_ONCE)]
+    return ImageSet("inversions", torch.cat(parts), labels)
+
+
+def _is_right(network: Target, images: ImageSet) -> torch.Tensor:
+    return collect(network, images, keep_maps=False).logits.argmax(1) == images.labels

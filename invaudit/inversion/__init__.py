@@ -10,9 +10,11 @@ from invaudit.runtime.lazy import attach
 if TYPE_CHECKING:
     from invaudit.inversion.conditions import MODES, Condition, condition_from, sample_condition
     from invaudit.inversion.diagnostics import Diagnosis, diagnose
-    from invaudit.inversion.engine import Inverter, invert
+    from invaudit.inversion.engine import Inverter
     from invaudit.inversion.generators import GENERATORS, Generator, build_generator
+    from invaudit.inversion.inverting import invert, invert_pixels
     from invaudit.inversion.objectives import OBJECTIVES, Step
+    from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings
     from invaudit.inversion.results import Evaluation, Inversion
     from invaudit.inversion.run import InversionRun, run_inversion
     from invaudit.inversion.settings import InversionSettings
@@ -29,11 +31,14 @@ __all__ = [
     "InversionRun",
     "InversionSettings",
     "Inverter",
+    "PixelInversion",
+    "PixelInversionSettings",
     "Step",
     "build_generator",
     "condition_from",
     "diagnose",
     "invert",
+    "invert_pixels",
     "run_inversion",
     "sample_condition",
 ]

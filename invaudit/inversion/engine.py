@@ -1,6 +1,5 @@
 """The engine: trains a generator against a frozen target, by one loop for single inversions and for the cycle."""
 
-import logging
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invaudit.data import seeded_rng
 from invaudit.inversion.conditions import Condition, move
 from invaudit.inversion.diagnostics import spread
 from invaudit.inversion.generators import build_generator
@@ -24,11 +22,9 @@ from invaudit.models.devices import autocast, resolve_precision, seed_torch
 from invaudit.runtime.console import progress
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
-from invaudit.runtime.settings import load_config
 
 PAIRS = 4
 """Fewest images of each class in a batch, so that the objectives over pairs of one class have pairs."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -251,44 +247,3 @@ class Inverter:
         self.load_state_dict(saved["inverter"])
         self.rng.set_state(saved["rng"])
         return _Run.restored(saved["run"])
-
-
-def invert(
-    target: Target,
-    settings: InversionSettings | None = None,
-    rng: torch.Generator | None = None,
-    *,
-    seed: int = 0,
-    checkpoint: Path | None = None,
-) -> Inversion:
-    """Train one generator against a target.
-
-    Args:
-        target: Is borrowed: frozen, in eval mode, and given back as it was.
-        settings: How to train the generator; by default as the shipped config ``invert/default`` says.
-        rng: CPU generator of everything random; by default made from ``seed``, as ``invaudit invert`` does.
-        seed: Seed where no ``rng`` is given.
-        checkpoint: File that is written after every evaluation; where it exists, the run goes on from it.
-
-    Raises:
-        SettingError: The target's images are too small.
-        RunFolderError: The checkpoint belongs to another inversion.
-
-    References:
-        arXiv 2411.17777.
-
-    Example:
-        >>> from invaudit.models import InputSpec, Target, build
-        >>> spec = InputSpec(channels=1, height=8, width=8)
-        >>> target = Target(build("small-cnn", spec, 10), spec, classes=10)
-        >>> inversion = invert(target, InversionSettings(steps=5), seed=0)
-        >>> wanted = torch.tensor([3, 3, 7])
-        >>> inversion.sample(wanted, torch.Generator().manual_seed(0)).shape
-        torch.Size([3, 1, 8, 8])
-    """
-    settings = settings or load_config(InversionSettings, "invert/default")
-    rng = rng or seeded_rng(seed, "invert")
-    inversion = Inverter(settings, target, rng).run(target, checkpoint=checkpoint, watch=True)
-    log = _log.info if inversion.outcome == "converged" else _log.warning
-    log("inversion %s: %s", inversion.outcome, inversion.message)
-    return inversion

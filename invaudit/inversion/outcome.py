@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-Outcome = Literal["given", "converged", "budget", "collapsed", "diverged"]
+Outcome = Literal["given", "converged", "budget", "uninformative", "collapsed", "diverged"]
 """From best to worst.
 
 ``given``: the images were read from a file, so nothing is known about their search. ``converged``: the target gives the
 images of every class their class, as often as was wanted. ``budget``: all steps are used up, and it does not.
+``uninformative``: it does, but the images show nothing of their classes, see ``inversion.gallery_judgement``.
 ``collapsed``: the images are copies of one another, or say nothing. ``diverged``: a number was not finite.
 """
 

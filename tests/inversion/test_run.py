@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from invaudit.data import seeded_rng
-from invaudit.inversion import InversionSettings, invert, run_inversion
-from invaudit.inversion import engine as engine_module
+from invaudit.inversion import InversionSettings, invert, inverting, run_inversion
 from invaudit.runtime import SettingError, load_config
 from invaudit.runtime.files import read_json
 
@@ -46,7 +45,7 @@ def test_without_settings_the_shipped_ones_are_taken(trained, monkeypatch):
         taken.append(settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine_module, "Inverter", stop)
+    monkeypatch.setattr(inverting, "Inverter", stop)
     with pytest.raises(KeyboardInterrupt):
         invert(trained)
     assert taken == [load_config(InversionSettings, "invert/default")]

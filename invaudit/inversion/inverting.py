@@ -8,12 +8,17 @@ import torch
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.inversion.engine import Inverter
 from invaudit.inversion.judging import judged
+from invaudit.inversion.observing import share_without_slope
 from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings, search_pixels
-from invaudit.inversion.results import Inversion
+from invaudit.inversion.results import Inversion, draw
 from invaudit.inversion.settings import InversionSettings
-from invaudit.models import Target
+from invaudit.models import Target, frozen_eval
 from invaudit.runtime.settings import load_config
 
+START_IMAGES = 64
+"""Images of the untrained generator that are looked at before a search."""
+MOST_WITHOUT_SLOPE = 0.5
+"""Share of them that may have no slope."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +59,9 @@ def invert(
     """
     settings = settings or load_config(InversionSettings, "invert/default")
     rng = rng or seeded_rng(seed, "invert")
-    inversion = Inverter(settings, target, rng).run(target, checkpoint=checkpoint, watch=True)
+    inverter = Inverter(settings, target, rng)
+    _warn_of_dead_start(target, inverter)
+    inversion = inverter.run(target, checkpoint=checkpoint, watch=True)
     inversion, _ = judged(inversion, target, seeded_rng(seed, "invert/judgement"), real=real)
     _say(inversion)
     return inversion
@@ -88,6 +95,20 @@ def invert_pixels(
     inversion, _ = judged(inversion, target, seeded_rng(seed, "invert/judgement"), real=real)
     _say(inversion)
     return inversion
+
+
+def _warn_of_dead_start(target: Target, inverter: Inverter) -> None:
+    """Say so where the target has no slope for most of the first images: a search cannot leave from there."""
+    labels = torch.arange(START_IMAGES) % target.classes
+    images = draw(inverter.generator, inverter.settings, target.classes, labels, seeded_rng(0, "invert/start"))
+    with frozen_eval(target):
+        share = share_without_slope(target, images, labels)
+    if share > MOST_WITHOUT_SLOPE:
+        _log.warning(
+            "the target gives %.0f %% of the first images no slope (dead ReLUs, or logits that are saturated): the "
+            "search may not leave its start; check --mean and --std, or try another --seeds",
+            100 * share,
+        )
 
 
 def _say(inversion: Inversion | PixelInversion) -> None:

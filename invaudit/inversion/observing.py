@@ -174,6 +174,22 @@ def weight_gradients(target: Target, images: Tensor, labels: Tensor) -> tuple[Te
     return torch.autograd.grad(loss, tuple(weights.values()), create_graph=True, materialize_grads=True)
 
 
+def share_without_slope(target: Target, images: Tensor, labels: Tensor) -> float:
+    """Return the share of images (N, C, H, W) for which the cross-entropy has no slope at all in their pixels.
+
+    Such an image cannot be moved: every path to it leads through a ReLU that is off, or all its logits are saturated.
+
+    Args:
+        target: Frozen, in eval mode.
+        images: In [0, 1].
+        labels: (N,) int64.
+    """
+    images = images.to(target.device).detach().requires_grad_()
+    loss = functional.cross_entropy(target(images), labels.to(target.device), reduction="sum")
+    (slopes,) = torch.autograd.grad(loss, images)
+    return float((slopes.flatten(1).abs().amax(1) == 0).double().mean())
+
+
 def _batch_norms(target: Target) -> list[nn.modules.batchnorm._BatchNorm]:
     layers = []
     for part in target.modules():

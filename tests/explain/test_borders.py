@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invaudit.explain.border_pixels import PixelBorderSettings, pixel_borders
 from invaudit.explain.borders import (
     SURE,
     Border,
@@ -13,7 +14,6 @@ from invaudit.explain.borders import (
     all_pairs,
     measure,
 )
-from invaudit.explain.pixel_borders import PixelBorderSettings, pixel_borders
 from invaudit.runtime.errors import SettingError, ShapeError
 from tests.explain.flat_targets import flat_target, level_target
 from tests.explain.recomputing import assert_rows_hold

@@ -49,7 +49,7 @@ def test_pixels_give_every_class_its_images_in_the_order_of_the_labels(trained):
 
 @pytest.mark.slow
 def test_pixels_reach_the_wanted_classes(trained):
-    settings = SHORT.model_copy(update={"steps": 60, "eval_every": 60})
+    settings = SHORT.model_copy(update={"steps": 150, "eval_every": 150, "margin": 0.0})
     found = invert_pixels(trained, settings, seed=0)
     labels = torch.arange(10).repeat_interleave(3)
     predicted = collect(trained, found.sample(labels, rng()), keep_maps=False).logits.argmax(1)

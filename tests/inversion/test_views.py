@@ -63,7 +63,7 @@ def test_a_change_of_contrast_keeps_the_range_and_the_order_of_pixels():
     drawn = 0.4 + 0.2 * canvas_of(settings)
     views = views_of(drawn, settings, 0)
     assert 0 <= views.min() < views.max() <= 1
-    assert torch.equal(views.flatten(1).argsort(1, stable=True), drawn.flatten(1).argsort(1, stable=True))
+    assert torch.equal(views.flatten(1).argsort(dim=1, stable=True), drawn.flatten(1).argsort(dim=1, stable=True))
     grey = drawn[:, :1]
     assert torch.equal(random_views(grey, settings, (1, 8, 10)), grey)
 

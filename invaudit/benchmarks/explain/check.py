@@ -40,7 +40,7 @@ def check_benchmark(settings: ExplainBenchmark) -> tuple[str, ...]:
                 # One that is not there has rows that say so.
                 with suppress(MissingDataError):
                     inputs += [load_given(choice, data).hash, *code_hashes(choice.arch)]
-            elif job.network in settings.targets and job.seed == settings.seeds[0]:
+            elif job.network in settings.targets and job.seed == settings.seeds_of(job.network)[0]:
                 new_target(settings, job, data)
                 inputs += code_hashes(settings.targets[job.network].arch)
     problems.refuse()

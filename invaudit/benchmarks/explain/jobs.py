@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from invaudit.audit.attempts import Attempt, attempt
+from invaudit.audit.attempts import Attempt, Failure, attempt
 from invaudit.benchmarks.explain.networks import kept_network, load_labelled, second_job, target_job
 from invaudit.benchmarks.explain.settings import ExplainBenchmark
 from invaudit.data import ImageSet, seeded_rng
@@ -21,7 +21,6 @@ from invaudit.explain.measures import NO_SECOND, Measure, measure_inversions
 from invaudit.explain.student import Student, train_student
 from invaudit.inversion import (
     Inversion,
-    InversionSettings,
     PixelInversion,
     PixelInversionSettings,
     invert,
@@ -38,7 +37,6 @@ from invaudit.records.explain_table import (
 from invaudit.records.folder import read_record
 from invaudit.report import gallery, write_figure
 from invaudit.report.drawing import LONGEST_CLASS
-from invaudit.runtime.errors import ModelError
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.text import printable
@@ -66,8 +64,10 @@ def inversion_jobs(settings: ExplainBenchmark) -> list[InversionJob]:
     jobs = []
     for target in (*settings.targets, *settings.released):
         for variant in settings.selected:
-            for seed in settings.seeds:
-                jobs.append(InversionJob(target, variant, seed))
+            wanted = settings.variants[variant].seeds
+            for seed in settings.seeds_of(target):
+                if not wanted or seed in wanted:
+                    jobs.append(InversionJob(target, variant, seed))
     return jobs
 
 
@@ -103,21 +103,24 @@ class _Networks(NamedTuple):
 
 def run_inversion_job(settings: ExplainBenchmark, job: InversionJob, folder: Path, *, device: str) -> JobResult:
     """Do one job; whatever fails has rows that say why."""
+    row = read_record(folder, target_job(settings, job.target, job.seed).name, ExplainNetworkRow)
+    if row.status != "ok":
+        return JobResult(job, _record(settings, job, Failure(row.status, f"network {job.target}: {row.reason}")))
     with limit_threads(1):
         networks = attempt(job.name, partial(_networks, settings, job, folder, device))
         if networks.value is None:
-            return JobResult(job, _record(settings, job, networks))
+            return JobResult(job, _record(settings, job, networks.failure))
         return _run(settings, job, folder, networks.value)
 
 
 def _run(settings: ExplainBenchmark, job: InversionJob, folder: Path, networks: _Networks) -> JobResult:
     inversion = attempt(job.name, partial(_inversion, settings, job, folder, networks))
     if inversion.value is None:
-        return JobResult(job, _record(settings, job, inversion))
+        return JobResult(job, _record(settings, job, inversion.failure))
     outcome = {"outcome": inversion.value.outcome, "message": inversion.value.message, "seconds": inversion.seconds}
     found = attempt(job.name, partial(_measured, settings, job, networks, inversion.value))
     if found.value is None:
-        return JobResult(job, _record(settings, job, found, **outcome))
+        return JobResult(job, _record(settings, job, found.failure, **outcome))
     images, labels, measures = found.value
     records = [_measure_record(measure, networks.no_second) for measure in measures]
     if job.variant in settings.students:
@@ -125,7 +128,7 @@ def _run(settings: ExplainBenchmark, job: InversionJob, folder: Path, networks: 
         records += _student_records(student)
         if student.value is not None:
             outcome |= {"student_seconds": student.value.seconds, "student_images": student.value.n_inversions}
-    record = _record(settings, job, found, **outcome).model_copy(update={"measures": tuple(records)})
+    record = _record(settings, job, found.failure, **outcome).model_copy(update={"measures": tuple(records)})
     return JobResult(job, record, *_gallery(networks.target, images, labels, measures))
 
 
@@ -133,14 +136,12 @@ def _networks(settings: ExplainBenchmark, job: InversionJob, folder: Path, devic
     """Return what the job works on.
 
     Raises:
-        InputError: The target could not be trained or loaded; the images are not there.
+        InputError: The images are not there, or a network has changed.
     """
     data, held_out = load_labelled(settings.data), load_labelled(settings.held_out)
     work = resolve_device(device)
     target_of = target_job(settings, job.target, job.seed)
     row = read_record(folder, target_of.name, ExplainNetworkRow)
-    if row.status != "ok":
-        raise ModelError(f"network {job.target}: {row.reason}")
     target = kept_network(settings, target_of, row, data, folder).to(work)
     real = with_classes(held_out, target.class_names, known_by="the network")
     second_of = second_job(settings)
@@ -186,15 +187,15 @@ def _student(
     return train_student(inversion, networks.target, networks.real, rng, settings.student, checkpoint=checkpoint)
 
 
-def _record(settings: ExplainBenchmark, job: InversionJob, ended: Attempt, **went: object) -> ExplainJobRecord:
+def _record(settings: ExplainBenchmark, job: InversionJob, failure: Failure | None, **went: object) -> ExplainJobRecord:
     variant = settings.variants[job.variant]
-    status, reason = ended.failure or ("ok", None)
+    status, reason = failure or ("ok", None)
     search = variant.search()
     text = yaml.safe_dump(search.model_dump(mode="json"), default_flow_style=True, sort_keys=False, width=10_000)
     row = ExplainVariantRow(
         variant=job.variant,
         engine=variant.engine,
-        mode=search.mode if isinstance(search, InversionSettings) else None,
+        mode=variant.mode,
         settings=text.strip(),
     )
     values = {"target": job.target, "variant": job.variant, "seed": job.seed, "status": status, "reason": reason}

@@ -1,11 +1,10 @@
 """The networks of a benchmark: targets and the second network, trained once and kept, or loaded as they are."""
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
 from invaudit.audit.attempts import attempt
-from invaudit.benchmarks.explain.settings import ExplainBenchmark, GivenNetwork
+from invaudit.benchmarks.explain.settings import SECOND, ExplainBenchmark, GivenNetwork
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.data.joining import with_classes
 from invaudit.explain.second import given_second, trained_second
@@ -16,10 +15,8 @@ from invaudit.records.explain_table import ExplainNetworkRow
 from invaudit.runtime.errors import DataError, ModelError
 from invaudit.stats import Estimate, counted_share
 
-SECOND = "second"
 NETWORKS = "networks"
 """Folder of the networks that a run has trained."""
-logger = logging.getLogger(__name__)
 
 
 class NetworkJob(NamedTuple):
@@ -37,9 +34,8 @@ class NetworkJob(NamedTuple):
 def network_jobs(settings: ExplainBenchmark) -> list[NetworkJob]:
     """Return the networks of a benchmark, those that take longest first."""
     jobs = [second_job(settings)]
-    for seed in settings.seeds:
-        for name in settings.targets:
-            jobs.append(NetworkJob(name, seed))
+    for name in settings.targets:
+        jobs += [NetworkJob(name, seed) for seed in settings.seeds_of(name)]
     jobs += [NetworkJob(name, None) for name in settings.released]
     return jobs
 

@@ -15,6 +15,8 @@ from invaudit.runtime.settings import Device, Name, Settings, explain, load_conf
 Search = InversionSettings | PixelInversionSettings
 """Settings of a search, by either engine."""
 Engine = Literal["generator", "pixels"]
+SECOND = "second"
+"""How the second network is called among the others."""
 ENGINES: dict[Engine, tuple[type[InversionSettings | PixelInversionSettings], str]] = {
     "generator": (InversionSettings, "invert/default"),
     "pixels": (PixelInversionSettings, "invert/pixels"),
@@ -29,6 +31,8 @@ class TrainedTarget(Settings):
     """Its architecture, as in the MODEL grammar."""
     training: TrainingSettings = TrainingSettings()
     """How it is trained."""
+    seeds: tuple[int, ...] = ()
+    """Those of the seeds that there is one for; unset: all."""
 
     def code(self) -> list[str]:
         """An architecture that is no part of a library that we know is imported and run."""
@@ -54,6 +58,8 @@ class Variant(Settings):
     """Changes, by the keys of InversionSettings or PixelInversionSettings; ``weights`` are replaced as a whole."""
     without: tuple[str, ...] = ()
     """Objectives whose weight is taken away."""
+    seeds: tuple[int, ...] = ()
+    """Those of the seeds that it is run with; unset: all."""
 
     def problems(self) -> Iterator[str]:
         """Yield changes that the settings of the engine do not take, and objectives that have no weight anyway."""
@@ -123,15 +129,23 @@ class ExplainBenchmark(Settings):
         """The variants that are run, in the order of the config."""
         return [name for name in self.variants if not self.only or name in self.only]
 
+    def seeds_of(self, target: str) -> list[int]:
+        """Return the seeds for which there is a target."""
+        wanted = self.targets[target].seeds if target in self.targets else ()
+        return [seed for seed in self.seeds if not wanted or seed in wanted]
+
     def problems(self) -> Iterator[str]:
         """Yield seeds that are given twice, nothing to invert, taken names, and variants that are not there."""
         if len(set(self.seeds)) < len(self.seeds):
             yield f"seeds {list(self.seeds)} hold one twice; give each seed once"
         if not self.targets and not self.released:
             yield "nothing to invert; name at least one network under targets or released"
-        for name in self.targets:
-            if name in self.released:
+        for name in (*self.targets, *self.released):
+            if name == SECOND or (name in self.targets and name in self.released):
                 yield f"target name {name!r} is taken; choose another"
+        for name, some in (*self.targets.items(), *self.variants.items()):
+            if not set(some.seeds) <= set(self.seeds):
+                yield f"{name} has seeds {list(some.seeds)}, expected some of {list(self.seeds)}; or leave them out"
         for key in ("only", "students"):
             for name in getattr(self, key):
                 if name not in self.variants:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 
@@ -6,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.publish import record_run
 from invaudit.benchmarks.explain import ExplainBenchmark, run
 from invaudit.benchmarks.explain.jobs import inversion_jobs
 from invaudit.benchmarks.explain.tables import summary_rows
@@ -16,6 +18,7 @@ from invaudit.models import collect, load_model
 from invaudit.records import read_rows
 from invaudit.records.explain_table import ExplainRow, ExplainSummaryRow
 from invaudit.runtime import RunFolderError, load_config
+from invaudit.verify import verify
 
 pytestmark = [pytest.mark.xdist_group("explain-benchmark"), pytest.mark.slow]
 TRAINING = {"epochs": 2, "batch_size": 64, "precision": "float32"}
@@ -156,3 +159,35 @@ def test_the_command_prints_the_summary(finished, tmp_path, monkeypatch, capsys)
     assert [ExplainSummaryRow.model_validate(row) for row in printed["rows"]] == read_rows(
         finished / "summary.csv", ExplainSummaryRow
     )
+
+
+def test_a_run_and_what_is_kept_of_it_agree_with_themselves(finished, tmp_path):
+    record = tmp_path / "explain-small"
+    record_run.main([str(finished), str(record)])
+    tables = {path.name for path in finished.glob("*.csv")}
+    beside = {"config.yaml", "environment.json", "run.json", "table.csv.gz"}
+    assert {path.name for path in record.iterdir()} == tables - {"table.csv"} | beside
+    for folder, kind in ((finished, "benchmark of"), (record, "what is kept of a benchmark of")):
+        found = verify(folder)
+        assert found.kind == f"{kind} explanations"
+        assert [difference.sentence for difference in found.differences] == []
+        assert sum("values agree" in words for words in found.checked) >= 3
+        assert any("are not kept here" in words for words in found.unchecked)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("table.csv", r"(small,.*,second_accuracy/worst),[\d.]+", r"\1,0.987"),
+        ("table.csv", r"(small,.*,second_accuracy_real,[\d.]+),[\d.]+", r"\1,0.001"),
+        ("summary.csv", r"(small,.*,coverage,2),[\d.]+", r"\1,0.987"),
+        ("networks.csv", r"(second,3,trained,invaudit:small-cnn),[\d.]+", r"\1,0.987"),
+    ],
+)
+def test_a_changed_figure_is_found(finished, tmp_path, name, before, after):
+    folder = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("networks"))
+    text = (folder / name).read_text()
+    changed = re.sub(before, after, text, count=1)
+    assert changed != text
+    (folder / name).write_text(changed)
+    assert any(difference.file == name for difference in verify(folder).differences)

@@ -13,9 +13,10 @@ from benchmarks.publish.pages.markdown import code, markdown_table
 from benchmarks.publish.pages.settings_words import default_words, link, settings_in, type_words
 from invaudit.audit import AttackControlSettings, ModelAuditSettings, ScoreSettings
 from invaudit.audit.probabilities import ProbabilityAuditSettings
+from invaudit.benchmarks.explain import ExplainBenchmark
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
-from invaudit.inversion import InversionSettings
+from invaudit.inversion import InversionSettings, PixelInversionSettings
 from invaudit.leakage import METHODS
 from invaudit.ood import FitSettings
 from invaudit.runtime import write_text
@@ -43,8 +44,10 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("benchmark ood", OODBenchmark, ("ood/digits",)),
     Command("benchmark leakage", LeakageBenchmark, ("leakage/digits",)),
+    Command("benchmark explain", ExplainBenchmark, ("explain/digits",)),
     Command("ood fit", FitSettings, ("fit/scratch", "fit/finetune")),
     Command("invert", InversionSettings, ("invert/default",)),
+    Command("invert --by pixels", PixelInversionSettings, ("invert/pixels",)),
     Command("audit", ModelAuditSettings),
     Command("audit --probabilities", ProbabilityAuditSettings),
     Command("leakage score", ScoreSettings),

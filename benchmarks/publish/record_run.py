@@ -1,4 +1,4 @@
-"""Copy the tables of a finished run, OOD or leakage, into the repository, from where its page is made.
+"""Copy the tables of a finished run, of any benchmark, into the repository, from where its page is made.
 
 Figures get five digits, and rows of controls of an OOD run stay out. Tables by seed that the page is made from are
 compressed, as is every table over 300 KB; no file may be larger than that. Tables of an earlier record, and what was
@@ -6,6 +6,7 @@ found from its run, are removed.
 
     python -m benchmarks.publish.record_run runs/mnist benchmarks/results/ood-mnist
     python -m benchmarks.publish.record_run runs/digits benchmarks/results/leakage-digits
+    python -m benchmarks.publish.record_run runs/explain-digits benchmarks/results/explain-digits
 """
 
 import argparse
@@ -18,7 +19,8 @@ import pandas as pd
 from benchmarks.publish.pages.leakage.record import BY_SEED as LEAKAGE_BY_SEED
 from benchmarks.publish.pages.ood.record import by_seed_table
 from benchmarks.publish.reading import compress
-from invaudit.records.names import CONTROLS_RECORD, RUN_RECORD
+from invaudit.records.explain_table import JOBS
+from invaudit.records.names import CONTROLS_RECORD, RUN_RECORD, SUMMARY, TABLE
 from invaudit.runtime import InputError, write_bytes
 
 LIMIT = 300_000
@@ -69,6 +71,20 @@ def recorded_leakage(run: Path) -> dict[str, bytes]:
     return files
 
 
+def recorded_explain(run: Path) -> dict[str, bytes]:
+    """Return the files of a recorded benchmark of explanations by name.
+
+    Raises:
+        InputError: The run is not finished.
+    """
+    if not (run / SUMMARY).is_file():
+        raise InputError(f"{run / SUMMARY} is not there: the run is not finished")
+    files = unchanged_files(run)
+    for path in sorted(run.glob("*.csv")):
+        files |= _table_file(path.name, _read_any(path), compressed=path.name == TABLE)
+    return files
+
+
 def unchanged_files(run: Path) -> dict[str, bytes]:
     """Return the files that are recorded as they are; a run of schema 1 may hold no ``run.json``."""
     files = {}
@@ -91,7 +107,7 @@ def _table_file(name: str, table: pd.DataFrame, *, compressed: bool) -> dict[str
 
 
 def recorded(run: Path) -> dict[str, bytes]:
-    """Return the files of a record by name; which half a run belongs to is told by its tables.
+    """Return the files of a record by name; which benchmark a run is of is told by its tables.
 
     Args:
         run: The folder of a finished run.
@@ -99,7 +115,12 @@ def recorded(run: Path) -> dict[str, bytes]:
     Raises:
         InputError: The folder holds no run that is finished and good, or a file would be too large.
     """
-    files = recorded_leakage(run) if (run / "targets.csv").is_file() else recorded_ood(run)
+    if (run / "targets.csv").is_file():
+        files = recorded_leakage(run)
+    elif (run / JOBS).is_file():
+        files = recorded_explain(run)
+    else:
+        files = recorded_ood(run)
     too_large = {name: len(content) for name, content in files.items() if len(content) > LIMIT}
     if too_large:
         raise InputError(f"over {LIMIT} bytes: {too_large}; run fewer networks, detectors or sets in one benchmark")

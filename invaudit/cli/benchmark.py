@@ -1,4 +1,4 @@
-"""``invaudit benchmark ood|leakage``, also ``python -m invaudit.benchmarks.ood`` and ``... .leakage``; and ``init``."""
+"""``invaudit benchmark ood|leakage|explain``, also ``python -m invaudit.benchmarks.ood`` and so on; and ``init``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -82,6 +82,35 @@ def leakage(
 
 
 @app.command
+def explain(
+    *,
+    allow_code: AllowCode = (),
+    common: Common = Common(),  # noqa: B008
+) -> int:
+    """Invert networks in several ways, and say by measures what the images are worth.
+
+    Without options: the embedded digits, three seeds, no download, a few minutes. --set 'only=[default, pixels]' runs
+    some variants; the same with --resume and others goes on.
+
+    Args:
+        allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
+    """
+    common.start("precision")
+    from invaudit.benchmarks.explain import ExplainBenchmark, run
+
+    settings = common.settings(
+        ExplainBenchmark,
+        "explain/digits",
+        allow_code=allow_code,
+        seeds=common.seeds,
+        device=common.device,
+    )
+    folder = run(settings, common.folder(f"explain-{settings.name}"), resume=common.resume, workers=common.workers)
+    _print_explain(folder, as_json=common.json)
+    return 0
+
+
+@app.command
 def init(kind: Literal["ood", "leakage"] = "ood", /, *, out: Path = Path("benchmark.yaml")) -> int:
     """Write a commented config, to make a benchmark of your own from.
 
@@ -108,6 +137,19 @@ def _print_leakage(folder: Path, *, as_json: bool) -> None:
         print_json({"folder": str(folder), "rows": [row.model_dump() for row in read_leakage_run(folder).tests]})
     else:
         print_table(leakage_table(folder), f"Results: {folder}/report.html, table.csv, membership.csv")
+
+
+def _print_explain(folder: Path, *, as_json: bool) -> None:
+    from invaudit.records import read_rows
+    from invaudit.records.explain_table import ExplainSummaryRow
+    from invaudit.records.names import SUMMARY
+    from invaudit.report.explain_benchmark import explain_benchmark_table
+
+    rows = read_rows(folder / SUMMARY, ExplainSummaryRow)
+    if as_json:
+        print_json({"folder": str(folder), "rows": [row.model_dump() for row in rows]})
+    else:
+        print_table(explain_benchmark_table(rows), f"Results: {folder}/table.csv, summary.csv, figures/")
 
 
 def _print_ood(folder: Path, *, as_json: bool) -> None:

@@ -19,6 +19,7 @@ R = TypeVar("R", bound=BaseModel)
 
 OOD_RUN = RunKind("ood", schema=2, readable=(1, 2))
 LEAKAGE_RUN = RunKind("leakage", schema=2, readable=(1, 2))
+EXPLAIN_BENCHMARK_RUN = RunKind("explain-benchmark", schema=1, readable=(1,))
 COLUMNS_OF_SCHEMA_1: dict[type[Row], dict[str, Any]] = {
     # Some records hold of the table only what tells how well sets are told apart.
     OodRow: {"id_set": "", "trivial": False},

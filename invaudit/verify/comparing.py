@@ -16,6 +16,7 @@ from invaudit.verify.findings import Compared, Difference
 KEYS = (
     "kind", "name", "id_set", "seed", "network", "detector", "ood_set", "attack", "part",
     "target", "score", "method", "metric", "reconstruction", "side", "index", "question", "repeat", "stage",
+    "variant", "measure",
 )  # fmt: skip
 """Columns that tell the rows of a table apart, as far as a table has them."""
 Cells = Mapping[str, str]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from invaudit.audit.attack_control import CONTROL_FOLDER
 from invaudit.records import LEAKAGE_RUN, OOD_RUN
 from invaudit.records.columns import table_file
-from invaudit.records.folder import read_config, record_file
+from invaudit.records.folder import EXPLAIN_BENCHMARK_RUN, read_config, record_file
 from invaudit.records.names import CONFIG, RUN_RECORD, SUMMARY, TABLE
 from invaudit.runtime.errors import RunFolderError
 from invaudit.runtime.files import read_object
@@ -15,6 +15,7 @@ from invaudit.runtime.paths import is_file, is_folder
 from invaudit.runtime.runs import RunKind
 from invaudit.runtime.yaml_text import read_yaml
 from invaudit.verify.attack_control import check_attack_control
+from invaudit.verify.explain import check_explain_benchmark, check_kept_explain
 from invaudit.verify.findings import Findings, Verification
 from invaudit.verify.kept_leakage import check_kept_leakage
 from invaudit.verify.kept_ood import check_kept_ood
@@ -42,9 +43,11 @@ class Kind(NamedTuple):
 KEPT = {
     "ood": Kind("what is kept of an OOD benchmark", check_kept_ood),
     "leakage": Kind("what is kept of a leakage run", check_kept_leakage),
+    "explain-benchmark": Kind("what is kept of a benchmark of explanations", check_kept_explain),
 }
 """Kind of run -> what is checked of tables alone, as records keep them, and of a run of an older schema."""
 OOD_BENCHMARK = Kind("OOD benchmark", check_ood_run)
+EXPLAIN_BENCHMARK = Kind("benchmark of explanations", check_explain_benchmark)
 ATTACK_CONTROL = Kind("attack control", check_attack_control)
 LEAKAGE_RUNS = {
     "reconstructions": Kind("scoring of reconstructions", check_scored_reconstructions),
@@ -99,6 +102,8 @@ def _kind_of(folder: Path) -> Kind:
         return KEPT[str(run_kind.name)]
     if run_kind is OOD_RUN:
         return OOD_BENCHMARK
+    if run_kind is EXPLAIN_BENCHMARK_RUN:
+        return EXPLAIN_BENCHMARK
     settings = read_yaml(read_config(folder) or "", str(folder / CONFIG))
     for key, kind in LEAKAGE_RUNS.items():
         if isinstance(settings, dict) and key in settings:
@@ -120,7 +125,7 @@ def _kind_by_tables(folder: Path) -> str | None:
 
 
 def _run_kind(folder: Path, name: object) -> RunKind:
-    for kind in (OOD_RUN, LEAKAGE_RUN):
+    for kind in (OOD_RUN, LEAKAGE_RUN, EXPLAIN_BENCHMARK_RUN):
         if kind.name == name:
             return kind
     raise RunFolderError(

@@ -1,0 +1,64 @@
+"""The whole benchmark of explanations: networks, then inversions in parallel, then the tables."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invaudit.benchmarks.explain.check import check_benchmark
+from invaudit.benchmarks.explain.jobs import InversionJob, inversion_jobs, run_inversion_job
+from invaudit.benchmarks.explain.networks import NetworkJob, network_jobs, run_network_job
+from invaudit.benchmarks.explain.settings import ExplainBenchmark
+from invaudit.benchmarks.explain.tables import write_tables
+from invaudit.models.devices import computed_with, worker_devices
+from invaudit.records.folder import EXPLAIN_BENCHMARK_RUN
+from invaudit.runtime.console import notice
+from invaudit.runtime.executor import Job, make_executor, run_jobs
+from invaudit.runtime.runs import RunFolder
+
+PRELOAD = ["torch._dynamo", "invaudit.benchmarks.explain.jobs"]
+MAY_CHANGE = ("only",)
+"""Settings that a run may be resumed with other values of."""
+
+
+def run(settings: ExplainBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
+    """Run a benchmark and write its folder.
+
+    Args:
+        settings: What to run.
+        out: The run folder.
+        resume: Continue a run that the folder holds, perhaps with other variants under ``only``.
+        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
+            where they run on these. The numbers do not depend on it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: Bad settings, missing data, a folder that cannot be used.
+    """
+    inputs = check_benchmark(settings)
+    devices = worker_devices(settings.device, workers)
+    environment = computed_with(settings.device)
+    with RunFolder.open(
+        out,
+        settings,
+        kind=EXPLAIN_BENCHMARK_RUN,
+        resume=resume,
+        inputs=inputs,
+        may_change=MAY_CHANGE,
+        **environment,
+    ) as folder:
+        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
+        networks = [_job(run_network_job, settings, job, folder.path) for job in network_jobs(settings)]
+        run_jobs(networks, executor, folder, lambda key, row: folder.finish(key, row.model_dump(mode="json")))
+        inversions = [_job(run_inversion_job, settings, job, folder.path) for job in inversion_jobs(settings)]
+        run_jobs(inversions, executor, folder, lambda _, result: result.store(folder))
+        shutil.rmtree(folder.path / "work", ignore_errors=True)
+        notice("making tables")
+        write_tables(folder.path, settings)
+    return folder.path
+
+
+def _job(function: Callable[..., Any], settings: ExplainBenchmark, job: NetworkJob | InversionJob, folder: Path) -> Job:
+    return Job(job.name, function, (settings, job, folder))

@@ -35,6 +35,7 @@ OTHER_RECORDS = (
     ("verdict_calibration.csv", "choices/verdict_calibration.py", "how often the leakage verdict is wrong", None),
     ("reference_scores.json", "choices/reference_scores.py", "what is lost with few reference models", None),
     ("inversion_modes.csv", "choices/inversion_modes.py", "the four ways to ask for a class", None),
+    ("attack_agreement.json", "choices/attack_agreement.py", "our attacks beside those of libraries", None),
     ("similarity.json", "speed/similarity.py", "speed of the exact search", None),
     ("one_pass.json", "speed/one_pass.py", "cost of scoring with every detector", None),
     ("many_photos.json", "speed/many_photos.py", "memory and speed of a guard of 20,000 photos", None),

@@ -1,0 +1,1 @@
+"""What the page of ``invaudit explain`` shows of a network: border images, class maps, the atlas."""

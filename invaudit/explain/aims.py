@@ -54,10 +54,7 @@ def checked_aim(target: Target, images: Tensor, labels: Tensor, wanted: Tensor |
         SettingError: A pixel outside [0, 1], or a class outside its range.
         ShapeError: Images and classes do not fit, or there are none.
     """
-    if images.ndim != 4 or not len(images):
-        raise ShapeError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W) and at least one")
-    if not bool(((images >= 0) & (images <= 1)).all()):
-        raise SettingError("images hold a pixel outside [0, 1]; scale them, and leave the normalisation to the target")
+    check_images(images)
     classes = {"labels": labels} if wanted is None else {"labels": labels, "wanted": wanted}
     for name, values in classes.items():
         if values.shape != (len(images),):
@@ -66,6 +63,19 @@ def checked_aim(target: Target, images: Tensor, labels: Tensor, wanted: Tensor |
         if not 0 <= lowest <= highest < target.classes:
             raise SettingError(f"{name} from {lowest} to {highest}, expected 0 to {target.classes - 1}")
     return Aim(labels, is_wanted=False) if wanted is None else Aim(wanted, is_wanted=True)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of images in [0, 1].
+
+    Raises:
+        SettingError: A pixel outside [0, 1].
+        ShapeError: Another shape than (N, C, H, W), or no images.
+    """
+    if images.ndim != 4 or not len(images):
+        raise ShapeError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W) and at least one")
+    if not bool(((images >= 0) & (images <= 1)).all()):
+        raise SettingError("images hold a pixel outside [0, 1]; scale them, and leave the normalisation to the target")
 
 
 def euclidean_norms(changes: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Border images: two classes are equally likely and all others less so; what is known of each of them.
 
-How they are found is the matter of ``pixel_borders`` and ``generator_borders``.
+How they are found is the matter of ``border_pixels`` and ``border_paths``.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,7 +93,8 @@ class Borders:
         by: How they were searched for.
         rows: What is known of each image.
         starts: (N, C, H, W) float32 in [0, 1], where each search began.
-        images: (N, C, H, W) float32 in [0, 1]. Rounded to 8 bits they are borders no more where a network is steep.
+        images: (N, C, H, W) float32 in [0, 1]. Rounded to 8 bits they are borders no more where a
+            network is steep: of a released CIFAR-10 network not one of 45.
         goals: (N, C, H, W) float32 in [0, 1], an image of class b for each; None where there are none.
     """
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from invaudit.explain.attacks import chosen_attack
-from invaudit.explain.generator_borders import GeneratorBorderSettings
-from invaudit.explain.pixel_borders import PixelBorderSettings
+from invaudit.explain.border_paths import GeneratorBorderSettings
+from invaudit.explain.border_pixels import PixelBorderSettings
 from invaudit.explain.second import SecondSettings
 from invaudit.inversion import InversionSettings, PixelInversionSettings
 from invaudit.runtime.errors import InputError

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from invaudit.data import seeded_rng
+from invaudit.explain.border_paths import GeneratorBorderSettings, generator_borders
 from invaudit.explain.borders import all_pairs
-from invaudit.explain.generator_borders import GeneratorBorderSettings, generator_borders
 from invaudit.inversion import MODES, Inversion, InversionSettings, invert
 from invaudit.runtime.errors import SettingError
 from tests.explain.flat_targets import level_target

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from invaudit.audit.reference_training import LOOKED_AT, Trainings, usable_images
 from invaudit.data import ImageSet
 from invaudit.leakage.gradients import log_odds
-from invaudit.models import Target, TrainingSettings, collect, load_model
-from invaudit.models.loading import model_file, names_published_weights
-from invaudit.models.stored_weights import read_weights
+from invaudit.models import Target, TrainingSettings, collect
+from invaudit.models.alike import load_alike
 from invaudit.runtime.errors import ModelError, SettingError
-from invaudit.runtime.paths import is_folder, short
+from invaudit.runtime.paths import short
 from invaudit.stats import lira_offline, lira_online, offline_a, rmia
 from invaudit.stats.reference_scores import OFFLINE_A
 
@@ -142,7 +141,7 @@ def load_references(models: Sequence[str | Path], target: Target, *, download: b
     """Yield given reference models, each refused that cannot be one; arguments and errors as of `given_references`."""
     seen = {target.hash: "the audited model"}
     for model in models:
-        reference = _load(model, target, download=download).to(target.device)
+        reference = load_alike(model, target, "the reference model", download=download).to(target.device)
         if reference.hash in seen:
             raise ModelError(
                 f"the reference model {short(Path(model))} is the same as {seen[reference.hash]}; give models that "
@@ -206,22 +205,3 @@ def train_references(
         None if population is None else np.stack(of_population),
         offline_a(np.stack(own_answers), np.array(own_coins, dtype=bool)),
     )
-
-
-def _load(model: str | Path, target: Target, *, download: bool) -> Target:
-    """Load a reference model: a file of ours says itself what it is, any other is of the target's architecture."""
-    if names_published_weights(model) or is_folder(Path(model), ModelError):
-        reference = load_model(model, download=download)
-    elif header := read_weights(model_file(model)).header:
-        # Code runs because the user named it for the target; a file may not name any other.
-        reference = load_model(model, arch=target.arch if header.arch == target.arch else None)
-    elif target.arch is None:
-        raise ModelError(f"{short(Path(model))} does not say what it is, and neither does the model; name --arch")
-    else:
-        reference = load_model(model, arch=target.arch, spec=target.spec)
-    if reference.spec.shape != target.spec.shape or reference.classes != target.classes:
-        raise ModelError(
-            f"the reference model {short(Path(model))} takes {reference.spec.shape} and knows {reference.classes} "
-            f"classes, the model takes {target.spec.shape} and knows {target.classes}; give models of the same task"
-        )
-    return reference

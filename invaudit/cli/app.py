@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from invaudit.cli import audit, benchmark, compare, demo, invert, leakage, ood, verify
+from invaudit.cli import audit, benchmark, compare, demo, explain, invert, leakage, ood, verify
 from invaudit.runtime.boundary import is_interruption, lacks_memory, reason
 from invaudit.runtime.console import say
 from invaudit.runtime.errors import ControlError, InputError, Interrupted
@@ -32,6 +32,7 @@ app.command(audit.audit)
 app.command(compare.compare)
 app.command(ood.app)
 app.command(leakage.app)
+app.command(explain.explain)
 app.command(invert.app)
 app.command(benchmark.app)
 app.command(verify.verify)

@@ -10,18 +10,23 @@ if TYPE_CHECKING:
     from invaudit.explain.border_pixels import PixelBorderSettings, pixel_borders
     from invaudit.explain.borders import Border, Borders, all_pairs
     from invaudit.explain.planes import Plane, plane_through
+    from invaudit.explain.run import ExplainRun, explain_model
+    from invaudit.explain.settings import ExplainSettings
 
 __all__ = [
     "Atlas",
     "Border",
     "Borders",
     "Confusion",
+    "ExplainRun",
+    "ExplainSettings",
     "GeneratorBorderSettings",
     "PixelBorderSettings",
     "Plane",
     "all_pairs",
     "atlas_of",
     "confusion_of",
+    "explain_model",
     "generator_borders",
     "most_confused",
     "pairs_to_try",

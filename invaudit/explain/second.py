@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -68,7 +69,7 @@ class Second:
     network: Target
     accuracy: Estimate | None
     held_out: ImageSet | None
-    origin: str
+    origin: Literal["given", "trained"]
     seconds: float | None = None
     file: Path | None = None
 

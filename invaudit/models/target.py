@@ -1,6 +1,6 @@
 """The target: a classifier with its input spec, and the layers of it that are read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -161,6 +161,25 @@ class Target(nn.Module):
             head.bias = nn.Parameter(old.bias[:n].detach().clone())
         module.set_submodule(self.layers.head, head)
         return self.with_module(module, min(self.classes, n)).train(self.training)
+
+    def of_classes(self, chosen: Sequence[int]) -> "Target":
+        """Return a copy that knows some classes only: their logits come first, the others are outputs beside them.
+
+        Probabilities stay what they were, so that the rest of a network of a thousand classes still counts.
+
+        Args:
+            chosen: Numbers of the classes, none twice, two at least.
+        """
+        others = [output for output in range(self.outputs) if output not in set(chosen)]
+        order = torch.tensor([*chosen, *others], device=self.device)
+        module = deepcopy(self.module)
+        head = module.get_submodule(self.layers.head)
+        for values in head.parameters():
+            values.data = values.data[order].clone()
+        target = self.with_module(module, self.outputs).train(self.training)
+        target.classes = len(chosen)
+        target.class_names = tuple(self.class_names[label] for label in chosen) if self.class_names else ()
+        return target
 
     def with_module(self, module: nn.Module, classes: int) -> "Target":
         """Return a target of another module with the same layers, that keeps what is known of this one."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from invaudit.report.audit.page import audit_page
     from invaudit.report.audit.summary import audit_summary
     from invaudit.report.drawing import gallery, png, write_figure
+    from invaudit.report.explain.page import explain_page
     from invaudit.report.leakage.audit import audit_record
     from invaudit.report.leakage.page import leakage_page
     from invaudit.report.leakage.tables import leakage_table
@@ -24,6 +25,7 @@ __all__ = [
     "audit_page",
     "audit_record",
     "audit_summary",
+    "explain_page",
     "gallery",
     "headline",
     "histograms",

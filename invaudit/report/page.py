@@ -1,15 +1,22 @@
 """What the offline pages share: one file, no request, everything escaped, readable without script."""
 
+import base64
+import hashlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from invaudit.report.sections import PageFigure, Section, figures_in
 from invaudit.runtime.files import write_bytes, write_text
 from invaudit.runtime.version import __version__
+
+SORTING = "sort.js"
+"""The only script of a page: it sorts tables. Without it the page says the same."""
 
 
 def write_page(
@@ -51,6 +58,15 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(version=__version__, **context)
+
+
+def sorting_script() -> dict[str, str]:
+    """Return the variables of a template whose tables can be sorted: the script, and its hash for the policy."""
+    script = resources.files("invaudit.report").joinpath("templates", SORTING).read_text(encoding="utf-8")
+    return {
+        "script": Markup(script),  # noqa: S704 - a file of this package, nothing of a folder
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
 
 
 def provenance(seeds: Sequence[int], config: str | None, environment: Mapping[str, Any] | None) -> list[Section]:

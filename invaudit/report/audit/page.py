@@ -1,12 +1,7 @@
 """The page of the audit of a model: three answers first, then everything that they rest on."""
 
-import base64
-import hashlib
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from invaudit.report.audit.answers import answers, charts, headline
 from invaudit.report.audit.card import CARD, card_text
@@ -15,12 +10,9 @@ from invaudit.report.audit.controls import control_lines
 from invaudit.report.audit.model import model_lines
 from invaudit.report.audit.samples import samples_picture
 from invaudit.report.audit.sections import SECTIONS
-from invaudit.report.page import provenance, write_page
+from invaudit.report.page import provenance, sorting_script, write_page
 from invaudit.report.sections import make_sections
 from invaudit.runtime.files import write_text
-
-SORTING = "sort.js"
-"""The only script of the page: it sorts tables. Without it the page says the same."""
 
 
 def audit_page(folder: Path) -> Path:
@@ -49,7 +41,6 @@ def audit_page(folder: Path) -> Path:
 
 def _lead(content: Content) -> dict[str, Any]:
     """Return what stands above the sections."""
-    script = resources.files("invaudit.report").joinpath("templates", SORTING).read_text(encoding="utf-8")
     return {
         "title": "Audit of a model",
         "headline": headline(content),
@@ -59,6 +50,5 @@ def _lead(content: Content) -> dict[str, Any]:
         "controls": control_lines(content),
         "samples": samples_picture(content),
         "with_images": content.run.shows_images,
-        "script": Markup(script),  # noqa: S704 - a file of this package, nothing of the folder
-        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **sorting_script(),
     }

@@ -7,10 +7,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.publish.pages.explain.page import page as explain_page
 from benchmarks.publish.pages.index import index
 from benchmarks.publish.pages.leakage.page import page as leakage_page
 from benchmarks.publish.pages.ood.page import page as ood_page
 from invaudit.records import LEAKAGE_RUN, OOD_RUN, schema_of
+from invaudit.records.folder import EXPLAIN_BENCHMARK_RUN
 from invaudit.runtime import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +22,7 @@ def pages(results: Path) -> dict[str, str]:
     """Return all pages by file name.
 
     Args:
-        results: The folder of the records, `ood-NAME` and `leakage-NAME`.
+        results: The folder of the records, `ood-NAME`, `leakage-NAME` and `explain-NAME`.
 
     Raises:
         RunFolderError: A record is of a version that cannot be read.
@@ -32,6 +34,9 @@ def pages(results: Path) -> dict[str, str]:
     for folder in sorted(results.glob("leakage-*")):
         schema_of(folder, LEAKAGE_RUN)
         texts[f"{folder.name}.md"] = leakage_page(folder)
+    for folder in sorted(results.glob("explain-*")):
+        schema_of(folder, EXPLAIN_BENCHMARK_RUN)
+        texts[f"{folder.name}.md"] = explain_page(folder)
     return texts
 
 

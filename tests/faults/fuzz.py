@@ -25,6 +25,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from invaudit.audit import ScoreSettings
+from invaudit.benchmarks.explain import ExplainBenchmark
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.data import ImageSet, load
@@ -336,6 +337,7 @@ KINDS: Mapping[str, Kind] = {
     "fit config": Kind(_configs("fit"), _config_of(FitSettings)),
     "ood config": Kind(_configs("ood"), _config_of(OODBenchmark)),
     "leakage config": Kind(_configs("leakage"), _config_of(LeakageBenchmark)),
+    "explain config": Kind(_configs("explain"), _config_of(ExplainBenchmark)),
     "score config": Kind(
         lambda: [b"name: x\nreconstructions: a\nmembers: b\ncontrols: c\nmetrics: {ssim: null, lpips-alex: 32}\n"],
         _config_of(ScoreSettings),

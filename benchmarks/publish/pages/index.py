@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.publish.pages.explain.page import headline as explain_headline
 from benchmarks.publish.pages.leakage.page import headline as leakage_headline
 from benchmarks.publish.pages.markdown import Cells, markdown_table
 from benchmarks.publish.pages.ood.page import headline as ood_headline
@@ -27,6 +28,10 @@ SUBJECTS = {
     "leakage-mnist-500": "500 members of MNIST, odd against even digits",
     "leakage-released": "three models that others trained and released",
     "leakage-tldr-terms": "the nine terms of TLDR, each left out once",
+    "explain-cifar10": "CIFAR-10: inversions of a released network and of ours, and what each choice is worth",
+    "explain-digits": "digits of scikit-learn, runs anywhere: inversions, and what each choice is worth",
+    "explain-fashion-mnist": "FashionMNIST: inversions of two networks, and what each choice is worth",
+    "explain-mnist": "MNIST: inversions of two networks, and what each choice is worth",
 }
 
 OTHER_RECORDS = (
@@ -57,6 +62,7 @@ def index(results: Path) -> str:
         "## Leakage",
         "Seeds in which any attack finds a leak by any metric.",
         markdown_table(HEAD, _leakage_lines(results)),
+        *_explain_part(results),
         "## Choices and speed",
         "Measurements without a page of their own.",
         markdown_table(("record", "script", "what it is", "decision"), _other_lines()),
@@ -64,6 +70,7 @@ def index(results: Path) -> str:
         (HERE / "words_ood.md").read_text(encoding="utf-8").strip(),
         "## How to read the leakage pages",
         (HERE / "words_leakage.md").read_text(encoding="utf-8").strip(),
+        *_explain_words(results),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -76,6 +83,21 @@ def _ood_lines(results: Path) -> Iterator[Cells]:
 def _leakage_lines(results: Path) -> Iterator[Cells]:
     for folder in sorted(results.glob("leakage-*")):
         yield _line(folder, leakage_headline(folder))
+
+
+def _explain_part(results: Path) -> Iterator[str]:
+    """Yield the part of what networks have learned, where a benchmark of it is recorded."""
+    folders = sorted(results.glob("explain-*"))
+    if folders:
+        yield "## What networks have learned"
+        yield "Share of the inversions that a second network gives the wanted class."
+        yield markdown_table(HEAD, [_line(folder, explain_headline(folder)) for folder in folders])
+
+
+def _explain_words(results: Path) -> Iterator[str]:
+    if any(results.glob("explain-*")):
+        yield "## How to read the pages of inversions"
+        yield (HERE / "words_explain.md").read_text(encoding="utf-8").strip()
 
 
 def _other_lines() -> Iterator[Cells]:

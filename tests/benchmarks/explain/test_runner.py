@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.publish import record_run
+from benchmarks.publish import record_run, results_pages
 from invaudit.benchmarks.explain import ExplainBenchmark, run
 from invaudit.benchmarks.explain.jobs import inversion_jobs
 from invaudit.benchmarks.explain.tables import summary_rows
@@ -191,3 +191,16 @@ def test_a_changed_figure_is_found(finished, tmp_path, name, before, after):
     assert changed != text
     (folder / name).write_text(changed)
     assert any(difference.file == name for difference in verify(folder).differences)
+
+
+def test_the_page_holds_the_figures_of_the_record(finished, table, tmp_path):
+    record_run.main([str(finished), str(tmp_path / "explain-small")])
+    texts = results_pages.pages(tmp_path)
+    assert "[explain-small](explain-small.md)" in texts["README.md"]
+    page = texts["explain-small.md"]
+    small = table[table["target"] == "small"]
+    for variant in ("default", "pixels"):
+        values = small.loc[(small["variant"] == variant) & (small["measure"] == "pixel_cosine"), "value"]
+        assert f"{100 * values.mean():.1f} ± {100 * values.std(ddof=1):.1f}" in page
+    assert "steps: 5, " in page
+    assert "absent.safetensors does not exist" in page.split("## absent")[1]

@@ -11,7 +11,8 @@ from invaudit.runtime.settings import Settings
 
 MODULES = (
     "audit.settings", "audit.reconstructions", "audit.attack_control", "benchmarks.ood.settings",
-    "benchmarks.leakage.settings", "inversion.settings", "leakage", "leakage.targets", "models.training", "ood.recipes",
+    "benchmarks.leakage.settings", "explain.adversary", "explain.attacks", "explain.masks", "inversion.settings",
+    "leakage", "leakage.targets", "models.training", "ood.recipes",
 )  # fmt: skip
 for _module in MODULES:
     import_module(f"invaudit.{_module}")

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from invaudit.explain.atlas import Atlas, Confusion, atlas_of, confusion_of, pairs_to_try
 from invaudit.explain.attacks import attack
-from invaudit.explain.borders import Border, Borders
 from invaudit.explain.border_paths import generator_borders
 from invaudit.explain.border_pixels import pixel_borders
+from invaudit.explain.borders import Border, Borders
 from invaudit.explain.planes import plane_through
 from invaudit.explain.work import Work
 from invaudit.inversion import Inversion

@@ -13,6 +13,7 @@ from invaudit.runtime.numbers import whole_number
 if TYPE_CHECKING:
     from invaudit.data import ImageSet
     from invaudit.explain import ExplainRun
+    from invaudit.explain.judging import Guard
 
 
 def explain(
@@ -26,6 +27,7 @@ def explain(
     classes: SeveralData | None = None,
     image: SeveralFiles | None = None,
     images: Whole | None = None,
+    guard: Path | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
@@ -42,6 +44,7 @@ def explain(
         classes: How many of the first classes to explain, or their names; by default all.
         image: Pictures whose decisions are explained, by default the first ones of the data.
         images: Inversions of each class that are kept and shown.
+        guard: Folder of `invaudit ood fit`: it is asked which adversarial samples it accepts, at 5 % false alarms.
         download: Fetch published weights or data that are not there; nothing is fetched otherwise.
     """
     common.start("precision", "workers")
@@ -69,11 +72,20 @@ def explain(
         second=second,
         train_second_on=pictures(train_second_on),
         photos=None if image is None else joined([load(file, wanted=target.spec.pictures) for file in image]),
+        guard=None if guard is None else _acceptance(guard),
         classes=_classes(classes),
         resume=common.resume,
     )
     _print(run, as_json=common.json)
     return 0
+
+
+def _acceptance(folder: Path) -> "Guard":
+    """Return what tells which images the guard of a folder accepts."""
+    from invaudit.ood import GuardedClassifier
+
+    guarded = GuardedClassifier.load(folder)
+    return lambda images: guarded.judge(images).accepted
 
 
 def _classes(words: tuple[str, ...] | None) -> int | tuple[str, ...] | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invaudit.data import ImageSet
+from invaudit.explain.figures import figure
+from invaudit.explain.judging import Guard
 from invaudit.explain.second import Second, given_second, trained_second
 from invaudit.explain.settings import ExplainSettings
-from invaudit.explain.stages import STAGES, figure
+from invaudit.explain.stages import STAGES
 from invaudit.explain.work import CHECKPOINT, Work, chosen_classes, of_classes
 from invaudit.models import Target
 from invaudit.models.suitability import refuse_misfit
@@ -55,6 +57,7 @@ def explain_model(
     second: Target | None = None,
     train_second_on: ImageSet | None = None,
     photos: ImageSet | None = None,
+    guard: Guard | None = None,
     classes: int | Sequence[str] | None = None,
     resume: bool = False,
 ) -> ExplainRun:
@@ -69,6 +72,7 @@ def explain_model(
         second: Another network of the same classes, which is asked about all that was made for the first one.
         train_second_on: In its place, labelled images to train one on.
         photos: Images, without labels, whose decisions are explained; by default the first ones of the data.
+        guard: ``guard(images) -> accepted``: is asked which adversarial samples it accepts.
         classes: How many of the first classes are explained, or which, by name or number; by default all.
         resume: Continue the run that ``out`` holds.
 
@@ -100,6 +104,7 @@ def explain_model(
             real=None if data is None else of_classes(data, chosen, target),
             second=None if given is None else replace(given, network=given.network.of_classes(chosen)),
             photos=photos,
+            guard=guard,
         )
         records = {name: _done(work, name) for name in STAGES}
         found = Explanation.model_validate(
@@ -140,7 +145,8 @@ def _done(work: Work, name: str) -> StageRecord:
 
 
 def _model(target: Target, work: Work, chosen: Sequence[int], name: str) -> ExplainedModel:
-    names = target.class_names or tuple(map(str, range(target.classes)))
+    known = target.class_names or (() if work.real is None else work.real.class_names)
+    names = known or tuple(map(str, range(target.classes)))
     return ExplainedModel(
         name=name,
         hash=work.target.hash,

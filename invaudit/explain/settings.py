@@ -5,9 +5,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from invaudit.explain.adversary import AdversarySettings
 from invaudit.explain.attacks import chosen_attack
 from invaudit.explain.border_paths import GeneratorBorderSettings
 from invaudit.explain.border_pixels import PixelBorderSettings
+from invaudit.explain.counterfeits import COUNTERFEIT
+from invaudit.explain.masks import MaskSettings
 from invaudit.explain.second import SecondSettings
 from invaudit.inversion import InversionSettings, PixelInversionSettings
 from invaudit.runtime.errors import InputError
@@ -42,6 +45,12 @@ class ExplainSettings(Settings):
     """Attacks by name, each with what differs from its own settings; 100 steps of FMN are the quick choice."""
     attacked: int = Field(default=100, ge=1, le=1_000_000)
     """Real images that are attacked, evenly spread: a success rate is known to 10 points then."""
+    adversary: AdversarySettings = AdversarySettings()
+    """How a generator of adversarial samples is trained, on the real images that are not attacked."""
+    counterfeits: InversionSettings = COUNTERFEIT
+    """How a generator of counterfeits is trained."""
+    masks: MaskSettings = MaskSettings()
+    """How the part of an image that keeps a decision is searched for."""
     masked: int = Field(default=4, ge=0, le=1_000)
     """Images whose masks are searched for, where none are named."""
     seeds: OneSeed = (0,)

@@ -7,24 +7,29 @@ import numpy as np
 import torch
 
 from invaudit.explain.border_stage import borders
+from invaudit.explain.figures import figure
+from invaudit.explain.fooling import adversarial
+from invaudit.explain.mask_stage import masks
 from invaudit.explain.measures import measure_inversions
 from invaudit.explain.work import Work
 from invaudit.models import collect
 from invaudit.records.explain import (
+    ADVERSARIAL,
     BORDERS,
     INVERSION,
+    MASKS,
     MEASURES,
     NEAREST,
+    AdversarialRecord,
     BordersRecord,
-    Figure,
     InversionRecord,
+    MasksRecord,
     MeasureRow,
     MeasuresRecord,
     NearestRecord,
     StageRecord,
 )
 from invaudit.similarity import nearest as nearest_images
-from invaudit.stats import Estimate
 
 MOST_OF_CLASS = 1_000
 """Real images of a class among which the nearest is looked for, evenly spread."""
@@ -80,13 +85,6 @@ def measures(work: Work) -> tuple[MeasuresRecord, Arrays]:
     return MeasuresRecord(measures=tuple(rows)), {}
 
 
-def figure(estimate: Estimate | None) -> Figure | None:
-    """Return an estimate as it is recorded."""
-    if estimate is None:
-        return None
-    return Figure(**vars(estimate))
-
-
 class Stage(NamedTuple):
     """A stage: what it does, the class of its record, and its title for progress."""
 
@@ -101,4 +99,6 @@ STAGES: Mapping[str, Stage] = {
     NEAREST: Stage(nearest, NearestRecord, "the nearest real images"),
     MEASURES: Stage(measures, MeasuresRecord, "figures of the inversions"),
     BORDERS: Stage(borders, BordersRecord, "which classes touch"),
+    ADVERSARIAL: Stage(adversarial, AdversarialRecord, "what fools the network"),
+    MASKS: Stage(masks, MasksRecord, "what decisions rest on"),
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.data.joining import with_classes
+from invaudit.explain.judging import Guard
 from invaudit.explain.second import Second
 from invaudit.explain.settings import ExplainSettings
 from invaudit.inversion import Inversion, PixelInversion, PixelInversionSettings, invert, invert_pixels
@@ -32,6 +33,7 @@ class Work:
         real: Real images of these classes; None: none were given.
         second: Another network of these classes.
         photos: Images whose masks are asked for by name.
+        guard: Is asked which adversarial samples it accepts.
     """
 
     target: Target
@@ -40,6 +42,7 @@ class Work:
     real: ImageSet | None = None
     second: Second | None = None
     photos: ImageSet | None = None
+    guard: Guard | None = None
 
     @property
     def seed(self) -> int:

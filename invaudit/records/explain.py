@@ -255,20 +255,22 @@ class MaskRow(Row):
     """Share of the pixels that the mask keeps."""
     p_kept: Rate
     """The probability of the same output on what is kept."""
-    is_kept: bool
-    """Whether the network decides the same by what is kept."""
-    deletion: Rate
+    mask_deletion: Rate
     """Area under the curve of the probability as the most important pixels are taken away; lower: found better."""
-    insertion: Rate
+    mask_insertion: Rate
     """Area under the curve as they are brought in; higher: found better."""
     gradient_deletion: Rate
     """The first area where input gradients say what is important."""
     gradient_insertion: Rate
     """The second one."""
+    random_deletion: Rate
+    """The first area in an order by chance, which says nothing."""
+    random_insertion: Rate
+    """The second one."""
 
 
 class MasksRecord(StageRecord):
-    """What decisions on some images rest on: arrays ``images``, ``masks``, and the curves."""
+    """What decisions on some images rest on: arrays ``images``, ``importance``, ``kept``, the curves."""
 
     masks: tuple[MaskRow, ...] = ()
     """One row for each image."""
@@ -302,9 +304,9 @@ class Explanation(Row):
     """Figures of it."""
     borders: BordersRecord
     """Which classes touch."""
-    adversarial: AdversarialRecord = AdversarialRecord(status="skipped", reason="not looked for")
+    adversarial: AdversarialRecord
     """What fools it."""
-    masks: MasksRecord = MasksRecord(status="skipped", reason="not looked for")
+    masks: MasksRecord
     """What decisions rest on."""
 
 

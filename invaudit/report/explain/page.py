@@ -5,11 +5,13 @@ from typing import Any
 
 from invaudit.report.explain.classes import classes, figures
 from invaudit.report.explain.content import Content
+from invaudit.report.explain.deciding import deciding
+from invaudit.report.explain.fooling import fooling
 from invaudit.report.explain.touching import touching
 from invaudit.report.page import provenance, sorting_script, write_page
 from invaudit.report.sections import make_sections
 
-SECTIONS = (classes, figures, touching)
+SECTIONS = (classes, figures, touching, fooling, deciding)
 
 
 def explain_page(folder: Path) -> Path:

@@ -1,8 +1,24 @@
 """The second part of the page: which classes touch."""
 
-from invaudit.records.explain import BorderRow
+from collections.abc import Mapping
+
+import numpy as np
+
+from invaudit.records.explain import BORDERS, BorderRow
+from invaudit.report.drawing import png
 from invaudit.report.explain.content import Content
-from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, Section
+from invaudit.report.explain.figures import (
+    BorderPicture,
+    PlaneMap,
+    atlas,
+    border_caption,
+    border_gallery,
+    plane_map,
+)
+from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFigure, Section
+
+SHOWN = 3
+"""Border pictures of each search that are shown, the nearest."""
 
 
 def touching(content: Content) -> Section:
@@ -17,7 +33,8 @@ def touching(content: Content) -> Section:
             "A border picture lies between two classes: the network gives both the same probability, and every other "
             "class less. The nearer it is to where the search began, the less it takes to turn one into the other.",
         ],
-        lines=[_reached(found.borders, "pixels"), _reached(found.borders, "generator")],
+        lines=[line for by in ("pixels", "generator") if (line := _reached(found.borders, by))],
+        figures=[*_atlas(content), *_borders(content), *_planes(content)],
         grid=_grid(content),
         remarks=["Distances are Euclidean, over all pixels in [0, 1]; a click on a heading sorts the table."],
     )
@@ -33,6 +50,73 @@ def _reached(rows: tuple[BorderRow, ...], by: str) -> str:
     if any(row.second_model_p is not None for row in reached):
         text += f"; the second network is undecided, too, of {len(undecided)} of them"
     return f"{text}."
+
+
+def _atlas(content: Content) -> list[PageFigure]:
+    names = content.found.model.class_names
+    n = len(names)
+    tried, touches = np.zeros((n, n), np.int64), np.zeros((n, n), bool)
+    distance, confused = np.full((n, n), np.nan), np.full((n, n), np.nan)
+    for row in content.found.borders.pairs:
+        for place in ((row.first, row.second), (row.second, row.first)):
+            tried[place], touches[place] = 1, row.touches
+            distance[place] = np.nan if row.distance is None else row.distance
+            confused[place] = np.nan if row.confused is None else row.confused
+    drawn = atlas(names, tried, touches, distance, None if content.found.data is None else confused)
+    caption = "Distances from the start to the border, by pixels: the smaller, the nearer the two classes."
+    return [PageFigure("atlas", png(drawn), caption, "Which classes touch, and how far apart they are")]
+
+
+def _borders(content: Content) -> list[PageFigure]:
+    """Return the borders by the generator with the smallest distances; by pixels they look like their starts."""
+    arrays = content.arrays(BORDERS)
+    figures = []
+    for by, words in (("generator", "drawn by the generator"), ("pixels", "found by pixels")):
+        rows = [row for row in content.found.borders.borders if row.by == by]
+        reached = [place for place, row in enumerate(rows) if row.status == "reached"]
+        nearest = sorted(reached, key=lambda place: rows[place].distance or 0.0)[:SHOWN]
+        pictures = [_picture(content, rows[place], arrays, place) for place in nearest]
+        if pictures:
+            caption = f"Border pictures {words}: the nearest {len(pictures)} of {len(reached)}."
+            figures.append(PageFigure(f"borders-{by}", png(border_gallery(pictures)), caption, caption))
+    return figures
+
+
+def _picture(content: Content, row: BorderRow, arrays: Mapping[str, np.ndarray], place: int) -> BorderPicture:
+    kinds = ("starts", "images", "goals")
+    images = [arrays[f"{row.by}-{kind}"][place] for kind in kinds if f"{row.by}-{kind}" in arrays]
+    pair = (content.name(row.first), content.name(row.second))
+    second = None
+    if row.second_model_class is not None and row.second_model_p is not None:
+        second = (content.name(row.second_model_class), row.second_model_p)
+    caption = border_caption(
+        pair,
+        (row.p_first or 0.0, row.p_second or 0.0),
+        row.distance or 0.0,
+        attack_distance=row.attack_distance,
+        second_model=second,
+    )
+    return BorderPicture(pair, np.round(255 * np.stack(images)).astype(np.uint8), caption)
+
+
+def _planes(content: Content) -> list[PageFigure]:
+    found, arrays = content.found.borders, content.arrays(BORDERS)
+    by_pixels = [row for row in found.borders if row.by == "pixels"]
+    figures = []
+    for number, place in enumerate(found.planes):
+        row = by_pixels[place]
+        parts = [arrays[f"plane-{number}-{part}"] for part in ("across", "up", "probabilities", "points")]
+        plane = PlaneMap(*parts)
+        n_outputs = plane.probabilities.shape[2]
+        names = [content.name(label) for label in range(n_outputs)]
+        first, second = content.name(row.first), content.name(row.second)
+        caption = (
+            f"The plane through the start ({first}), the border picture and the goal ({second}): the class that the "
+            "network gives each point, paler where it is less sure."
+        )
+        drawn = plane_map(plane, (row.first, row.second), names)
+        figures.append(PageFigure(f"plane-{number}", png(drawn), caption, f"Classes between {first} and {second}"))
+    return figures
 
 
 def _grid(content: Content) -> Grid:

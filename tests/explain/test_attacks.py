@@ -202,7 +202,7 @@ def test_a_margin_is_below_0_where_the_aim_is_reached():
 def test_a_library_finds_the_same(trained, library, method, values, wants, some_digits):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they import what is deprecated
-        pytest.importorskip(library)
+        pytest.importorskip(library, reason=f"{library} is not there: uv sync --group attacks")
     from benchmarks.choices.attack_agreement import agree, by_library, measured
 
     images, labels = some_digits

@@ -37,6 +37,21 @@ def statistics_by_hand(observed: Step) -> float:
     return float(np.mean(values))
 
 
+def scaled_statistics_by_hand(observed: Step) -> float:
+    values = []
+    for layer in observed.batch_norm:
+        channels = zip(layer.mean, layer.variance, layer.stored_mean, layer.stored_variance, strict=True)
+        for mean, variance, stored, spread in (map(float, channel) for channel in channels):
+            values.append((mean - stored) ** 2 / spread + (np.log(variance) - np.log(spread)) ** 2)
+    return float(np.mean(values))
+
+
+def difference_by_loops(observed: Step) -> float:
+    images = observed.images.numpy()
+    both = pairs(observed.condition.labels, same=True)
+    return -float(np.mean([np.abs(images[i] - images[j]).mean() for i, j in both]))
+
+
 def variation_by_loops(images: torch.Tensor) -> float:
     n, channels, height, width = images.shape
     down = across = 0.0
@@ -81,7 +96,9 @@ REFERENCES = {
     "cosine-all": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c, same=False),
     "orthogonality": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c * c, same=False),
     "image-cosine": lambda s: by_pairs(s.images.flatten(1), s.condition.labels, lambda c: c * c, same=True),
+    "image-distance": difference_by_loops,
     "batch-norm": statistics_by_hand,
+    "batch-norm-scaled": scaled_statistics_by_hand,
     "total-variation": lambda s: variation_by_loops(s.images),
     "distance": lambda s: float(
         np.mean([np.linalg.norm(x - s.centre.numpy()) ** 2 for x in s.images.numpy()]) / s.centre.numel()

@@ -15,6 +15,7 @@ from invaudit.audit import AttackControlSettings, ModelAuditSettings, ScoreSetti
 from invaudit.audit.probabilities import ProbabilityAuditSettings
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.explain import ExplainSettings
 from invaudit.inversion import InversionSettings
 from invaudit.leakage import METHODS
 from invaudit.ood import FitSettings
@@ -45,6 +46,7 @@ COMMANDS = (
     Command("benchmark leakage", LeakageBenchmark, ("leakage/digits",)),
     Command("ood fit", FitSettings, ("fit/scratch", "fit/finetune")),
     Command("invert", InversionSettings, ("invert/default",)),
+    Command("explain", ExplainSettings),
     Command("audit", ModelAuditSettings),
     Command("audit --probabilities", ProbabilityAuditSettings),
     Command("leakage score", ScoreSettings),

@@ -48,6 +48,7 @@ def refused(result, *parts, cwd=None):
         ("ood",),
         ("ood", "fit"),
         ("ood", "score"),
+        ("explain",),
         ("invert",),
         ("benchmark", "leakage"),
         ("benchmark", "init"),
@@ -105,6 +106,7 @@ def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
     [
         ("ood fit digits", "--workers"),
         ("ood fit digits --as-it-is --model a.pth", "--precision"),
+        ("explain", "--workers"),
         ("invert", "--workers"),
         ("leakage reconstruct", "--workers"),
         ("leakage score a.npz b.npz c.npz", "--precision"),

@@ -10,7 +10,7 @@ from invaudit.runtime.describing import one_line
 from invaudit.runtime.settings import Settings
 
 MODULES = (
-    "audit.settings", "audit.reconstructions", "audit.attack_control", "benchmarks.ood.settings",
+    "audit.settings", "explain.settings", "audit.reconstructions", "audit.attack_control", "benchmarks.ood.settings",
     "benchmarks.leakage.settings", "explain.adversary", "explain.attacks", "explain.masks", "inversion.settings",
     "leakage", "leakage.targets", "models.training", "ood.recipes",
 )  # fmt: skip

@@ -16,6 +16,9 @@ from invaudit.audit.probabilities import ProbabilityAuditSettings
 from invaudit.benchmarks.explain import ExplainBenchmark
 from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
+from invaudit.explain import ExplainSettings
+from invaudit.explain.attacks import ATTACKS
+from invaudit.explain.student import StudentSettings
 from invaudit.inversion import InversionSettings, PixelInversionSettings
 from invaudit.leakage import METHODS
 from invaudit.ood import FitSettings
@@ -48,6 +51,7 @@ COMMANDS = (
     Command("ood fit", FitSettings, ("fit/scratch", "fit/finetune")),
     Command("invert", InversionSettings, ("invert/default",)),
     Command("invert --by pixels", PixelInversionSettings, ("invert/pixels",)),
+    Command("explain", ExplainSettings),
     Command("audit", ModelAuditSettings),
     Command("audit --probabilities", ProbabilityAuditSettings),
     Command("leakage score", ScoreSettings),
@@ -70,6 +74,12 @@ def page() -> str:
         *_sections(kinds),
         "## Groups inside of them",
         *_sections(inside),
+        "## Settings of attacks",
+        "What `attacks` of [ExplainSettings](#explainsettings) hold for each of them.",
+        *_sections([attack.settings for attack in ATTACKS.values()]),
+        "## Settings of the student",
+        "What `train_student` of `invaudit.explain.student` takes; no command does.",
+        *_sections([StudentSettings]),
         "## Settings of reconstruction methods",
         "What `settings` of [MethodChoice](#methodchoice) and of [AttackControlSettings](#attackcontrolsettings) hold, "
         "and what `invaudit leakage reconstruct` takes.",

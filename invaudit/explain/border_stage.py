@@ -68,7 +68,12 @@ def _starts(work: Work) -> tuple[Tensor, Literal["real", "inversions"]]:
 
 
 def _attacked(target: Target, images: Tensor, labels: Tensor) -> Tensor:
-    return attack(target, images.cpu(), labels.cpu(), ATTACK).images
+    """Return images that leave their classes; one that is of none of them stays, which counts as a failure."""
+    is_known = (labels < target.classes).cpu()
+    moved = images.cpu().clone()
+    if bool(is_known.any()):
+        moved[is_known] = attack(target, moved[is_known], labels.cpu()[is_known], ATTACK).images
+    return moved
 
 
 def _row(found: Borders, row: Border) -> BorderRow:

@@ -145,8 +145,7 @@ def _done(work: Work, name: str) -> StageRecord:
 
 
 def _model(target: Target, work: Work, chosen: Sequence[int], name: str) -> ExplainedModel:
-    known = target.class_names or (() if work.real is None else work.real.class_names)
-    names = known or tuple(map(str, range(target.classes)))
+    known = work.target.class_names or (() if work.real is None else work.real.class_names)
     return ExplainedModel(
         name=name,
         hash=work.target.hash,
@@ -154,7 +153,7 @@ def _model(target: Target, work: Work, chosen: Sequence[int], name: str) -> Expl
         input=target.spec.shape,
         n_classes=target.classes,
         classes=tuple(chosen),
-        class_names=tuple(names[label] for label in chosen),
+        class_names=known or tuple(map(str, chosen)),
         notes=tuple(target.notes),
     )
 

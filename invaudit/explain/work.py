@@ -115,6 +115,8 @@ def of_classes(images: ImageSet, chosen: Sequence[int], target: Target) -> Image
         DataError: There are none of two of them.
     """
     images = with_classes(images, target.class_names, known_by="the model")
+    if int(images.labels.min()) < 0:
+        raise DataError(f"{images.name} has images without a class; give labelled ones")
     numbers = torch.full((max(target.classes, int(images.labels.max()) + 1) + 1,), -1)
     numbers[list(chosen)] = torch.arange(len(chosen))
     labels = numbers[images.labels]
@@ -123,7 +125,8 @@ def of_classes(images: ImageSet, chosen: Sequence[int], target: Target) -> Image
         raise DataError(
             f"{images.name} holds images of {len(kept.labels.unique())} of the classes, expected two at least"
         )
-    names = tuple(target.class_names[label] for label in chosen) if target.class_names else ()
+    known = target.class_names or images.class_names
+    names = tuple(known[label] for label in chosen) if len(known) > max(chosen) else ()
     return replace(kept, labels=labels[labels >= 0], class_names=names)
 
 

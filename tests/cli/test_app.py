@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import invaudit
 from invaudit.cli import app
 from invaudit.cli.ood import score
-from invaudit.models import checkpoints
+from invaudit.models import InputSpec, Target, build, checkpoints, save_target
 from invaudit.ood.guarded import FALSE_ALARM_RATE
 from invaudit.runtime.errors import Interrupted
 from invaudit.runtime.settings import find_config
@@ -48,6 +48,7 @@ def refused(result, *parts, cwd=None):
         ("ood",),
         ("ood", "fit"),
         ("ood", "score"),
+        ("explain",),
         ("invert",),
         ("benchmark", "leakage"),
         ("benchmark", "init"),
@@ -105,6 +106,7 @@ def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
     [
         ("ood fit digits", "--workers"),
         ("ood fit digits --as-it-is --model a.pth", "--precision"),
+        ("explain", "--workers"),
         ("invert", "--workers"),
         ("leakage reconstruct", "--workers"),
         ("leakage score a.npz b.npz c.npz", "--precision"),
@@ -374,3 +376,17 @@ def test_code_of_a_config_runs_where_the_command_names_it_too(called, tmp_path, 
     refused(called("benchmark", "ood", "--config", "own.yaml"), "own_code:X", "--allow-code", cwd=tmp_path)
     assert called("benchmark", "ood", "--config", "own.yaml", *option).returncode == 130
     assert seen == [("own_code:X",)]
+
+
+def test_an_explanation_that_cannot_be_is_refused(called, tmp_path):
+    spec = InputSpec(1, 8, 8)
+    save_target(Target(build("small-cnn", spec, 10), spec, arch="invaudit:small-cnn"), tmp_path / "net.safetensors")
+    command = ("explain", "net.safetensors", "--out", "run")
+    refused(called(*command, "--classes", "1"), "expected 2 to 10", cwd=tmp_path)
+    refused(called(*command, "--classes", "cat", "dog"), "'cat'", cwd=tmp_path)
+    refused(called(*command, "--set", "inversion.step=3"), "steps", cwd=tmp_path)
+    refused(called(*command, "--second-model", "net.safetensors"), "is the model itself", cwd=tmp_path)
+    both = ("--second-model", "a.pth", "--train-second-on", "digits")
+    refused(called(*command, *both), "one second network", cwd=tmp_path)
+    refused(called(*command, "--image", "nowhere.png"), "nowhere.png", cwd=tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -11,8 +11,9 @@ from invaudit.runtime.settings import Settings
 
 MODULES = (
     "audit.settings", "audit.reconstructions", "audit.attack_control", "benchmarks.explain.settings",
-    "benchmarks.ood.settings", "benchmarks.leakage.settings", "explain.adversary", "explain.attacks", "explain.masks",
-    "inversion.settings", "leakage", "leakage.targets", "models.training", "ood.recipes",
+    "benchmarks.leakage.settings", "benchmarks.ood.settings", "explain.settings", "explain.adversary",
+    "explain.attacks", "explain.masks", "inversion.settings", "leakage", "leakage.targets", "models.training",
+    "ood.recipes",
 )  # fmt: skip
 for _module in MODULES:
     import_module(f"invaudit.{_module}")

@@ -21,7 +21,7 @@ from invaudit.runtime.errors import Interrupted, RunFolderError, SettingError
 
 QUICK = ExplainSettings.model_validate(
     {
-        "inversion": {"steps": 40, "generator": "upsample", "noise": 16, "batch_size": 32},
+        "inversion": {"steps": 40, "generator": "upsample", "noise": 8, "eval_every": 20, "batch_size": 32},
         "images": 3,
         "measured": 10,
         "borders": {"steps": 20},

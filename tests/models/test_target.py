@@ -238,3 +238,15 @@ def test_copies_keep_what_is_known_of_a_network() -> None:
     copy = target.first_outputs(3)
     assert (copy.class_names, copy.settings, copy.arch) == (target.class_names, target.settings, target.arch)
     assert target.first_outputs(2).class_names == ()
+
+
+def test_a_target_of_some_classes_keeps_the_probabilities(rng):
+    spec = InputSpec(1, 8, 8)
+    target = Target(build("small-cnn", spec, 5), spec).eval()
+    target.class_names = tuple("abcde")
+    some = target.of_classes([3, 1])
+    images = torch.rand(4, 1, 8, 8, generator=rng)
+    assert some.classes == 2
+    assert some.class_names == ("d", "b")
+    assert torch.equal(some(images), target(images)[:, [3, 1, 0, 2, 4]])
+    assert some.hash != target.hash

@@ -18,7 +18,6 @@ from invaudit.benchmarks.leakage import LeakageBenchmark
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.explain import ExplainSettings
 from invaudit.explain.attacks import ATTACKS
-from invaudit.explain.student import StudentSettings
 from invaudit.inversion import InversionSettings, PixelInversionSettings
 from invaudit.leakage import METHODS
 from invaudit.ood import FitSettings
@@ -77,9 +76,6 @@ def page() -> str:
         "## Settings of attacks",
         "What `attacks` of [ExplainSettings](#explainsettings) hold for each of them.",
         *_sections([attack.settings for attack in ATTACKS.values()]),
-        "## Settings of the student",
-        "What `train_student` of `invaudit.explain.student` takes; no command does.",
-        *_sections([StudentSettings]),
         "## Settings of reconstruction methods",
         "What `settings` of [MethodChoice](#methodchoice) and of [AttackControlSettings](#attackcontrolsettings) hold, "
         "and what `invaudit leakage reconstruct` takes.",

@@ -150,7 +150,7 @@ def test_the_null_holds_and_draws_agree_where_a_leak_was_planted(leaking):
 @pytest.mark.slow
 def test_the_example_in_python_runs(made, tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parents[2] / "docs" / "use.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "audit_model" in block)
     for file, name in (("train.npz", "members"), ("test.npz", "controls")):
         shutil.copy(made / f"{name}.npz", tmp_path / file)
     save_target(trained_on(made, "members"), tmp_path / "mine.safetensors")
@@ -240,7 +240,7 @@ def test_weights_of_reference_models_are_fetched_with_download_alone(made, tmp_p
     def load(_, *, download):
         raise InputError(f"download is {download}")
 
-    monkeypatch.setattr("invaudit.audit.references.load_model", load)
+    monkeypatch.setattr("invaudit.models.alike.load_model", load)
     for allowed in (True, False):
         chosen = settings(made, reference_models=["torchvision:resnet18@A", "torchvision:resnet18@B"], download=allowed)
         with pytest.raises(InputError, match=f"download is {allowed}"):

@@ -283,7 +283,7 @@ def test_published_weights_of_a_reference_are_fetched_where_that_is_allowed(pool
         asked.append((model, download))
         return network(1)
 
-    monkeypatch.setattr("invaudit.audit.references.load_model", load)
+    monkeypatch.setattr("invaudit.models.alike.load_model", load)
     name = "torchvision:resnet18@IMAGENET1K_V1"
     given_references([name], target, pool.images, download=download)
     assert asked == [(name, download)]

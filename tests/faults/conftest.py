@@ -9,6 +9,7 @@ import torch
 from invaudit.inversion import InversionSettings, run_inversion
 from invaudit.models import InputSpec, Target, save_target
 from invaudit.models.architectures import build
+from invaudit.runtime.settings import load_config
 from tests.cli.conftest import called  # noqa: F401 - the fixture that runs a command in this process
 from tests.faults.rows import SHORT
 
@@ -29,7 +30,8 @@ def right(tmp_path_factory):
     (folder / "pairs.csv").write_text("member,control\n0,0\n3,3\n")
     lines = [f"{side},{index},{side}{index}\n" for side in ("member", "control") for index in range(12)]
     (folder / "groups.csv").write_text("side,index,group\n" + "".join(lines))
-    run_inversion(target, InversionSettings.model_validate(SHORT), folder / "run", images=1)
+    settings = load_config(InversionSettings, "invert/default", **SHORT)
+    run_inversion(target, settings, folder / "run", images=1)
     return folder
 
 

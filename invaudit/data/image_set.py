@@ -102,7 +102,7 @@ class ImageSet:
 
     def spread(self, most: int) -> "ImageSet":
         """Return at most so many of the images, evenly spread over the set."""
-        return self.subset(torch.linspace(0, len(self) - 1, min(most, len(self))).long())
+        return self.subset(evenly_spread(len(self), most))
 
     def subset(self, index: Tensor | slice) -> "ImageSet":
         """Return the images at ``index`` (positions, a mask or a slice) as a set of the same name."""
@@ -183,6 +183,11 @@ class ImageSet:
     def file(self, position: int) -> str | None:
         """Return the file of an image; None where it came from no file of its own."""
         return self.files[position] if self.files else None
+
+
+def evenly_spread(n: int, most: int) -> Tensor:
+    """Return at most so many of the positions 0 to n - 1, int64, evenly spread over them."""
+    return torch.linspace(0, n - 1, min(most, n)).long()
 
 
 def eight_bits(images: Tensor) -> Tensor:

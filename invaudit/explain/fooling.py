@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invaudit.data.image_set import eight_bits
+from invaudit.data.image_set import eight_bits, evenly_spread
 from invaudit.explain.adversarial import INVERSION, Fooled, attacked
 from invaudit.explain.adversary import Adversary, train_adversary
 from invaudit.explain.attacks import chosen_attack
@@ -47,7 +47,7 @@ def adversarial(work: Work) -> tuple[AdversarialRecord, Arrays]:
 def _attacks(work: Work, reasons: list[str]) -> tuple[tuple[AttackRow, ...], Arrays]:
     real = work.needs_real()
     is_attacked = torch.zeros(len(real), dtype=torch.bool)
-    is_attacked[torch.linspace(0, len(real) - 1, min(work.settings.attacked, len(real))).long()] = True
+    is_attacked[evenly_spread(len(real), work.settings.attacked)] = True
     photos, labels = real.floats(is_attacked.nonzero()[:, 0]), real.labels[is_attacked]
     adversary = _adversary(work, (~is_attacked).nonzero()[:, 0], reasons)
     found = attacked(

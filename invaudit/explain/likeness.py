@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from invaudit.data.image_set import evenly_spread
 from invaudit.runtime.errors import DataError
 from invaudit.similarity import Metric, pairwise
 from invaudit.stats import Estimate, percentile_interval, resample_images
@@ -67,5 +67,5 @@ def positions_by_class(labels: Tensor, wanted: Sequence[int], most: int) -> list
         members = (labels == label).nonzero()[:, 0]
         if len(members) < FEWEST:
             raise DataError(f"class {label} has {len(members)} images, expected at least {FEWEST}; give more of it")
-        groups.append(members[torch.linspace(0, len(members) - 1, min(most, len(members))).long()])
+        groups.append(members[evenly_spread(len(members), most)])
     return groups

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invaudit.data import ImageSet
+from invaudit.data.image_set import evenly_spread
 from invaudit.explain.likeness import Matrix, cosines, mean_within, metric_values, positions_by_class
 from invaudit.explain.overlap import Overlap, overlap
 from invaudit.models import Target, collect
@@ -147,8 +148,8 @@ def second_measures(
     # Every other image of each class is reference, the rest shows what real images reach, in equal numbers.
     by_class = real.labels.argsort(stable=True)
     count = min(len(images), len(real) // 2)
-    reference, others = (_spread(seen_real.features[by_class[start::2]], count) for start in (0, 1))
-    for suffix, features in (("", _spread(seen.features, count)), ("_real", others)):
+    reference, others = (_some(seen_real.features[by_class[start::2]], count) for start in (0, 1))
+    for suffix, features in (("", _some(seen.features, count)), ("_real", others)):
         measures += _overlaps(features, reference, rng, suffix)
     return measures
 
@@ -166,7 +167,7 @@ def likenesses(
         suffix: What the names of the measures end with.
     """
     present = labels.unique()
-    classes = present[torch.linspace(0, len(present) - 1, min(PAIRED_CLASSES, len(present))).long()].tolist()
+    classes = present[evenly_spread(len(present), PAIRED_CLASSES)].tolist()
 
     def within(values: Callable[[Tensor], Matrix], most: int) -> Estimate:
         return mean_within([values(group) for group in positions_by_class(labels, classes, most)], rng)
@@ -224,5 +225,5 @@ def _missing(names: Sequence[str], reason: str) -> list[Measure]:
     return [Measure(name, None, reason=reason) for name in names]
 
 
-def _spread(rows: Tensor, most: int) -> Tensor:
-    return rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).long()]
+def _some(rows: Tensor, most: int) -> Tensor:
+    return rows[evenly_spread(len(rows), most)]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from invaudit.data.image_set import evenly_spread
 from invaudit.explain.border_stage import borders
 from invaudit.explain.figures import figure
 from invaudit.explain.fooling import adversarial
@@ -62,7 +63,7 @@ def nearest(work: Work) -> tuple[NearestRecord, Arrays]:
         if not len(of_class):
             similarity.append(None)
             continue
-        of_class = of_class[torch.linspace(0, len(of_class) - 1, min(MOST_OF_CLASS, len(of_class))).long()]
+        of_class = of_class[evenly_spread(len(of_class), MOST_OF_CLASS)]
         found = nearest_images(inversions.float() / 255, real.floats(of_class), METRIC)
         index[label] = of_class[found.index[:, 0]].numpy()
         similarity.append(float(found.value[:, 0].mean()))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from invaudit.data import ImageSet, noise, seeded_rng
+from invaudit.data.image_set import evenly_spread
 from invaudit.models import Target
 from invaudit.ood.joint import Joint
 from invaudit.ood.parts import PARTS
@@ -206,8 +207,7 @@ def _images(network: GuardNetwork, images: Tensor | ImageSet | None) -> tuple[Te
         return 0.5 + contrast * (drawn - 0.5), "drawn"
     if isinstance(images, ImageSet):
         return images.spread(COMPARED).floats(), images.name
-    index = torch.linspace(0, len(images) - 1, min(COMPARED, len(images))).long()
-    return images[index].cpu().float(), "given"
+    return images[evenly_spread(len(images), COMPARED)].cpu().float(), "given"
 
 
 @contextmanager

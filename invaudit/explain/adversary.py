@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invaudit.explain.aims import checked_aim, euclidean_norms
-from invaudit.inversion.settings import scheduled
+from invaudit.inversion.settings import set_rate
 from invaudit.models import Target, frozen_eval
 from invaudit.models.devices import seed_torch
 from invaudit.runtime.errors import SettingError
@@ -131,8 +131,7 @@ def train_adversary(
     terms = []
     with frozen_eval(target), torch.enable_grad():
         for step in range(settings.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = scheduled("cosine", settings.learning_rate, step, settings.steps)
+            set_rate(optimizer, "cosine", settings.learning_rate, step, settings.steps)
             index = torch.randint(len(photos), (settings.batch_size,), generator=rng)
             some = photos[index].to(target.device)
             wanted = other_classes(labels[index], target.classes, rng).to(target.device)

@@ -22,7 +22,7 @@ from invaudit.explain.borders import (
 )
 from invaudit.explain.crossings import OTHERS_AIM, crossing, log_odds, others_odds
 from invaudit.inversion.pixels import optimise_pixels
-from invaudit.inversion.settings import scheduled
+from invaudit.inversion.settings import set_rate
 from invaudit.models import Target, frozen_eval
 from invaudit.runtime.errors import ShapeError
 from invaudit.runtime.settings import Batch, Settings
@@ -121,10 +121,10 @@ def _searched(target: Target, pairs: Tensor, starts: Tensor, settings: PixelBord
         paces = settings.pace * way_left() / starts[0].numel() ** 0.5
     optimizer = _PacedAdam(images, paces)
 
-    def set_rate(step: int) -> None:
-        optimizer.param_groups[0]["lr"] = scheduled("cosine", 1.0, step, settings.steps)
+    def slow_down(step: int) -> None:
+        set_rate(optimizer, "cosine", 1.0, step, settings.steps)
 
-    optimise_pixels(images, loss, optimizer, range(settings.steps), before_step=set_rate)
+    optimise_pixels(images, loss, optimizer, range(settings.steps), before_step=slow_down)
     return _levelled(target, images.detach(), pairs).cpu()
 
 

@@ -14,7 +14,7 @@ from invaudit.inversion.generators import build_generator
 from invaudit.inversion.observing import observed, serve
 from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.results import SAMPLED_AT_ONCE, Evaluation, Inversion, draw, draw_condition
-from invaudit.inversion.settings import InversionSettings, scheduled
+from invaudit.inversion.settings import InversionSettings, set_rate
 from invaudit.inversion.views import Viewed
 from invaudit.models import Target, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
@@ -154,9 +154,7 @@ class Inverter:
         terms_by_step = []
         with seed_torch(self.rng), observing as observe:
             for step in steps:
-                rate = scheduled(self.settings.schedule, self.settings.learning_rate, step, total)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rate
+                set_rate(self.optimizer, self.settings.schedule, self.settings.learning_rate, step, total)
                 noise, condition = self._batch(target.device)
                 with autocast(target.device, precision):
                     images = self.generator(noise, condition)

@@ -17,7 +17,7 @@ from invaudit.inversion.settings import (
     RecordEvery,
     Schedule,
     WantedAccuracy,
-    scheduled,
+    set_rate,
 )
 from invaudit.inversion.views import ViewSettings, middle, random_views
 from invaudit.models import Target
@@ -131,12 +131,10 @@ class ImageSearch:
                 terms_by_step.append(terms.detach())
                 return (terms * scale).sum()
 
-            def set_rate(step: int) -> None:
-                self.optimizer.param_groups[0]["lr"] = scheduled(
-                    settings.schedule, settings.learning_rate, step, settings.steps
-                )
+            def slow_down(step: int) -> None:
+                set_rate(self.optimizer, settings.schedule, settings.learning_rate, step, settings.steps)
 
-            optimise_pixels(self.drawn, loss, self.optimizer, steps, before_step=set_rate)
+            optimise_pixels(self.drawn, loss, self.optimizer, steps, before_step=slow_down)
         means = torch.stack(terms_by_step).double().mean(0)
         record = {"step": float(steps.stop), "loss": float((means * scale).sum())}
         record.update(zip(objectives.weights, means.tolist(), strict=True))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import torch
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from invaudit.inversion.conditions import MODES
@@ -123,3 +124,9 @@ class InversionSettings(ViewSettings):
 def scheduled(schedule: Schedule, rate: float, step: int, steps: int) -> float:
     """Return the learning rate of a step, counted from 0, of so many."""
     return rate if schedule == "constant" else rate * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def set_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, rate: float, step: int, steps: int) -> None:
+    """Set the scheduled learning rate of a step for everything that an optimiser moves."""
+    for group in optimizer.param_groups:
+        group["lr"] = scheduled(schedule, rate, step, steps)

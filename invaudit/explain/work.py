@@ -13,7 +13,7 @@ from invaudit.data.joining import with_classes
 from invaudit.explain.judging import Guard
 from invaudit.explain.second import Second
 from invaudit.explain.settings import ExplainSettings
-from invaudit.inversion import Inversion, PixelInversion, PixelInversionSettings, invert, invert_pixels
+from invaudit.inversion import Inversion, PixelInversion, draw_each, invert_by
 from invaudit.models import Target, collect
 from invaudit.runtime.errors import DataError, SettingError
 from invaudit.runtime.runs import RunFolder
@@ -62,9 +62,7 @@ class Work:
     def inversion(self) -> Inversion | PixelInversion:
         """The search, done or gone on with when it is first asked for."""
         settings, checkpoint = self.settings.search, self.folder.path / CHECKPOINT
-        if isinstance(settings, PixelInversionSettings):
-            return invert_pixels(self.target, settings, seed=self.seed, checkpoint=checkpoint, real=self.real)
-        return invert(self.target, settings, seed=self.seed, checkpoint=checkpoint, real=self.real)
+        return invert_by(self.target, settings, seed=self.seed, checkpoint=checkpoint, real=self.real)
 
     @property
     def classes(self) -> Tensor:
@@ -81,10 +79,7 @@ class Work:
         Raises:
             SettingError: The search diverged.
         """
-        if isinstance(self.inversion, PixelInversion):
-            most = min(most, self.inversion.images.shape[1])
-        labels = self.classes.repeat_interleave(most)
-        return self.inversion.sample(labels, self.rng(name)), labels
+        return draw_each(self.inversion, most, self.rng(name))
 
     def gallery(self) -> Tensor:
         """Return the inversions that are shown, (classes, n, C, H, W) uint8."""

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from invaudit.inversion.diagnostics import Diagnosis, diagnose
     from invaudit.inversion.engine import Inverter
     from invaudit.inversion.generators import GENERATORS, Generator, build_generator
-    from invaudit.inversion.inverting import invert, invert_pixels
+    from invaudit.inversion.inverting import invert, invert_by, invert_pixels
     from invaudit.inversion.objectives import OBJECTIVES, Step
-    from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings
+    from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings, draw_each
     from invaudit.inversion.results import Evaluation, Inversion
     from invaudit.inversion.run import InversionRun, run_inversion
     from invaudit.inversion.settings import InversionSettings
@@ -37,7 +37,9 @@ __all__ = [
     "build_generator",
     "condition_from",
     "diagnose",
+    "draw_each",
     "invert",
+    "invert_by",
     "invert_pixels",
     "run_inversion",
     "sample_condition",

@@ -97,6 +97,20 @@ def invert_pixels(
     return inversion
 
 
+def invert_by(
+    target: Target,
+    settings: InversionSettings | PixelInversionSettings,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    real: ImageSet | None = None,
+) -> Inversion | PixelInversion:
+    """Invert a target by the engine that the settings are of; see ``invert`` and ``invert_pixels``."""
+    if isinstance(settings, PixelInversionSettings):
+        return invert_pixels(target, settings, seed=seed, checkpoint=checkpoint, real=real)
+    return invert(target, settings, seed=seed, checkpoint=checkpoint, real=real)
+
+
 def _warn_of_dead_start(target: Target, inverter: Inverter) -> None:
     """Say so where the target has no slope for most of the first images: a search cannot leave from there."""
     labels = torch.arange(START_IMAGES) % target.classes

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.inversion.gallery_judgement import Gallery, GalleryJudgement, judge_gallery, small_changes
-from invaudit.inversion.pixel_inversion import PixelInversion
+from invaudit.inversion.pixel_inversion import PixelInversion, draw_each
 from invaudit.inversion.results import Inversion
 from invaudit.models import Target, collect
 from invaudit.models.suitability import first_norm_divergence
@@ -34,9 +34,7 @@ def judged(
     """
     if inversion.outcome == "diverged":
         return inversion, None
-    per_class = min(LOOKED_AT, inversion.images.shape[1]) if isinstance(inversion, PixelInversion) else LOOKED_AT
-    labels = torch.arange(target.classes).repeat_interleave(per_class)
-    gallery = _gallery(target, inversion.sample(labels, rng), labels, rng)
+    gallery = _gallery(target, *draw_each(inversion, LOOKED_AT, rng), rng)
     judgement = judge_gallery(gallery, None if real is None else _real_gallery(target, real, rng))
     if inversion.outcome != "converged" or judgement.outcome is None:
         return inversion, judgement

@@ -9,11 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from invaudit.inversion.image_search import ImageSearch, ImageSearchSettings
-from invaudit.inversion.objectives import FROM_BATCH_NORM
 from invaudit.inversion.outcome import Outcome
 from invaudit.inversion.pixels import run_search
-from invaudit.inversion.results import SAMPLED_AT_ONCE
-from invaudit.models import Target, frozen_eval
+from invaudit.inversion.results import Inversion
+from invaudit.models import Target, collect, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
@@ -42,6 +41,11 @@ class PixelInversion:
     outcome: Outcome
     message: str
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.images)
+
     def sample(self, wanted: Tensor, _rng: torch.Generator) -> Tensor:
         """Return images (N, C, H, W) for labels (N,): those of each class in order, none twice.
 
@@ -50,15 +54,15 @@ class PixelInversion:
         """
         if self.outcome == "diverged":
             raise SettingError(f"there is nothing to draw from: {self.message}")
-        classes, there_are = self.images.shape[:2]
-        counts = torch.bincount(wanted, minlength=classes)
-        if len(counts) > classes or int(counts.max()) > there_are:
+        there_are = self.images.shape[1]
+        counts = torch.bincount(wanted, minlength=self.classes)
+        if len(counts) > self.classes or int(counts.max()) > there_are:
             raise SettingError(
                 f"{int(counts.max())} images of a class are wanted, {there_are} of each were searched for; "
                 "set per_class"
             )
         rank = torch.zeros_like(wanted)
-        for label in range(classes):
+        for label in range(self.classes):
             is_of_class = wanted == label
             rank[is_of_class] = torch.arange(int(is_of_class.sum()))
         return self.images[wanted, rank]
@@ -102,20 +106,32 @@ def search_pixels(
         if any(search.diverged for search in searches):
             message = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"
             return PixelInversion(by_class, tuple(history), "diverged", message)
-        worst_accuracy = float(_accuracies(target, by_class).min())
+        predicted = collect(target, by_class.flatten(0, 1), keep_maps=False).logits.argmax(1)
+    is_right = predicted.view(target.classes, -1) == torch.arange(target.classes)[:, None]
+    worst_accuracy = float(is_right.double().mean(1).min())
     message = f"inversion accuracy {worst_accuracy:.1%} in the worst class after {settings.steps} steps"
-    if not any(name in searches[0].objectives.weights for name in FROM_BATCH_NORM):
-        message += searches[0].objectives.skipped_note
+    message += searches[0].objectives.skipped_note
     if worst_accuracy < settings.wanted_accuracy:
         message += f"; under the {settings.wanted_accuracy:.1%} wanted: give more steps"
         return PixelInversion(by_class, tuple(history), "budget", message)
     return PixelInversion(by_class, tuple(history), "converged", message)
 
 
-@torch.no_grad()
-def _accuracies(target: Target, images: Tensor) -> Tensor:
-    """Return for each class the share of its images (classes, n, C, H, W) that the target gives this class."""
-    classes = len(images)
-    logits = [target(batch.to(target.device)).cpu() for batch in images.flatten(0, 1).split(SAMPLED_AT_ONCE)]
-    predicted = torch.cat(logits).argmax(1).view(classes, -1)
-    return (predicted == torch.arange(classes)[:, None]).double().mean(1)
+def draw_each(inversion: Inversion | PixelInversion, most: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw inversions of each class in turn, as many of each.
+
+    Args:
+        inversion: A search by pixels has those that it found, which may be fewer than ``most``.
+        most: Of each class.
+        rng: CPU generator of noise and conditions.
+
+    Returns:
+        Images (N, C, H, W) float32 in [0, 1], and the class (N,) int64 that each was made for.
+
+    Raises:
+        SettingError: The search diverged.
+    """
+    if isinstance(inversion, PixelInversion):
+        most = min(most, inversion.images.shape[1])
+    labels = torch.arange(inversion.classes).repeat_interleave(most)
+    return inversion.sample(labels, rng), labels

@@ -9,7 +9,7 @@ import torch
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.inversion.diagnostics import Diagnosis, diagnose
-from invaudit.inversion.inverting import invert, invert_pixels
+from invaudit.inversion.inverting import invert_by
 from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings
 from invaudit.inversion.results import Inversion
 from invaudit.inversion.settings import InversionSettings
@@ -80,10 +80,7 @@ def run_inversion(
     inputs = (target.hash, str(seed), *(() if real is None else (real.hash,)))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs) as folder:
         checkpoint = folder.path / "work.pt"
-        if isinstance(settings, PixelInversionSettings):
-            inversion = invert_pixels(target, settings, seed=seed, checkpoint=checkpoint, real=real)
-        else:
-            inversion = invert(target, settings, seed=seed, checkpoint=checkpoint, real=real)
+        inversion = invert_by(target, settings, seed=seed, checkpoint=checkpoint, real=real)
         diagnosis = diagnose(inversion, target, seeded_rng(seed, "invert/diagnosis"), per_class=per_class)
         run = InversionRun(folder.path, inversion, diagnosis)
         _draw_gallery(run, target, images, seeded_rng(seed, "invert/gallery"))

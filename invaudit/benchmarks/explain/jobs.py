@@ -19,13 +19,7 @@ from invaudit.data.image_set import eight_bits
 from invaudit.data.joining import with_classes
 from invaudit.explain.measures import NO_SECOND, Measure, measure_inversions
 from invaudit.explain.student import Student, train_student
-from invaudit.inversion import (
-    Inversion,
-    PixelInversion,
-    PixelInversionSettings,
-    invert,
-    invert_pixels,
-)
+from invaudit.inversion import Inversion, PixelInversion, draw_each, invert_by
 from invaudit.models import Target, limit_threads, resolve_device
 from invaudit.records.explain_table import (
     ExplainJobRecord,
@@ -157,19 +151,13 @@ def _inversion(
 ) -> Inversion | PixelInversion:
     search = settings.variants[job.variant].search()
     checkpoint = folder / "work" / f"{job.name}.pt"
-    if isinstance(search, PixelInversionSettings):
-        return invert_pixels(networks.target, search, seed=job.seed, checkpoint=checkpoint, real=networks.real)
-    return invert(networks.target, search, seed=job.seed, checkpoint=checkpoint, real=networks.real)
+    return invert_by(networks.target, search, seed=job.seed, checkpoint=checkpoint, real=networks.real)
 
 
 def _measured(
     settings: ExplainBenchmark, job: InversionJob, networks: _Networks, inversion: Inversion | PixelInversion
 ) -> tuple[Tensor, Tensor, list[Measure]]:
-    per_class = settings.images
-    if isinstance(inversion, PixelInversion):
-        per_class = min(per_class, inversion.images.shape[1])
-    labels = torch.arange(networks.target.classes).repeat_interleave(per_class)
-    images = inversion.sample(labels, seeded_rng(job.seed, "explain/sample"))
+    images, labels = draw_each(inversion, settings.images, seeded_rng(job.seed, "explain/sample"))
     rng = np.random.default_rng(child_seed(job.seed, f"explain/measures/{job.target}/{job.variant}"))
     measures = measure_inversions(images, labels, networks.target, rng, second=networks.second, real=networks.real)
     return images, labels, measures

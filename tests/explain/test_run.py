@@ -2,8 +2,8 @@
 
 import json
 import re
+import shutil
 import stat
-from dataclasses import replace
 from importlib import resources
 
 import jsonschema
@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.explain import ExplainSettings, explain_model
+from invaudit.explain import ExplainSettings, explain_model, run
 from invaudit.explain.stages import STAGES
 from invaudit.models import InputSpec, Target, TrainingSettings, build, limit_threads, train
 from invaudit.models.devices import seed_torch
 from invaudit.records.explain import Explanation
 from invaudit.report import explain_page
+from invaudit.report.explain import classes, deciding, fooling, touching
 from invaudit.runtime.errors import Interrupted, RunFolderError, SettingError
 
 QUICK = ExplainSettings.model_validate(
@@ -100,13 +101,15 @@ def test_the_page_is_one_file_that_asks_for_nothing(whole):
     assert "upper bound" in html
 
 
-def test_names_from_outside_are_text_on_the_page(explained, held_out_digits):
-    hostile = tuple(f"<script src=//evil.example>{label}$x_{{" for label in range(10))
-    quick = QUICK.model_copy(update={"by": "pixels", "inversion": {"steps": 3, "per_class": 2}, "images": 2})
-    found = explained(
-        data=replace(held_out_digits, class_names=hostile), second=None, settings=quick, classes=("1", "4")
-    )
-    html = (found.folder / "report.html").read_text()
+def test_names_from_outside_are_text_on_the_page(whole, tmp_path, monkeypatch):
+    folder = shutil.copytree(whole.folder, tmp_path / "run")
+    content = json.loads((folder / "explain.json").read_text())
+    content["model"]["class_names"] = [f"<script src=//evil.example>{label}$x_{{" for label in range(3)]
+    (folder / "explain.json").write_text(json.dumps(content))
+    for module in (classes, touching, fooling, deciding):
+        monkeypatch.setattr(module, "png", lambda _: b"\x89PNG\r\n\x1a\n" + bytes(16))
+    explain_page(folder)
+    html = (folder / "report.html").read_text()
     assert "<script src" not in html
     assert "&lt;script src" in html
 
@@ -115,6 +118,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(explained, whole, tmp_
     def stop(_work):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(run, "explain_page", lambda _: None)  # what the page shows is tested above
     with monkeypatch.context() as patch:
         patch.setitem(STAGES, "adversarial", STAGES["adversarial"]._replace(make=stop))
         with pytest.raises(Interrupted):
@@ -145,12 +149,12 @@ def test_without_real_images_what_needs_them_has_a_reason(explained):
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("wanted", "said"),
     [(1, "expected 2 to 10"), (("3",), "two different"), (("3", "3"), "two"), (("cat", "1"), "'cat'")],
 )
-def test_classes_that_are_none_are_refused(trained, tmp_path, classes, said):
+def test_classes_that_are_none_are_refused(trained, tmp_path, wanted, said):
     with pytest.raises(SettingError, match=said):
-        explain_model(trained, QUICK, tmp_path / "run", classes=classes)
+        explain_model(trained, QUICK, tmp_path / "run", classes=wanted)
     assert not (tmp_path / "run").exists()
 
 

@@ -57,11 +57,15 @@ def deciding(content: Content) -> Section:
 
 
 def _caption(content: Content, row: MaskRow) -> str:
-    return (
-        f"{printable(row.image, LONGEST_FILE)}: {content.name(row.label)} at {100 * row.p_image:.0f} %. "
-        f"{100 * row.kept:.0f} % of the pixels keep this answer, at {100 * row.p_kept:.0f} %. Area under the deletion "
-        f"curve {row.mask_deletion:.2f} (gradients {row.gradient_deletion:.2f}, chance {row.random_deletion:.2f}), "
-        f"insertion {row.mask_insertion:.2f} ({row.gradient_insertion:.2f}, {row.random_insertion:.2f})."
+    text = f"{printable(row.image, LONGEST_FILE)}: {content.name(row.label)} at {100 * row.p_image:.0f} %. "
+    if row.kept:
+        text += f"{100 * row.kept:.0f} % of the pixels keep this answer, at {100 * row.p_kept:.0f} %. "
+    else:
+        text += f"The blurred image alone keeps this answer, at {100 * row.p_kept:.0f} %: no part of it is needed. "
+    return text + (
+        f"Area under the deletion curve {row.mask_deletion:.2f} (gradients {row.gradient_deletion:.2f}, chance "
+        f"{row.random_deletion:.2f}), insertion {row.mask_insertion:.2f} ({row.gradient_insertion:.2f}, "
+        f"{row.random_insertion:.2f})."
     )
 
 

@@ -14,6 +14,7 @@ WORDS = {
     "fmn": "FMN, the smallest change",
     "inversion": "a generator, by inversion",
 }
+SHORT = {"pgd": "PGD", "ddn": "DDN", "fmn": "FMN", "inversion": "generator"}
 MOST_COUNTERFEITS = 5
 """Classes whose counterfeits are shown."""
 
@@ -28,21 +29,34 @@ def fooling(content: Content) -> Section:
         title,
         notes=[
             "An attack changes a real image that the network answers rightly as little as it can, until the answer is "
-            "another. To a person the image is what it was.",
+            "another. Whether a person still sees what it was, the pictures show. A generator is trained to do the "
+            "same in one pass, and changes more.",
         ],
         lines=_lines(content),
         figures=[*_attack_figures(content), *_counterfeit_figures(content)],
         grid=_grid(content) if found.attacks else None,
-        remarks=[f"Left out: {found.reason}."] if found.reason else (),
+        remarks=_remarks(content),
     )
+
+
+def _remarks(content: Content) -> list[str]:
+    found = content.found.adversarial
+    remarks = [f"Left out: {found.reason}."] if found.reason else []
+    if found.attacks:
+        remarks.append(
+            f"{found.attacks[0].n} images that the network answers rightly were attacked. Changes: medians over the "
+            "successes, of pixels in [0, 1]. Fools the second, too: share of the successes whose image the second "
+            "network answers rightly. In brackets: 95 % intervals."
+        )
+    return remarks
 
 
 def _lines(content: Content) -> list[str]:
     row = content.found.adversarial.counterfeits
     if row is None:
         return []
-    text = f"Counterfeits, made from nothing and asked to be no more than sure: {interval(row.success)} are given the "
-    text += f"wanted class, {interval(row.sure)} with a probability of 99 % or more."
+    text = f"Counterfeits, made from nothing and for nothing else than the answer: {interval(row.success)} are given "
+    text += f"the wanted class, {interval(row.sure)} with a probability of 99 % or more."
     if row.transfer is not None:
         text += f" The second network gives {interval(row.transfer)} of them that class."
     if row.accepted is not None:
@@ -51,28 +65,22 @@ def _lines(content: Content) -> list[str]:
 
 
 def _grid(content: Content) -> Grid:
-    rows = []
-    for row in content.found.adversarial.attacks:
-        cells = [
-            WORDS.get(row.attack, row.attack),
-            str(row.n),
-            interval(row.success),
-            _number(row.euclidean),
-            _number(row.largest),
-            interval(row.transfer),
-            interval(row.accepted),
-        ]
-        rows.append(GridRow(cells))
-    columns = [
-        GridColumn("attack"),
-        GridColumn("images", is_numeric=True),
-        GridColumn("fooled"),
-        GridColumn("median change (Euclidean)", is_numeric=True),
-        GridColumn("median largest change of a pixel", is_numeric=True),
-        GridColumn("fools the second network, too"),
-        GridColumn("accepted by the guard"),
+    """Return a row for each attack, without columns that nobody was asked for."""
+    attacks = content.found.adversarial.attacks
+    columns: list[tuple[GridColumn, list[str]]] = [
+        (GridColumn("attack"), [SHORT.get(row.attack, row.attack) for row in attacks]),
+        (GridColumn("fooled"), [interval(row.success) for row in attacks]),
+        (GridColumn("change, Euclidean", is_numeric=True), [_number(row.euclidean) for row in attacks]),
+        (GridColumn("change, largest", is_numeric=True), [_number(row.largest) for row in attacks]),
     ]
-    return Grid(columns, [GridPart(rows)], is_long=False, is_sortable=True)
+    for title, shares in (
+        ("fools the second, too", [row.transfer for row in attacks]),
+        ("guard accepts", [row.accepted for row in attacks]),
+    ):
+        if any(share is not None for share in shares):
+            columns.append((GridColumn(title), list(map(interval, shares))))
+    rows = [GridRow(list(cells)) for cells in zip(*(cells for _, cells in columns), strict=True)]
+    return Grid([column for column, _ in columns], [GridPart(rows)], is_long=False, is_sortable=True)
 
 
 def _number(value: float | None) -> str:
@@ -116,5 +124,5 @@ def _counterfeit_figures(content: Content) -> list[PageFigure]:
         return []
     pictures = content.arrays(ADVERSARIAL)["counterfeits"]
     rows = [(content.name(label), of_class) for label, of_class in enumerate(pictures[:MOST_COUNTERFEITS])]
-    caption = "Counterfeits: the network is sure of what they are, and they are nothing."
+    caption = "Counterfeits: made to be taken for the class above them, from nothing."
     return [PageFigure("counterfeits", png(strips(rows)), caption, "Counterfeits of some classes")]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from invaudit.cli.options import Common, Model, SeveralData, SeveralFiles, Whole, print_json
+from invaudit.cli.options import Common, Duration, Model, SeveralData, SeveralFiles, Whole, print_json
 from invaudit.records.explain import EXPLAIN, STAGES
 from invaudit.runtime.errors import ConfigError
 from invaudit.runtime.numbers import whole_number
@@ -28,6 +28,7 @@ def explain(
     image: SeveralFiles | None = None,
     images: Whole | None = None,
     guard: Path | None = None,
+    budget: Duration | None = None,
     download: Annotated[bool, Parameter(negative="")] = False,
     network: Model = Model(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
@@ -45,6 +46,7 @@ def explain(
         image: Pictures whose decisions are explained, by default the first ones of the data.
         images: Inversions of each class that are kept and shown.
         guard: Folder of `invaudit ood fit`: it is asked which adversarial samples it accepts, at 5 % false alarms.
+        budget: Time for all of it, about, e.g. 90s, 20m or 3h; steps are cut for it. By default as long as it takes.
         download: Fetch published weights or data that are not there; nothing is fetched otherwise.
     """
     common.start("precision", "workers")
@@ -59,7 +61,7 @@ def explain(
     def pictures(text: str | Path | None) -> "ImageSet | None":
         return None if text is None else load(text, wanted=target.spec.pictures, download=download)
 
-    settings = common.settings(ExplainSettings, by=by, images=images, seeds=common.seeds)
+    settings = common.settings(ExplainSettings, by=by, images=images, budget=budget, seeds=common.seeds)
     second = None
     if second_model is not None:
         second = load_alike(second_model, target, "the second model", download=download).to(target.device)

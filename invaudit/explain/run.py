@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invaudit.data import ImageSet
+from invaudit.explain.budget import cut, passes, seconds_per_pass
 from invaudit.explain.figures import figure
 from invaudit.explain.judging import Guard
 from invaudit.explain.second import Second, given_second, trained_second
@@ -21,6 +22,7 @@ from invaudit.records.explain import (
     ExplainedData,
     ExplainedModel,
     Explanation,
+    PlanRecord,
     SecondNetwork,
     StageRecord,
 )
@@ -31,6 +33,8 @@ from invaudit.runtime.errors import InputError, RunFolderError, SettingError
 from invaudit.runtime.files import npz_bytes, write_bytes, write_json
 from invaudit.runtime.runs import RunFolder
 
+PLAN = "plan"
+"""Record of what it was to cost."""
 _log = logging.getLogger(__name__)
 
 
@@ -97,9 +101,11 @@ def explain_model(
             given = trained_second(
                 target, train_second_on, folder.path / "work", settings.second, held_out=data, seed=settings.seeds[0]
             )
+        explained = target.of_classes(chosen)
+        share = _share(folder, settings, explained, has_real=data is not None)
         work = Work(
-            target=target.of_classes(chosen),
-            settings=settings,
+            target=explained,
+            settings=cut(settings, share) if share < 1 else settings,
             folder=folder,
             real=None if data is None else of_classes(data, chosen, target),
             second=None if given is None else replace(given, network=given.network.of_classes(chosen)),
@@ -113,6 +119,7 @@ def explain_model(
                 "data": _data(work),
                 "second": _second(given),
                 "seed": work.seed,
+                "share_of_steps": share,
                 **records,
             }
         )
@@ -121,6 +128,21 @@ def explain_model(
         for file in folder.path.glob(f"{CHECKPOINT}*"):
             file.unlink()
     return ExplainRun(folder.path, found)
+
+
+def _share(folder: RunFolder, settings: ExplainSettings, target: Target, *, has_real: bool) -> float:
+    """Return the share of all steps that the budget leaves, found once for each run, so that it goes on as it began."""
+    if not settings.budget:
+        return 1.0
+    if folder.record(PLAN) is None:
+        seconds = seconds_per_pass(target)
+        needed = seconds * passes(settings, target.classes, has_real=has_real)
+        share = min(1.0, settings.budget / needed)
+        folder.finish(PLAN, PlanRecord(seconds_per_pass=seconds, share=share).model_dump(mode="json"))
+        notice(
+            f"all steps would take about {needed:,.0f} s; {share:.0%} of them are done, for {settings.budget:,.0f} s"
+        )
+    return read_record(folder.path, PLAN, PlanRecord).share
 
 
 def _done(work: Work, name: str) -> StageRecord:

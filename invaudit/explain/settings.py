@@ -51,6 +51,8 @@ class ExplainSettings(Settings):
     """How a generator of counterfeits is trained."""
     masks: MaskSettings = MaskSettings()
     """How the part of an image that keeps a decision is searched for."""
+    budget: float = Field(default=0.0, ge=0, le=10_000_000)
+    """Seconds that all of it may take, about; the steps of all searches are cut by one share for it. 0: no limit."""
     masked: int = Field(default=4, ge=0, le=1_000)
     """Images whose masks are searched for, where none are named."""
     seeds: OneSeed = (0,)

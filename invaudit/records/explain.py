@@ -81,6 +81,15 @@ class SecondNetwork(Row):
     """Share of real images that it gives their class; null: there are none."""
 
 
+class PlanRecord(Row):
+    """What an explanation was to cost, before its first stage."""
+
+    seconds_per_pass: float
+    """Seconds that one image takes forward and back through the network."""
+    share: float
+    """Share of the steps of every search that was left for the budget; 1: nothing was cut."""
+
+
 class StageRecord(Row):
     """How a stage ended."""
 
@@ -296,6 +305,8 @@ class Explanation(Row):
     """The second network; null: there is none."""
     seed: int
     """Seed of everything random."""
+    share_of_steps: Rate
+    """Share of the steps of every search that was left for the budget; 1: nothing was cut."""
     inversion: InversionRecord
     """What each class looks like to it."""
     nearest: NearestRecord

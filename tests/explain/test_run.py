@@ -148,6 +148,14 @@ def test_without_real_images_what_needs_them_has_a_reason(explained):
     assert found.borders.starts == "inversions"
 
 
+def test_a_budget_cuts_all_searches_by_one_share(explained):
+    quick = QUICK.model_copy(update={"by": "pixels", "inversion": {"steps": 30, "per_class": 2}, "images": 2})
+    found = explained(data=None, second=None, settings=quick.model_copy(update={"budget": 1e-6}), classes=2)
+    assert 0 < found.found.share_of_steps < 1
+    assert "after 10 steps" in found.found.inversion.message
+    assert "of the steps of every search were done" in (found.folder / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [(1, "expected 2 to 10"), (("3",), "two different"), (("3", "3"), "two"), (("cat", "1"), "'cat'")],

@@ -56,6 +56,10 @@ def _model(content: Content) -> list[tuple[str, str]]:
         ("network", f"{found.model.architecture or 'of another'}, {channels} x {height} x {width}, {explained}"),
         ("search", f"by {found.inversion.by}: {found.inversion.outcome}. {found.inversion.message}"),
     ]
+    if found.share_of_steps < 1:
+        terms.append(
+            ("budget", f"{100 * found.share_of_steps:.0f} % of the steps of every search were done, for the time given")
+        )
     if found.data is None:
         terms.append(("real images", "none were given: nothing here is compared with any"))
     else:

@@ -17,6 +17,7 @@ from invaudit.data.image_set import evenly_spread
 from invaudit.explain.likeness import Matrix, cosines, mean_within, metric_values, positions_by_class
 from invaudit.explain.overlap import Overlap, overlap
 from invaudit.models import Target, collect
+from invaudit.models.suitability import refuse_other_shape
 from invaudit.runtime.errors import DataError, InputError, ShapeError
 from invaudit.similarity import Metric, make_metric
 from invaudit.similarity.perceptual import NETS
@@ -187,8 +188,7 @@ def likenesses(
 
 def _comparable(real: ImageSet, labels: Tensor, target: Target) -> ImageSet:
     """Return the real images of the classes that there are inversions of, at most ``MOST_REAL``."""
-    if real.shape != target.spec.shape:
-        raise ShapeError(f"{real.name} has images of {real.shape}, the model takes {target.spec.shape}; resize them")
+    refuse_other_shape(target, real)
     is_comparable = torch.isin(real.labels, labels)
     if int(is_comparable.sum()) < 2:
         raise DataError(f"{real.name} has no images of the classes of the inversions; give real images with classes")

@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.data.joining import with_classes
 from invaudit.explain.student import default_training
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, load_model, save_target, train
 from invaudit.models.architectures import full_name
 from invaudit.models.devices import resolve_precision, seed_torch
+from invaudit.models.suitability import labelled_for
 from invaudit.models.training import chance_limit
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, ModelError, ShapeError
@@ -90,7 +90,7 @@ def given_second(second: Target, target: Target, held_out: ImageSet | None = Non
     refuse_unlike(second, target)
     if held_out is None:
         return Second(second, None, None, "given")
-    held_out = _usable(held_out, target)
+    held_out = labelled_for(target, held_out)
     accuracy = _accuracy(second, held_out)
     if _guesses(second, accuracy):
         remedy = "give one that was trained on these classes, in this order"
@@ -154,11 +154,11 @@ def trained_second(
         RunFolderError: The folder cannot be written.
     """
     settings = settings or SecondSettings()
-    data = _usable(data, target)
+    data = labelled_for(target, data)
     if held_out is None:
         training_images, held_out = _split(data, seeded_rng(seed, "second/split"))
     else:
-        held_out = _usable(held_out, target)
+        held_out = labelled_for(target, held_out)
         training_images = _without(data, held_out)
     spec = InputSpec(*target.spec.shape, mean=(MEAN,), std=(STD,), preparation=target.spec.preparation)
     training = settings.resolved(spec)
@@ -194,21 +194,6 @@ def trained_second(
         f"(95 % interval {accuracy.low:.1%} to {accuracy.high:.1%})"
     )
     return Second(network, accuracy, held_out, "trained", seconds, file)
-
-
-def _usable(images: ImageSet, target: Target) -> ImageSet:
-    """Return labelled images with the classes of the target."""
-    if images.shape != target.spec.shape:
-        raise ShapeError(
-            f"{images.name} has images of {images.shape}, the model takes {target.spec.shape}; resize them"
-        )
-    images = with_classes(images, target.class_names, known_by="the model")
-    low, high = int(images.labels.min()), int(images.labels.max())
-    if low < 0 or high >= target.classes:
-        raise DataError(
-            f"{images.name} has labels from {low} to {high}, expected 0 to {target.classes - 1}: the model's classes"
-        )
-    return images
 
 
 def _split(data: ImageSet, rng: torch.Generator) -> tuple[ImageSet, ImageSet]:

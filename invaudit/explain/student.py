@@ -16,7 +16,7 @@ from invaudit.inversion.diagnostics import Sampler
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, train
 from invaudit.models.architectures import full_name
 from invaudit.models.devices import resolve_precision, seed_torch
-from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.models.suitability import labelled_for
 from invaudit.runtime.settings import Settings
 from invaudit.stats import Estimate, counted_share
 
@@ -95,7 +95,7 @@ def train_student(
         RunFolderError: The checkpoint is of another training.
     """
     settings = settings or StudentSettings()
-    _check(real, target)
+    real = labelled_for(target, real)
     arch = settings.arch or _own_architecture(target)
     with seed_torch(rng):
         module = build(arch, target.spec, target.classes)
@@ -131,16 +131,6 @@ def default_training(spec: InputSpec, *, epochs: int) -> TrainingSettings:
         flip=is_colour,
         weight_decay=0.05 if is_colour else 5e-4,
     )
-
-
-def _check(real: ImageSet, target: Target) -> None:
-    if real.shape != target.spec.shape:
-        raise ShapeError(f"{real.name} has images of {real.shape}, the model takes {target.spec.shape}; resize them")
-    low, high = int(real.labels.min()), int(real.labels.max())
-    if low < 0 or high >= target.classes:
-        raise DataError(
-            f"{real.name} has labels from {low} to {high}, expected 0 to {target.classes - 1}: the model's classes"
-        )
 
 
 def _own_architecture(target: Target) -> str:

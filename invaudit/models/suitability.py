@@ -120,8 +120,7 @@ def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool =
         DataError: Classes that the network does not know.
         ModelError: It does no better than guessing.
     """
-    if images.shape != target.spec.shape:
-        raise ShapeError(f"{name} has images of {images.shape}, the model takes {target.spec.shape}; resize them")
+    refuse_other_shape(target, images, name)
     if int(images.labels.min()) < 0:
         return images
     images = with_classes(images, target.class_names, known_by="the model")
@@ -140,6 +139,35 @@ def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool =
     if found.advice:
         console.notice(f"check the model's preprocessing: {found.advice}")
     return images
+
+
+def labelled_for(target: Target, images: ImageSet) -> ImageSet:
+    """Return labelled images, with their classes numbered as the network's where both have names.
+
+    Raises:
+        ShapeError: The images have another shape.
+        DataError: Images without a class, or of classes that the network does not know.
+    """
+    refuse_other_shape(target, images)
+    images = with_classes(images, target.class_names, known_by="the model")
+    low, high = int(images.labels.min()), int(images.labels.max())
+    if low < 0 or high >= target.classes:
+        raise DataError(
+            f"{images.name} has labels from {low} to {high}, expected 0 to {target.classes - 1}: the model's classes"
+        )
+    return images
+
+
+def refuse_other_shape(target: Target, images: ImageSet, name: str = "") -> None:
+    """Refuse images that the network does not take.
+
+    Raises:
+        ShapeError: They have another shape.
+    """
+    if images.shape != target.spec.shape:
+        raise ShapeError(
+            f"{name or images.name} has images of {images.shape}, the model takes {target.spec.shape}; resize them"
+        )
 
 
 def _predicted(way: _Way, images: ImageSet) -> Tensor:

@@ -42,7 +42,7 @@ def _headline(content: Content) -> str:
         "converged": "the search found a picture of every class",
         "budget": "the search did not find a picture of every class within its steps",
         "uninformative": "the pictures it wants show nothing of their classes",
-        "collapsed": "the pictures of a class are copies of one another",
+        "collapsed": "the pictures of a class are copies of one another, or far more alike than real ones",
         "diverged": "the search failed",
     }
     return f"{found.model.name}: {words.get(found.inversion.outcome, found.inversion.outcome)}"

@@ -14,7 +14,7 @@ from torch.nn import functional
 from invaudit.explain.aims import checked_aim, euclidean_norms
 from invaudit.inversion.settings import set_rate
 from invaudit.models import Target, frozen_eval
-from invaudit.models.devices import seed_torch
+from invaudit.models.devices import images_at_once, seed_torch
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Batch, Rate, Settings, Weight
 
@@ -100,7 +100,8 @@ class Adversary:
         """
         device = self.generator.wanted.weight.device
         parts = []
-        for some, classes in zip(photos.split(DRAWN_AT_ONCE), wanted.split(DRAWN_AT_ONCE), strict=True):
+        at_once = images_at_once(photos.shape, DRAWN_AT_ONCE)
+        for some, classes in zip(photos.split(at_once), wanted.split(at_once), strict=True):
             parts.append(self.generator(some.to(device), classes.to(device)).cpu())
         return torch.cat(parts)
 

@@ -18,6 +18,7 @@ from invaudit.explain.aims import Aim, checked_aim, euclidean_norms, largest_cha
 from invaudit.inversion.pixels import SignDescent, optimise_pixels
 from invaudit.inversion.settings import scheduled
 from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Settings
 
@@ -247,7 +248,7 @@ def attack(
     rng = rng or seeded_rng(seed, f"attack/{method}")
     moved, reached = [], []
     with frozen_eval(target), torch.enable_grad():
-        for index in torch.arange(len(images)).split(ATTACKED_AT_ONCE):
+        for index in torch.arange(len(images)).split(images_at_once(images.shape, ATTACKED_AT_ONCE)):
             there = aim.select(index).to(target.device)
             found = known.run(target, images[index].to(target.device), there, chosen, rng)
             with torch.no_grad():

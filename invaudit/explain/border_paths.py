@@ -17,6 +17,7 @@ from invaudit.inversion.conditions import Condition, condition_from
 from invaudit.inversion.pixels import optimise_pixels
 from invaudit.inversion.results import Inversion
 from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Rate, Settings
 
@@ -72,7 +73,7 @@ def generator_borders(
         raise SettingError(f"there is nothing to draw from: {inversion.message}")
     empty = torch.empty(0, *target.spec.shape)
     parts = [(empty, empty, empty)]
-    per_draw = max(1, AT_ONCE // settings.candidates)
+    per_draw = max(1, images_at_once(target.spec.shape, AT_ONCE) // settings.candidates)
     with frozen_eval(target), frozen_eval(inversion.generator):
         for first in range(0, len(pairs), per_draw):
             parts.append(_drawn(target, inversion, pairs[first : first + per_draw], rng, settings))

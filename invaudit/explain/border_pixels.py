@@ -24,6 +24,7 @@ from invaudit.explain.crossings import OTHERS_AIM, crossing, log_odds, others_od
 from invaudit.inversion.pixels import optimise_pixels
 from invaudit.inversion.settings import set_rate
 from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import ShapeError
 from invaudit.runtime.settings import Batch, Settings
 
@@ -93,7 +94,7 @@ def pixel_borders(
             if not len(missing):
                 break
             weight = settings.distance / lightness
-            for rows in missing.split(settings.batch_size):
+            for rows in missing.split(images_at_once(starts.shape, settings.batch_size)):
                 images[rows] = _searched(target, classes[rows], starts[rows], settings, weight)
             told = torch.from_numpy(probabilities(target, images[missing])).gather(1, classes[missing])
             missing = missing[told.amin(1) < LEAST_PROBABILITY]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import SettingError, ShapeError
 
 LARGEST_GAP = 0.02
@@ -210,7 +211,7 @@ def probabilities(target: Target, images: Tensor) -> np.ndarray:
     """Return what a network makes of images (N, C, H, W) in [0, 1]: (N, K) float64."""
     batches = [torch.empty(0, target.outputs, dtype=torch.float64)]
     with frozen_eval(target), torch.no_grad():
-        for batch in images.split(AT_ONCE) if len(images) else ():
+        for batch in images.split(images_at_once(images.shape, AT_ONCE)) if len(images) else ():
             # In double precision, so that small probabilities and small gaps are not rounded away.
             batches.append(target(batch.to(target.device)).double().softmax(1).cpu())
     return torch.cat(batches).numpy()

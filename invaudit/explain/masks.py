@@ -20,6 +20,7 @@ from invaudit.explain.aims import Aim, check_images
 from invaudit.explain.judging import predictions
 from invaudit.inversion.pixels import optimise_pixels
 from invaudit.models import Target, frozen_eval
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import ShapeError
 from invaudit.runtime.settings import Rate, Settings, Weight
 
@@ -124,7 +125,7 @@ def find_masks(target: Target, images: Tensor, settings: MaskSettings | None = N
     labels = _decisions(target, images)
     parts: list[Masks] = []
     with frozen_eval(target), torch.enable_grad():
-        for index in torch.arange(len(images)).split(SEARCHED_AT_ONCE):
+        for index in torch.arange(len(images)).split(images_at_once(images.shape, SEARCHED_AT_ONCE)):
             importance = _searched(target, images[index], labels[index], settings)
             parts.append(_smallest(target, images[index], labels[index], importance, settings))
     return Masks(*(torch.cat(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
@@ -140,7 +141,8 @@ def input_gradients(target: Target, images: Tensor) -> Tensor:
     labels = _decisions(target, images)
     maps = []
     with frozen_eval(target), torch.enable_grad():
-        for some, decided in zip(images.split(SEARCHED_AT_ONCE), labels.split(SEARCHED_AT_ONCE), strict=True):
+        at_once = images_at_once(images.shape, SEARCHED_AT_ONCE)
+        for some, decided in zip(images.split(at_once), labels.split(at_once), strict=True):
             inputs = some.to(target.device).clone().requires_grad_()
             logits = target(inputs).gather(1, decided.to(target.device)[:, None])
             slopes = torch.autograd.grad(logits.sum(), inputs)[0]
@@ -275,5 +277,6 @@ def _first(ranks: Tensor, share: Tensor) -> Tensor:
 @torch.no_grad()
 def _probabilities(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     with frozen_eval(target):
-        parts = [target(some.to(target.device)).softmax(1).cpu() for some in images.split(SEARCHED_AT_ONCE)]
+        at_once = images_at_once(images.shape, SEARCHED_AT_ONCE)
+        parts = [target(some.to(target.device)).softmax(1).cpu() for some in images.split(at_once)]
     return torch.cat(parts).gather(1, labels[:, None])[:, 0]

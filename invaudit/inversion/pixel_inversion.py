@@ -14,6 +14,7 @@ from invaudit.inversion.pixels import run_search
 from invaudit.inversion.results import Inversion
 from invaudit.models import Target, collect, frozen_eval
 from invaudit.models.checkpoints import Checkpoint
+from invaudit.models.devices import images_at_once
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.files import content_hash
 
@@ -88,10 +89,11 @@ def search_pixels(
     n = target.classes * settings.per_class
     # Every batch has all classes, as the statistics of batch norm layers are those of all classes.
     labels = torch.arange(n) % target.classes
+    at_once = images_at_once(target.spec.shape, settings.batch_size)
     identity = content_hash(settings.model_dump_json(), target.hash, rng.get_state().numpy().tobytes())
     searches: list[ImageSearch] = []
     with frozen_eval(target):
-        for number, batch_labels in enumerate(labels.tensor_split(math.ceil(n / settings.batch_size))):
+        for number, batch_labels in enumerate(labels.tensor_split(math.ceil(n / at_once))):
             file = None
             if checkpoint is not None:
                 file = Checkpoint(checkpoint.with_name(f"{checkpoint.name}.{number}"), identity, "inversion")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from invaudit.models import limit_threads, resolve_device
-from invaudit.models.devices import autocast, resolve_precision, seed_torch, worker_devices
+from invaudit.models.devices import autocast, images_at_once, resolve_precision, seed_torch, worker_devices
 from invaudit.runtime.errors import SettingError
 
 CPU = torch.device("cpu")
@@ -82,3 +82,9 @@ def test_threads_are_restored():
     with pytest.raises(KeyError), limit_threads(before + 1):
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def test_fewer_large_images_go_through_a_network_together():
+    assert images_at_once((3, 32, 32), 256) == 256
+    assert images_at_once((3, 224, 224), 256) == 24
+    assert images_at_once((1, 10_000, 10_000), 256) == 2

@@ -31,14 +31,14 @@ def borders(work: Work) -> tuple[BordersRecord, dict[str, np.ndarray]]:
     pairs = pairs_to_try(target.classes, confusion=seen)
     first, other = torch.tensor(pairs).T
     by_pixels = pixel_borders(
-        target, pairs, starts[first], work.settings.borders, goals=starts[other], attack=_attacked, second=second
+        target, pairs, starts[first], work.settings.borders, goals=starts[other], attack=attacked, second=second
     )
     atlas = atlas_of(by_pixels, target.classes, confusion)
     searches = [by_pixels]
     if isinstance(work.inversion, Inversion):
         rng = work.rng("generator-borders")
         searches.append(
-            generator_borders(target, work.inversion, pairs, rng, work.settings.generator_borders, attack=_attacked,
+            generator_borders(target, work.inversion, pairs, rng, work.settings.generator_borders, attack=attacked,
                               second=second)
         )  # fmt: skip
     rows: list[BorderRow] = []
@@ -67,7 +67,7 @@ def _starts(work: Work) -> tuple[Tensor, Literal["real", "inversions"]]:
     return images[of_each], "inversions"
 
 
-def _attacked(target: Target, images: Tensor, labels: Tensor) -> Tensor:
+def attacked(target: Target, images: Tensor, labels: Tensor) -> Tensor:
     """Return images that leave their classes; one that is of none of them stays, which counts as a failure."""
     is_known = (labels < target.classes).cpu()
     moved = images.cpu().clone()

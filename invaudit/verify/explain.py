@@ -15,7 +15,7 @@ from invaudit.verify.findings import Findings
 from invaudit.verify.origin import check_identity
 from invaudit.verify.rebuilding import rebuilt
 
-ROUNDED = Tolerance(2e-4, 2e-5)
+ROUNDED = Tolerance(2e-4, 1e-4)
 """Of figures with five digits, and of what is made of them."""
 UNCHECKED = (
     "measures that are no counted share, how searches ended, students, times: the run has measured them once, and the "

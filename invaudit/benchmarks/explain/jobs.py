@@ -12,12 +12,13 @@ import yaml
 from torch import Tensor
 
 from invaudit.audit.attempts import Attempt, Failure, attempt
+from invaudit.benchmarks.explain.borders import BORDER_MEASURES, border_records
 from invaudit.benchmarks.explain.networks import kept_network, load_labelled, second_job, target_job
 from invaudit.benchmarks.explain.settings import ExplainBenchmark
 from invaudit.data import ImageSet, seeded_rng
 from invaudit.data.image_set import eight_bits
 from invaudit.data.joining import with_classes
-from invaudit.explain.measures import NO_SECOND, Measure, measure_inversions
+from invaudit.explain.measures import MEANINGS, NO_SECOND, Measure, measure_inversions
 from invaudit.explain.student import Student, train_student
 from invaudit.inversion import Inversion, PixelInversion, draw_each, invert_by
 from invaudit.models import Target, limit_threads, resolve_device
@@ -38,6 +39,16 @@ from invaudit.runtime.text import printable
 SHOWN = 8
 """Inversions of each class in the gallery."""
 STUDENT_MEASURES = ("student_accuracy", "student_inversion_accuracy")
+
+
+def measure_names(settings: ExplainBenchmark, variant: str) -> list[str]:
+    """Return the names of all that is measured of the inversions of a variant."""
+    names = list(MEANINGS)
+    if variant in settings.students:
+        names += STUDENT_MEASURES
+    if variant in settings.borders:
+        names += BORDER_MEASURES
+    return names
 
 
 class InversionJob(NamedTuple):
@@ -122,6 +133,8 @@ def _run(settings: ExplainBenchmark, job: InversionJob, folder: Path, networks: 
         records += _student_records(student)
         if student.value is not None:
             outcome |= {"student_seconds": student.value.seconds, "student_images": student.value.n_inversions}
+    if job.variant in settings.borders:
+        records += _border_records(job, networks, inversion.value)
     record = _record(settings, job, found.failure, **outcome).model_copy(update={"measures": tuple(records)})
     return JobResult(job, record, *_gallery(networks.target, images, labels, measures))
 
@@ -175,6 +188,22 @@ def _student(
     return train_student(inversion, networks.target, networks.real, rng, settings.student, checkpoint=checkpoint)
 
 
+def _border_records(
+    job: InversionJob, networks: _Networks, inversion: Inversion | PixelInversion
+) -> list[MeasureRecord]:
+    rng = seeded_rng(job.seed, f"borders/{job.target}/{job.variant}")
+    search = partial(border_records, networks.target, inversion, networks.real, rng, second=networks.second)
+    found = attempt(f"{job.name} borders", search)
+    if found.value is not None:
+        return found.value
+    return _without_figures(BORDER_MEASURES, found.failure)
+
+
+def _without_figures(names: Sequence[str], failure: Failure | None) -> list[MeasureRecord]:
+    status, reason = failure or ("failed", "")
+    return [MeasureRecord(measure=name, status=status, reason=reason) for name in names]
+
+
 def _record(settings: ExplainBenchmark, job: InversionJob, failure: Failure | None, **went: object) -> ExplainJobRecord:
     variant = settings.variants[job.variant]
     status, reason = failure or ("ok", None)
@@ -207,8 +236,7 @@ def _measure_record(measure: Measure, no_second: str) -> MeasureRecord:
 
 def _student_records(student: Attempt[Student]) -> list[MeasureRecord]:
     if student.value is None:
-        status, reason = student.failure or ("failed", "")
-        return [MeasureRecord(measure=name, status=status, reason=reason) for name in STUDENT_MEASURES]
+        return _without_figures(STUDENT_MEASURES, student.failure)
     found = student.value
     measures = [
         Measure(STUDENT_MEASURES[0], found.accuracy),

@@ -116,6 +116,8 @@ class ExplainBenchmark(Settings):
     """Variants that are run and stand in the tables; unset: all. A run may be resumed with others."""
     students: tuple[Name, ...] = ()
     """Variants whose inversions a student is trained on."""
+    borders: tuple[Name, ...] = ()
+    """Variants for which borders between classes are searched for, by the engine of the variant."""
     student: StudentSettings = StudentSettings()
     """How a student is trained."""
     images: int = Field(default=50, ge=5, le=10_000)
@@ -146,7 +148,7 @@ class ExplainBenchmark(Settings):
         for name, some in (*self.targets.items(), *self.variants.items()):
             if not set(some.seeds) <= set(self.seeds):
                 yield f"{name} has seeds {list(some.seeds)}, expected some of {list(self.seeds)}; or leave them out"
-        for key in ("only", "students"):
+        for key in ("only", "students", "borders"):
             for name in getattr(self, key):
                 if name not in self.variants:
                     yield f"{key} names the variant {name!r}, expected one of {', '.join(self.variants)}"

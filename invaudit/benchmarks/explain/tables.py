@@ -1,13 +1,12 @@
 """Tables of a benchmark of explanations, made from the records of its jobs alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from invaudit.benchmarks.explain.jobs import STUDENT_MEASURES, inversion_jobs
+from invaudit.benchmarks.explain.jobs import inversion_jobs, measure_names
 from invaudit.benchmarks.explain.networks import network_jobs
 from invaudit.benchmarks.explain.settings import ExplainBenchmark
-from invaudit.explain.measures import MEANINGS
 from invaudit.records import write_rows
 from invaudit.records.explain_table import (
     JOBS,
@@ -38,7 +37,7 @@ def write_tables(folder: Path, settings: ExplainBenchmark) -> None:
     variants = {record.variant.variant: record.variant for record in records}
     table: list[ExplainRow] = []
     for record in records:
-        table += job_rows(record, has_student=record.variant.variant in settings.students)
+        table += job_rows(record, measure_names(settings, record.variant.variant))
     write_rows(folder / TABLE, ExplainRow, table)
     write_rows(folder / SUMMARY, ExplainSummaryRow, summary_rows(table))
     write_rows(folder / JOBS, ExplainJobRow, [record.job for record in records])
@@ -46,11 +45,10 @@ def write_tables(folder: Path, settings: ExplainBenchmark) -> None:
     write_rows(folder / VARIANTS, ExplainVariantRow, variants.values())
 
 
-def job_rows(record: ExplainJobRecord, *, has_student: bool) -> list[ExplainRow]:
-    """Return the rows of one job; those of a job without a result hold its reason."""
+def job_rows(record: ExplainJobRecord, names: Sequence[str]) -> list[ExplainRow]:
+    """Return the rows of one job; of a job without a result, a row with its reason for each name of a measure."""
     measures = list(record.measures)
     if record.job.status != "ok":
-        names = (*MEANINGS, *(STUDENT_MEASURES if has_student else ()))
         reason = record.job.reason or ""
         measures = [MeasureRecord(measure=name, status=record.job.status, reason=reason) for name in names]
     rows = []

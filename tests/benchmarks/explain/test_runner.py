@@ -13,6 +13,7 @@ from invaudit.benchmarks.explain.jobs import inversion_jobs
 from invaudit.benchmarks.explain.tables import summary_rows
 from invaudit.cli import main
 from invaudit.data import load
+from invaudit.explain.borders import LARGEST_GAP
 from invaudit.explain.measures import MEANINGS
 from invaudit.models import collect, load_model
 from invaudit.records import read_rows
@@ -36,6 +37,7 @@ SMALL = {
     },
     "only": ["default", "pixels"],
     "students": ["default"],
+    "borders": ["pixels"],
     "student": {"inversions": 100, "training": TRAINING},
     "images": 6,
     "seeds": [3, 4],
@@ -66,12 +68,23 @@ def test_every_file_and_column_is_there(finished, table):
     assert load_config(ExplainBenchmark, str(finished / "config.yaml")) == small()
 
 
+def test_borders_between_all_pairs_of_classes_are_measured(table):
+    values = table[table["target"] == "small"].pivot_table(index="seed", columns="measure", values="value")
+    assert table.loc[table["measure"] == "border_reached", "n"].dropna().eq(45).all()
+    assert values["border_reached"].gt(0.8).all()
+    assert values["border_gap"].le(LARGEST_GAP).all()
+    # A border with another class is no nearer than the nearest one of all.
+    assert (values["border_distance"] > 0.9 * values["border_attack_distance"]).all()
+    assert values["border_undecided"].between(0, 1).all()
+
+
 def test_every_measure_has_a_value_or_a_reason(table):
     jobs = table.groupby(["target", "variant", "seed"])
     assert len(jobs) == len(inversion_jobs(small())) == 8
     for (_, variant, _), rows in jobs:
         assert set(MEANINGS) <= set(rows["measure"])
         assert ("student_accuracy" in set(rows["measure"])) == (variant == "default")
+        assert ("border_reached" in set(rows["measure"])) == (variant == "pixels")
         assert not rows["measure"].duplicated().any()
     assert (table["value"].notna() == (table["status"] == "ok")).all()
     assert (table["reason"].isna() == (table["status"] == "ok")).all()

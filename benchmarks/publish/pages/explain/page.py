@@ -93,6 +93,14 @@ def _sections(record: ExplainRecord, target: str) -> Iterator[str]:
     if students:
         yield "Students, which see inversions alone, on real images:"
         yield markdown_table(("variant", "real images", "worst class", "inversions", "seconds"), students)
+    borders = list(_border_lines(record, target))
+    if borders:
+        yield (
+            "Borders of pairs of classes: both at 45 % at least, and within 2 points of each other. Distances are "
+            "Euclidean, medians over pairs, beside the nearest image of any other class that DDN finds from the same "
+            "start; *undecided*: the second network gives no class over 80 %."
+        )
+        yield markdown_table(("variant", "pairs reached", "largest gap", "distance", "DDN", "undecided"), borders)
     if missing:
         yield "Without a figure:"
         yield "\n".join(missing)
@@ -142,6 +150,27 @@ def _student_lines(record: ExplainRecord, target: str) -> Iterator[Cells]:
             _figure(record, target, variant, "student_inversion_accuracy"),
             DASH if seconds != seconds else f"{seconds:.0f}",
         )
+
+
+def _border_lines(record: ExplainRecord, target: str) -> Iterator[Cells]:
+    for variant in record.variants_of(target):
+        if record.rows(target, variant, "border_reached").empty:
+            continue
+        largest_gap = record.rows(target, variant, "border_gap")["value"].max()
+        yield (
+            code(variant),
+            _figure(record, target, variant, "border_reached"),
+            DASH if largest_gap != largest_gap else f"{largest_gap:.1g}",
+            _mean_of(record, target, variant, "border_distance"),
+            _mean_of(record, target, variant, "border_attack_distance"),
+            _figure(record, target, variant, "border_undecided"),
+        )
+
+
+def _mean_of(record: ExplainRecord, target: str, variant: str, measure: str) -> str:
+    """Return the mean over seeds of what is no share."""
+    mean = record.rows(target, variant, measure)["value"].mean()
+    return DASH if mean != mean else f"{mean:.3g}"
 
 
 def _figure(record: ExplainRecord, target: str, variant: str, measure: str) -> str:

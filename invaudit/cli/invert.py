@@ -43,7 +43,8 @@ def invert(
     if images < 1:
         raise ConfigError(f"--images {images}: expected at least 1")
     target = network.required(model, "to invert", common.device, download=download)
-    from invaudit.inversion import InversionSettings, PixelInversionSettings, run_inversion
+    from invaudit.inversion import run_inversion
+    from invaudit.inversion.shipped import SETTINGS, shipped_config
 
     real = None
     if data is not None:
@@ -52,10 +53,9 @@ def invert(
 
         real = load(data, wanted=target.spec.pictures, download=download)
         refuse_misfit(target, real, data)
-    if by == "pixels":
-        settings = common.settings(PixelInversionSettings, "invert/pixels")
-    else:
-        settings = common.settings(InversionSettings, "invert/default", precision_key="precision")
+    config = shipped_config(by, target.spec.channels)
+    precision_key = "precision" if by == "generator" else None
+    settings = common.settings(SETTINGS[by], config, precision_key=precision_key)
     folder = common.folder("invert")
     run = run_inversion(target, settings, folder, seed=common.seed(), images=images, resume=common.resume, real=real)
     _print(run, as_json=common.json)

@@ -33,10 +33,11 @@ def seconds_per_pass(target: Target) -> float:
     return min(taken)
 
 
-def passes(settings: ExplainSettings, classes: int, *, has_real: bool) -> int:
+def passes(settings: ExplainSettings, target: Target, *, has_real: bool) -> int:
     """Return how many images go forward and back through the network in all searches, about."""
-    search, by_pixels = settings.search, settings.by == "pixels"
-    at_once = classes * search.per_class if isinstance(search, PixelInversionSettings) else search.batch_size
+    classes, search = target.classes, settings.search(target.spec.channels)
+    by_pixels = isinstance(search, PixelInversionSettings)
+    at_once = classes * search.per_class if by_pixels else search.batch_size
     total = search.steps * at_once
     total += TWICE * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS)
     total += TWICE * settings.masks.steps * settings.masked
@@ -48,7 +49,7 @@ def passes(settings: ExplainSettings, classes: int, *, has_real: bool) -> int:
     return total
 
 
-def cut(settings: ExplainSettings, share: float) -> ExplainSettings:
+def cut(settings: ExplainSettings, share: float, channels: int) -> ExplainSettings:
     """Return settings with the same share of the steps of each search, though never under ``LEAST_STEPS``."""
 
     def fewer(steps: int) -> dict[str, int]:
@@ -59,7 +60,7 @@ def cut(settings: ExplainSettings, share: float) -> ExplainSettings:
     changed = {
         name: getattr(settings, name).model_copy(update=fewer(getattr(settings, name).steps)) for name in searches
     }
-    changed |= {"inversion": {**settings.inversion, **fewer(settings.search.steps)}, "attacks": attacks}
+    changed |= {"inversion": {**settings.inversion, **fewer(settings.search(channels).steps)}, "attacks": attacks}
     return settings.model_copy(update=changed)
 
 

@@ -105,7 +105,7 @@ def explain_model(
         share = _share(folder, settings, explained, has_real=data is not None)
         work = Work(
             target=explained,
-            settings=cut(settings, share) if share < 1 else settings,
+            settings=cut(settings, share, explained.spec.channels) if share < 1 else settings,
             folder=folder,
             real=None if data is None else of_classes(data, chosen, target),
             second=None if given is None else replace(given, network=given.network.of_classes(chosen)),
@@ -136,7 +136,7 @@ def _share(folder: RunFolder, settings: ExplainSettings, target: Target, *, has_
         return 1.0
     if folder.record(PLAN) is None:
         seconds = seconds_per_pass(target)
-        needed = seconds * passes(settings, target.classes, has_real=has_real)
+        needed = seconds * passes(settings, target, has_real=has_real)
         share = min(1.0, settings.budget / needed)
         folder.finish(PLAN, PlanRecord(seconds_per_pass=seconds, share=share).model_dump(mode="json"))
         notice(

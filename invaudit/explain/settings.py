@@ -1,7 +1,7 @@
 """Settings of ``invaudit explain``."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -12,20 +12,20 @@ from invaudit.explain.border_pixels import PixelBorderSettings
 from invaudit.explain.counterfeits import COUNTERFEIT
 from invaudit.explain.masks import MaskSettings
 from invaudit.explain.second import SecondSettings
-from invaudit.inversion import InversionSettings, PixelInversionSettings
+from invaudit.inversion import InversionSettings
+from invaudit.inversion.shipped import Engine, SearchSettings, shipped_settings
 from invaudit.runtime.errors import InputError
-from invaudit.runtime.settings import OneSeed, Settings, load_config
+from invaudit.runtime.settings import OneSeed, Settings
 
 
 class ExplainSettings(Settings):
     """What is looked at in a network, and how closely."""
 
-    by: Literal["generator", "pixels"] = "generator"
+    by: Engine = "generator"
     """Search for images with a conditioned generator, or move the pixels of each image by itself: for sides over 100,
     and for networks that a generator does not learn within the time."""
     inversion: dict[str, Any] = Field(default={})
-    """What differs of the search from the shipped config ``invert/default``, or ``invert/pixels``, e.g.
-    ``inversion.steps: 100``."""
+    """What differs of the search from the config that ``invaudit invert`` takes, e.g. ``inversion.steps: 100``."""
     images: int = Field(default=10, ge=2, le=1_000)
     """Inversions of each class that are kept and shown; each has its nearest real image beside it."""
     measured: int = Field(default=100, ge=2, le=10_000)
@@ -60,15 +60,13 @@ class ExplainSettings(Settings):
     def problems(self) -> Iterator[str]:
         """Yield what is wrong with settings of the search and of the attacks."""
         try:
-            _ = self.search
+            for channels in (1, 3):
+                self.search(channels)
             for name, values in self.attacks.items():
                 chosen_attack(name, values)
         except (InputError, ValueError) as error:
             yield str(error)
 
-    @property
-    def search(self) -> InversionSettings | PixelInversionSettings:
-        """How images are searched for."""
-        if self.by == "pixels":
-            return load_config(PixelInversionSettings, "invert/pixels", (), **self.inversion)
-        return load_config(InversionSettings, "invert/default", (), **self.inversion)
+    def search(self, channels: int) -> SearchSettings:
+        """Return how images with so many channels are searched for."""
+        return shipped_settings(self.by, channels, **self.inversion)

@@ -12,7 +12,9 @@ from pydantic import Field
 
 from invaudit.data import ImageSet
 from invaudit.data.image_set import eight_bits
+from invaudit.inversion import Inversion
 from invaudit.inversion.diagnostics import Sampler
+from invaudit.inversion.views import turned
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, train
 from invaudit.models.architectures import full_name
 from invaudit.models.devices import resolve_precision, seed_torch
@@ -141,8 +143,16 @@ def _own_architecture(target: Target) -> str:
 def _drawn(inversion: Sampler, classes: int, n: int, rng: torch.Generator) -> ImageSet:
     """Return about n inversions with 8 bits, the same number of every class, at least one."""
     labels = torch.arange(classes).repeat(max(1, n // classes))
-    parts = [eight_bits(inversion.sample(some, rng)) for some in labels.split(SAMPLED_AT_ONCE)]
+    parts = [eight_bits(_view(inversion, inversion.sample(some, rng), rng)) for some in labels.split(SAMPLED_AT_ONCE)]
     return ImageSet("inversions", torch.cat(parts), labels)
+
+
+def _view(inversion: Sampler, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Return images as the target was shown them: each turned, sized and shifted by itself, if they were at all."""
+    if not (isinstance(inversion, Inversion) and inversion.settings.turns):
+        return images
+    with seed_torch(rng):
+        return turned(images, inversion.settings, len(images))
 
 
 def _is_right(network: Target, images: ImageSet) -> torch.Tensor:

@@ -61,7 +61,7 @@ class Work:
     @cached_property
     def inversion(self) -> Inversion | PixelInversion:
         """The search, done or gone on with when it is first asked for."""
-        settings, checkpoint = self.settings.search, self.folder.path / CHECKPOINT
+        settings, checkpoint = self.settings.search(self.target.spec.channels), self.folder.path / CHECKPOINT
         return invert_by(self.target, settings, seed=self.seed, checkpoint=checkpoint, real=self.real)
 
     @property

@@ -101,7 +101,7 @@ class ImageSearch:
     @property
     def images(self) -> Tensor:
         """The images (N, C, H, W) as they are now, on the CPU."""
-        return middle(self.drawn.detach(), self.target.spec.shape).cpu()
+        return middle(self.drawn.detach(), self.settings, self.target.spec.shape).cpu()
 
     @property
     def diverged(self) -> bool:

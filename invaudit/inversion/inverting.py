@@ -12,6 +12,7 @@ from invaudit.inversion.observing import share_without_slope
 from invaudit.inversion.pixel_inversion import PixelInversion, PixelInversionSettings, search_pixels
 from invaudit.inversion.results import Inversion, draw
 from invaudit.inversion.settings import InversionSettings
+from invaudit.inversion.shipped import shipped_config
 from invaudit.models import Target, frozen_eval
 from invaudit.runtime.settings import load_config
 
@@ -35,7 +36,7 @@ def invert(
 
     Args:
         target: Is borrowed: frozen, in eval mode, and given back as it was.
-        settings: How to train the generator; by default as the shipped config ``invert/default`` says.
+        settings: How to train the generator; by default as the shipped config for the target's channels says.
         rng: CPU generator of everything random; by default made from ``seed``, as ``invaudit invert`` does.
         seed: Seed where no ``rng`` is given.
         checkpoint: File that is written after every evaluation; where it exists, the run goes on from it.
@@ -57,7 +58,7 @@ def invert(
         >>> inversion.sample(wanted, torch.Generator().manual_seed(0)).shape
         torch.Size([3, 1, 8, 8])
     """
-    settings = settings or load_config(InversionSettings, "invert/default")
+    settings = settings or load_config(InversionSettings, shipped_config("generator", target.spec.channels))
     rng = rng or seeded_rng(seed, "invert")
     inverter = Inverter(settings, target, rng)
     _warn_of_dead_start(target, inverter)
@@ -80,7 +81,7 @@ def invert_pixels(
 
     Args:
         target: Is borrowed: frozen, in eval mode, and given back as it was.
-        settings: How to search; by default as the shipped config ``invert/pixels`` says.
+        settings: How to search; by default as the shipped config for the target's channels says.
         rng: CPU generator of everything random; by default made from ``seed``.
         seed: Seed where no ``rng`` is given.
         checkpoint: File from which a killed run goes on; each batch writes one with its number appended.
@@ -89,7 +90,7 @@ def invert_pixels(
     Raises:
         RunFolderError: The checkpoint belongs to another inversion.
     """
-    settings = settings or load_config(PixelInversionSettings, "invert/pixels")
+    settings = settings or load_config(PixelInversionSettings, shipped_config("pixels", target.spec.channels))
     rng = rng or seeded_rng(seed, "invert")
     inversion = search_pixels(target, settings, rng, checkpoint=checkpoint)
     inversion, _ = judged(inversion, target, seeded_rng(seed, "invert/judgement"), real=real)

@@ -7,21 +7,15 @@ from pydantic import Field, ValidationError
 
 from invaudit.explain.second import SecondSettings
 from invaudit.explain.student import StudentSettings
-from invaudit.inversion import InversionSettings, PixelInversionSettings
+from invaudit.inversion import InversionSettings
+from invaudit.inversion.shipped import COLOUR, GREY, SETTINGS, Engine, SearchSettings
 from invaudit.models import TrainingSettings
 from invaudit.models.settings import ModelSettings, foreign_arch
 from invaudit.runtime.settings import Device, Name, Settings, explain, load_config
 
-Search = InversionSettings | PixelInversionSettings
-"""Settings of a search, by either engine."""
-Engine = Literal["generator", "pixels"]
 SECOND = "second"
 """How the second network is called among the others."""
-ENGINES: dict[Engine, tuple[type[InversionSettings | PixelInversionSettings], str]] = {
-    "generator": (InversionSettings, "invert/default"),
-    "pixels": (PixelInversionSettings, "invert/pixels"),
-}
-"""Engine -> class of its settings, and the config that ``invaudit invert`` takes where none is named."""
+CONFIGS = {"colour": COLOUR, "grey": GREY}
 
 
 class TrainedTarget(Settings):
@@ -51,9 +45,9 @@ class Variant(Settings):
 
     engine: Engine = "generator"
     """What is searched for: the weights of one generator, or the pixels of each image."""
-    start: Literal["shipped", "defaults"] = "shipped"
-    """What the changes are made to: the config of the engine that ``invaudit invert`` takes, or the defaults of its
-    settings."""
+    start: Literal["colour", "grey", "defaults"] = "colour"
+    """What the changes are made to: the config of the engine that ``invaudit invert`` takes for images in colour or in
+    grey, or the defaults of its settings."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Changes, by the keys of InversionSettings or PixelInversionSettings; ``weights`` are replaced as a whole."""
     without: tuple[str, ...] = ()
@@ -63,7 +57,7 @@ class Variant(Settings):
 
     def problems(self) -> Iterator[str]:
         """Yield changes that the settings of the engine do not take, and objectives that have no weight anyway."""
-        kind, _ = ENGINES[self.engine]
+        kind = SETTINGS[self.engine]
         weights = self._changed()["weights"]
         for name in self.without:
             if isinstance(weights, dict) and not weights.get(name):
@@ -73,9 +67,9 @@ class Variant(Settings):
         except ValidationError as error:
             yield explain(kind, error)
 
-    def search(self) -> Search:
+    def search(self) -> SearchSettings:
         """Return the settings of the search, resolved."""
-        kind, _ = ENGINES[self.engine]
+        kind = SETTINGS[self.engine]
         values = self._changed()
         if isinstance(values["weights"], dict):
             values["weights"] = {name: weight for name, weight in values["weights"].items() if name not in self.without}
@@ -88,8 +82,8 @@ class Variant(Settings):
         return search.mode if isinstance(search, InversionSettings) else None
 
     def _changed(self) -> dict[str, Any]:
-        kind, shipped = ENGINES[self.engine]
-        before = load_config(kind, shipped) if self.start == "shipped" else kind()
+        kind = SETTINGS[self.engine]
+        before = kind() if self.start == "defaults" else load_config(kind, CONFIGS[self.start][self.engine])
         return before.model_dump() | self.settings
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import AllowCode, Common, Finite, Model, print_json, refuse_existing
+from invaudit.cli.options import AllowCode, Common, Finite, Model, Whole, configure_threads, print_json, refuse_existing
 from invaudit.cli.printing import print_columns
 from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError
@@ -33,6 +33,13 @@ class UseGuard:
     "Fetch a data set of torchvision that is not there; nothing is fetched otherwise."
     json: Annotated[bool, Parameter(negative="")] = False
     "Print one JSON object on stdout and nothing else."
+    workers: Whole | None = None
+    "Threads that read picture files; by default one for each core."
+
+    def start(self, *, quiet: bool = False) -> None:
+        """Make the console as quiet as asked, and say how many threads read picture files."""
+        console.configure(quiet=self.json or quiet)
+        configure_threads(self.workers)
 
     def load(self, folder: Path) -> "GuardedClassifier":
         """Return the guard that lies in a folder."""
@@ -68,7 +75,7 @@ def fit(
             otherwise.
         allow_code: An architecture of yours that the config names, package.module:callable; --arch allows its own.
     """
-    common.start("workers", *(("precision",) if as_it_is else ()))
+    common.start(*(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
     if as_it_is and any(text.startswith("recipe") for text in common.set):
@@ -170,7 +177,7 @@ def score(
         out: CSV file for one line per image; without it a summary is printed.
         json_lines: Print one JSON object a line for each image, as soon as it is judged, and nothing else.
     """
-    console.configure(quiet=use.json or json_lines)
+    use.start(quiet=json_lines)
     if out:
         refuse_existing(out, "--out")
     if json_lines and (use.json or out):
@@ -235,7 +242,7 @@ def check(
         delta: As of `invaudit ood score`.
         fail_on: Exit with code 3 where the guard rejects more of the images than the promised rate explains.
     """
-    console.configure(quiet=use.json)
+    use.start()
     from invaudit.ood import run_check
 
     guarded = use.load(guard)
@@ -281,7 +288,7 @@ def calibrate(
         data: At least 45 ID images of the new site that the guard has not seen, labelled or not: the DATA grammar.
         out: Folder for the new guard.
     """
-    console.configure(quiet=use.json)
+    use.start()
     refuse_existing(out, "--out")
     from invaudit.ood import run_calibrate
     from invaudit.ood.trial import usual_threshold
@@ -321,7 +328,7 @@ def export(
         alpha: False-alarm rate of the decision.
         delta: As of `invaudit ood score`.
     """
-    console.configure(quiet=use.json)
+    use.start()
     for file in (out, out.with_name(f"{out.name}.json")):
         refuse_existing(file, "name")
     from invaudit.ood import run_export

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from invaudit.data.preparation import Preparation
-from invaudit.runtime import paths
+from invaudit.runtime import paths, threads
 from invaudit.runtime.boundary import foreign
 from invaudit.runtime.errors import DataError, ShapeError
 from invaudit.runtime.paths import short
@@ -109,7 +108,7 @@ class Pictures:
         height: Height of each image.
         width: Width of each image.
         preparation: How a picture becomes an image of that size.
-        workers: Threads that decode; None: one for each core that this process may use.
+        workers: Threads that decode; None: see ``invaudit.runtime.threads``.
         digests: SHA-256 of the pixels of each picture that was read so far, shared by all subsets.
     """
 
@@ -148,7 +147,7 @@ class Pictures:
         """
         # Two batches are under way at most, so memory does not grow with the number of pictures.
         ahead = 2 * size
-        with ThreadPoolExecutor(self.workers or usable_cores(), "decode") as pool:
+        with ThreadPoolExecutor(self.workers or threads.readers(), "decode") as pool:
             sources = iter(self.sources)
             waiting: deque[Future[NDArray[np.uint8]]] = deque()
             try:
@@ -199,7 +198,7 @@ def read_headers(sources: Sequence[PictureSource], workers: int | None = None) -
     Raises:
         DataError: A picture is damaged, too large, or of a kind that is not read.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or usable_cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or threads.readers()) as pool:
         # The error about the size of a picture says it once.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return list(pool.map(_read_header, sources))
@@ -230,11 +229,6 @@ def _refuse_huge(image: Image.Image, source: PictureSource) -> None:
     if image.width * image.height > MOST_PIXELS:
         got = f"{source.place} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
         raise DataError(f"{got}; make it smaller")
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _header(image: Image.Image, source: PictureSource) -> PictureHeader:

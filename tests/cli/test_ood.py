@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invaudit.data import load
+from invaudit.data import load, pictures
 from invaudit.models import TrainingSettings
 from invaudit.ood import FitSettings, GarbageSettings, Recipe, run_fit
 from invaudit.runtime.settings import load_config
@@ -71,6 +71,23 @@ def test_lines_of_json_name_files_and_classes(called, guard, photos):
     found = json.loads(ok(called("ood", "score", guard, f"{photos}/new/", "--json")))
     assert found["images"] == rows
     refused(called("ood", "score", guard, f"{photos}/new/", "--json-lines", "--json"), "--json-lines")
+
+
+def test_workers_read_the_pictures(called, guard, photos, monkeypatch):
+    started = []
+    pool = pictures.ThreadPoolExecutor
+    monkeypatch.setattr(pictures, "ThreadPoolExecutor", lambda n, *rest: started.append(n) or pool(n, *rest))
+    network = guard / "network.safetensors"
+    for words in (("ood", "score", guard), ("ood", "check", guard), ("ood", "fit")):
+        called(*words, f"{photos}/new/", "--workers", "3")
+        assert set(started) == {3}, words
+        started.clear()
+    called("invert", network, "--data", f"{photos}/new/zero/", "--workers", "5", "--images", "1", "--set", "steps=1")
+    assert set(started) == {5}
+    called("ood", "score", guard, f"{photos}/new/")
+    assert 5 not in started[-2:]
+    refused(called("ood", "score", guard, f"{photos}/new/", "--workers", "0"), "--workers 0", "at least 1")
+    refused(called("invert", network, "--workers", "2"), "--workers changes nothing without --data")
 
 
 def test_score_loads_nothing_that_it_has_no_use_for(guard, photos):

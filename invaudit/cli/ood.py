@@ -14,6 +14,7 @@ from invaudit.cli.options import AllowCode, Common, Finite, Model, Whole, config
 from invaudit.cli.printing import print_columns
 from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.text import printable
 
 if TYPE_CHECKING:
     from invaudit.ood import FitRun, GuardCheck, GuardedClassifier, ImageScore, ScoreTally
@@ -115,10 +116,12 @@ def _print_fit(run: "FitRun", *, as_json: bool) -> None:
 
     about = run.guarded.about
     if as_json:
-        print_json({"folder": str(run.folder), "held_out": about["held_out"], "synthetic": about["synthetic"]})
+        print_json({"folder": str(run.folder)} | {key: about[key] for key in ("suitability", "held_out", "synthetic")})
         return
     for line in _fit_lines(about["held_out"], about["synthetic"]):
         print(line)
+    if about["suitability"] and (advice := about["suitability"]["advice"]):
+        print(f"CHECK THE PREPROCESSING of the model, all of the above rests on it: {printable(advice)}")
     # A file must not choose which code runs, so an architecture of one's own is named again.
     arch = run.guarded.target.arch
     own = f" --arch {shlex.quote(arch)}" if arch and foreign_arch(arch) else ""

@@ -80,7 +80,7 @@ def audit(
         fail_on: Exit with code 3 where one can tell members or make images of them (leak), or (inconclusive) also where
             either question has no answer.
     """
-    common.start("precision", "workers", resumes=True)
+    common.start("precision", resumes=True)
     if common.json:
         refuse_given("with --json", card=card or None)
     of_images = {
@@ -143,7 +143,7 @@ def _audit_probabilities(
     """Audit a model of which only the answers are at hand."""
     from invaudit.audit.probabilities import ProbabilityAuditSettings, audit_probabilities
 
-    common.refuse("device", where="with --probabilities")
+    common.refuse("device", "workers", where="with --probabilities")
     settings = common.settings(
         ProbabilityAuditSettings,
         members=probabilities[0],

@@ -49,7 +49,9 @@ def explain(
         budget: Time for all of it, about, e.g. 90s, 20m or 3h; steps are cut for it. By default as long as it takes.
         download: Fetch published weights or data that are not there; nothing is fetched otherwise.
     """
-    common.start("precision", "workers")
+    common.start("precision")
+    if not (data or train_second_on or image):
+        common.refuse("workers", where="without pictures")
     if second_model is not None and train_second_on is not None:
         raise ConfigError("--second-model and --train-second-on are given; one second network is enough")
     target = network.required(model, "to explain", common.device, download=download)

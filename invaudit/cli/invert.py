@@ -39,7 +39,9 @@ def invert(
         images: Inversions per class in the gallery.
         download: Fetch published weights that are not there; nothing is fetched otherwise.
     """
-    common.start("workers")
+    common.start()
+    if data is None:
+        common.refuse("workers", where="without --data")
     if images < 1:
         raise ConfigError(f"--images {images}: expected at least 1")
     target = network.required(model, "to invert", common.device, download=download)

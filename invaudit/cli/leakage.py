@@ -40,7 +40,9 @@ def reconstruct(
         reference: DATA: images of the same kind that the network was not trained on; they help most methods.
         download: Fetch published weights that are not there; nothing is fetched otherwise.
     """
-    common.start("workers")
+    common.start()
+    if reference is None:
+        common.refuse("workers", where="without --reference")
     target = network.required(model, "to reconstruct from", common.device, download=download)
     from invaudit.data import load
     from invaudit.leakage import run_reconstruction
@@ -120,7 +122,7 @@ def score(
         download: Fetch the trunk weights of LPIPS where they are not found.
         fail_on: Exit with code 3 on a leak, or (inconclusive) also when nothing can be concluded.
     """
-    common.start("precision", "workers")
+    common.start("precision")
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
     from invaudit.report import leakage_table
@@ -181,7 +183,7 @@ def attack_control(
         data: DATA with labels, from which members and controls are drawn; by default the embedded digits.
         reference: Give the attack reference images of the same data, as --reference does in reconstruct.
     """
-    common.start("precision", "workers")
+    common.start("precision")
     from invaudit.audit import AttackControlSettings, make_attack_control
 
     settings = common.settings(

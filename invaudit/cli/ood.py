@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import AllowCode, Common, Finite, Model, print_json, refuse_existing
+from invaudit.cli.options import AllowCode, Common, Finite, Model, Whole, configure_threads, print_json, refuse_existing
 from invaudit.cli.printing import print_columns
 from invaudit.runtime import console
 from invaudit.runtime.errors import ConfigError
+from invaudit.runtime.text import printable
 
 if TYPE_CHECKING:
     from invaudit.ood import FitRun, GuardCheck, GuardedClassifier, ImageScore, ScoreTally
@@ -33,6 +34,13 @@ class UseGuard:
     "Fetch a data set of torchvision that is not there; nothing is fetched otherwise."
     json: Annotated[bool, Parameter(negative="")] = False
     "Print one JSON object on stdout and nothing else."
+    workers: Whole | None = None
+    "Threads that read picture files; by default one for each core."
+
+    def start(self, *, quiet: bool = False) -> None:
+        """Make the console as quiet as asked, and say how many threads read picture files."""
+        console.configure(quiet=self.json or quiet)
+        configure_threads(self.workers)
 
     def load(self, folder: Path) -> "GuardedClassifier":
         """Return the guard that lies in a folder."""
@@ -68,7 +76,7 @@ def fit(
             otherwise.
         allow_code: An architecture of yours that the config names, package.module:callable; --arch allows its own.
     """
-    common.start("workers", *(("precision",) if as_it_is else ()))
+    common.start(*(("precision",) if as_it_is else ()))
     if as_it_is and model.model is None:
         raise ConfigError("--as-it-is needs --model: the network to take as it is")
     if as_it_is and any(text.startswith("recipe") for text in common.set):
@@ -108,10 +116,12 @@ def _print_fit(run: "FitRun", *, as_json: bool) -> None:
 
     about = run.guarded.about
     if as_json:
-        print_json({"folder": str(run.folder), "held_out": about["held_out"], "synthetic": about["synthetic"]})
+        print_json({"folder": str(run.folder)} | {key: about[key] for key in ("suitability", "held_out", "synthetic")})
         return
     for line in _fit_lines(about["held_out"], about["synthetic"]):
         print(line)
+    if about["suitability"] and (advice := about["suitability"]["advice"]):
+        print(f"CHECK THE PREPROCESSING of the model, all of the above rests on it: {printable(advice)}")
     # A file must not choose which code runs, so an architecture of one's own is named again.
     arch = run.guarded.target.arch
     own = f" --arch {shlex.quote(arch)}" if arch and foreign_arch(arch) else ""
@@ -170,7 +180,7 @@ def score(
         out: CSV file for one line per image; without it a summary is printed.
         json_lines: Print one JSON object a line for each image, as soon as it is judged, and nothing else.
     """
-    console.configure(quiet=use.json or json_lines)
+    use.start(quiet=json_lines)
     if out:
         refuse_existing(out, "--out")
     if json_lines and (use.json or out):
@@ -235,7 +245,7 @@ def check(
         delta: As of `invaudit ood score`.
         fail_on: Exit with code 3 where the guard rejects more of the images than the promised rate explains.
     """
-    console.configure(quiet=use.json)
+    use.start()
     from invaudit.ood import run_check
 
     guarded = use.load(guard)
@@ -281,7 +291,7 @@ def calibrate(
         data: At least 45 ID images of the new site that the guard has not seen, labelled or not: the DATA grammar.
         out: Folder for the new guard.
     """
-    console.configure(quiet=use.json)
+    use.start()
     refuse_existing(out, "--out")
     from invaudit.ood import run_calibrate
     from invaudit.ood.trial import usual_threshold
@@ -321,7 +331,7 @@ def export(
         alpha: False-alarm rate of the decision.
         delta: As of `invaudit ood score`.
     """
-    console.configure(quiet=use.json)
+    use.start()
     for file in (out, out.with_name(f"{out.name}.json")):
         refuse_existing(file, "name")
     from invaudit.ood import run_export

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from invaudit.runtime import console
+from invaudit.runtime import console, threads
 from invaudit.runtime.errors import ConfigError, RunFolderError
 from invaudit.runtime.numbers import whole_number
 from invaudit.runtime.paths import what_is
@@ -113,7 +113,7 @@ class Common:
     precision: str | None = None
     "Precision of training, where there is some: auto, float32 or bfloat16."
     workers: Whole | None = None
-    "Jobs at a time, for benchmarks; by default one for each core, or for each accelerator."
+    "Jobs of a benchmark at a time, by default one for each core or accelerator; threads that read picture files."
     resume: Annotated[bool, Parameter(negative="")] = False
     "Continue the run that --out holds."
     json: Annotated[bool, Parameter(negative="")] = False
@@ -133,8 +133,7 @@ class Common:
         console.configure(quiet=self.quiet or self.json)
         self.refuse(*unused, where="in this command")
         self._refuse_early(resumes=resumes)
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers {self.workers}: expected at least 1")
+        configure_threads(self.workers)
 
     def _refuse_early(self, *, resumes: bool) -> None:
         """Refuse what needs no network to be refused, before the command loads what takes seconds."""
@@ -298,6 +297,13 @@ class Model:
         from invaudit.data.preparation import Preparation
 
         return Preparation(self.resize, self.crop, self.interpolation or "bilinear", self.squash)
+
+
+def configure_threads(workers: int | None) -> None:
+    """Let as many threads read picture files as --workers says."""
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: expected at least 1")
+    threads.configure(workers)
 
 
 def refuse_given(where: str, **options: object) -> None:

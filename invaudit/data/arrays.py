@@ -1,5 +1,6 @@
 """Arrays into image sets, and .npz files read without trusting what they say about themselves."""
 
+import os
 import re
 import zipfile
 from math import prod
@@ -20,6 +21,9 @@ from invaudit.runtime.text import shown
 
 LIMIT_BYTES = 8 * 2**30
 """Largest uncompressed size that is read from one file or folder."""
+TRUSTED_BYTES, MOST_GROWTH = 256 * 2**20, 100
+"""What unpacks to more bytes than the first may not be so many times as large as its file. Real images, even as
+64-bit floats, stay under 40 times; a file of nothing reaches 1,000."""
 MOST_CLASSES = 1_000_000
 """Labels are below this number: a network has an output for every class up to the largest label."""
 BLOCK = 2**24
@@ -102,7 +106,7 @@ def read_npz(path: Path, split: str | None, name: str) -> ImageSet:
         zipfile.ZipFile(file) as archive,
     ):
         wanted = _keys_of_split(archive, split, path)
-        _check_sizes(archive, wanted, path)
+        _check_sizes(archive, wanted, path, os.fstat(file.fileno()).st_size)
         arrays = [_read(archive, key) for key in wanted]
     images = image_tensor(arrays[0], f"{wanted[0]} of {path}")
     if len(arrays) == 1:
@@ -160,14 +164,24 @@ def _split_of(key: str) -> str | None:
     return match[1] or match[2] if match else None
 
 
-def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path) -> None:
-    """Refuse arrays that are too large, or whose header promises another size than the archive's directory."""
+def _check_sizes(archive: zipfile.ZipFile, keys: list[str], path: Path, packed: int) -> None:
+    """Refuse arrays that are too large, for their file too, or whose header promises another size than the directory.
+
+    Args:
+        archive: The file, opened.
+        keys: The arrays that are wanted.
+        path: The file.
+        packed: Its size in bytes: what the directory says of packed sizes is no more than another claim.
+    """
     total = 0
     for key in keys:
         total += archive.getinfo(f"{key}.npy").file_size
     if total > LIMIT_BYTES:
         size = f"{total / 2**30:.1f} GiB, expected at most {LIMIT_BYTES / 2**30:g} GiB"
         raise DataError(f"{path} unpacks to {size}; split it into smaller files")
+    if total > max(TRUSTED_BYTES, MOST_GROWTH * packed):
+        got = f"{path} has {packed:,} bytes and claims to unpack to {total:,}, over {MOST_GROWTH} times as many"
+        raise DataError(f"{got}: refused. If these are images, save them unpacked with numpy.savez")
     for key in keys:
         with archive.open(f"{key}.npy") as file:
             shape, dtype = _header(file)

@@ -31,7 +31,7 @@ class PictureInput:
     Args:
         shape: Channels, height, width that a network takes; None where there is no network.
         preparation: How they get there; None: it may be chosen.
-        workers: Threads that decode; None: one for each core.
+        workers: Threads that decode; None: see ``invaudit.runtime.threads``.
         keeps_one_size: Whether pictures that all have one size keep it, since what follows brings images to the
             shape.
     """

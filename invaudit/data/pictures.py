@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal, Protocol, TypeVar
+from typing import IO, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from invaudit.data.preparation import Preparation
-from invaudit.runtime import paths
+from invaudit.runtime import paths, threads
 from invaudit.runtime.boundary import foreign
-from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.runtime.errors import DataError, InputError, ShapeError
 from invaudit.runtime.paths import short
+from invaudit.runtime.problems import in_one_line
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ SUFFIXES = (
 """File endings that count as pictures."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow may take a file for. Its other formats run other programs, or are nobody's photos."""
+MOST_NAMED = 10
+"""How many damaged pictures one message names."""
 MOST_PIXELS = 80_000_000
 """Largest picture that is decoded; a small file may claim any size. Pillow itself warns from 89 million on."""
 
@@ -109,7 +111,7 @@ class Pictures:
         height: Height of each image.
         width: Width of each image.
         preparation: How a picture becomes an image of that size.
-        workers: Threads that decode; None: one for each core that this process may use.
+        workers: Threads that decode; None: see ``invaudit.runtime.threads``.
         digests: SHA-256 of the pixels of each picture that was read so far, shared by all subsets.
     """
 
@@ -143,12 +145,12 @@ class Pictures:
         """Yield all images in order, (at most size, C, H, W) uint8; the next batch is decoded meanwhile.
 
         Raises:
-            DataError: A picture is damaged.
+            DataError: Pictures are damaged: those among the ones under way are named together.
             ShapeError: A picture cannot be prepared.
         """
         # Two batches are under way at most, so memory does not grow with the number of pictures.
         ahead = 2 * size
-        with ThreadPoolExecutor(self.workers or usable_cores(), "decode") as pool:
+        with ThreadPoolExecutor(self.workers or threads.readers(), "decode") as pool:
             sources = iter(self.sources)
             waiting: deque[Future[NDArray[np.uint8]]] = deque()
             try:
@@ -161,6 +163,9 @@ class Pictures:
                         for source in islice(sources, 1):
                             waiting.append(pool.submit(self._decoded, source))
                     yield batch
+            except InputError as error:
+                others = [future.exception() for future in waiting]
+                _refuse([error, *(other for other in others if isinstance(other, InputError))])
             finally:
                 for future in waiting:
                     future.cancel()
@@ -197,16 +202,30 @@ def read_headers(sources: Sequence[PictureSource], workers: int | None = None) -
     """Return what encoded pictures say of themselves.
 
     Raises:
-        DataError: A picture is damaged, too large, or of a kind that is not read.
+        DataError: Pictures are damaged, too large, or of a kind that is not read: the first ten are named.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or usable_cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or threads.readers()) as pool:
         # The error about the size of a picture says it once.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return list(pool.map(_read_header, sources))
+        found = list(pool.map(_read_header, sources))
+    headers = [header for header in found if isinstance(header, PictureHeader)]
+    if len(headers) < len(found):
+        _refuse([error for error in found if isinstance(error, InputError)])
+    return headers
 
 
-def _read_header(source: PictureSource) -> PictureHeader:
-    return opened(source, lambda image: _header(image, source))
+def _read_header(source: PictureSource) -> PictureHeader | InputError:
+    try:
+        return opened(source, lambda image: _header(image, source))
+    except InputError as error:
+        return error
+
+
+def _refuse(errors: Sequence[InputError]) -> NoReturn:
+    """Raise errors about several pictures as one, of the kind of the first."""
+    messages = list(dict.fromkeys(map(str, errors)))
+    more = max(0, len(messages) - MOST_NAMED)
+    raise type(errors[0])(in_one_line(messages[:MOST_NAMED], more=more)) from errors[0]
 
 
 def opened(source: PictureSource, read: Callable[[Image.Image], T]) -> T:
@@ -230,11 +249,6 @@ def _refuse_huge(image: Image.Image, source: PictureSource) -> None:
     if image.width * image.height > MOST_PIXELS:
         got = f"{source.place} is {image.width} x {image.height}, expected at most {MOST_PIXELS:,} pixels"
         raise DataError(f"{got}; make it smaller")
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _header(image: Image.Image, source: PictureSource) -> PictureHeader:

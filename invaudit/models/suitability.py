@@ -73,6 +73,19 @@ class Suitability:
 
 
 @dataclass(frozen=True)
+class CheckedImages:
+    """Images that may go on to long work.
+
+    Attributes:
+        images: They, with their classes numbered as the network's where both have names.
+        suitability: How the network does on them; None where they have no classes, or there is no network yet.
+    """
+
+    images: ImageSet
+    suitability: Suitability | None = None
+
+
+@dataclass(frozen=True)
 class _Way:
     """One way to give images to a network."""
 
@@ -103,10 +116,12 @@ def suitability(target: Target, images: ImageSet) -> Suitability:
 
 
 def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool = False) -> ImageSet:
-    """Say how a network does on labelled images and what would fit better, before long work begins.
+    """Do as `check_fit`, and return the images alone."""
+    return check_fit(target, images, name, unseen=unseen).images
 
-    Returns:
-        The images, with their classes numbered as the network's where both have names.
+
+def check_fit(target: Target, images: ImageSet, name: str, *, unseen: bool = False) -> CheckedImages:
+    """Say how a network does on labelled images and what would fit better, before long work begins.
 
     Args:
         target: The network.
@@ -122,7 +137,7 @@ def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool =
     """
     refuse_other_shape(target, images, name)
     if int(images.labels.min()) < 0:
-        return images
+        return CheckedImages(images)
     images = with_classes(images, target.class_names, known_by="the model")
     if images.classes > target.classes:
         raise DataError(f"{name} has {images.classes} classes, the model knows {target.classes}; they must be the same")
@@ -138,7 +153,7 @@ def refuse_misfit(target: Target, images: ImageSet, name: str, *, unseen: bool =
     console.notice(f"the model gets {share.value:.1%} of {name} right{guessing} ({interval})")
     if found.advice:
         console.notice(f"check the model's preprocessing: {found.advice}")
-    return images
+    return CheckedImages(images, found)
 
 
 def labelled_for(target: Target, images: ImageSet) -> ImageSet:

@@ -10,12 +10,12 @@ import torch
 
 from invaudit.data import ImageSet, Splits, seeded_rng, split
 from invaudit.models import Target, collect, resolve_device
-from invaudit.models.suitability import refuse_misfit
+from invaudit.models.suitability import CheckedImages, check_fit
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.guarded import GuardedClassifier
 from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
 from invaudit.ood.recipes import FitSettings, Recipe
-from invaudit.ood.trial import caught_outliers, held_out_figures
+from invaudit.ood.trial import caught_outliers, held_out_figures, suitability_figures
 from invaudit.runtime.errors import DataError, ModelError
 from invaudit.runtime.settings import load_config
 
@@ -89,7 +89,7 @@ def fit(
     device: torch.device | None = None,
     checkpoint: Path | None = None,
     shares: Mapping[str, float] | None = None,
-    checked: bool = False,
+    checked: CheckedImages | None = None,
 ) -> GuardedClassifier:
     """Make a guarded classifier: split the images, train by the cycle, fit and calibrate the detector.
 
@@ -108,11 +108,13 @@ def fit(
         checkpoint: File to continue from.
         shares: Shares of the images for ``train``, ``fit``, ``calibrate`` and ``test``, which sum to 1 at most; None:
             see `split_sizes`.
-        checked: Whether the caller has called `check_training_images`, which passes 1,000 images through ``start``.
+        checked: What `check_training_images` gave for these images, where the caller has asked it already: it passes
+            1,000 of them through ``start``.
 
     Returns:
         The classifier; ``about["held_out"]`` has its accuracy and false alarms on ID images that nothing has used,
-        ``about["synthetic"]`` what share of synthetic outliers it catches at the same threshold.
+        ``about["synthetic"]`` what share of synthetic outliers it catches at the same threshold,
+        ``about["suitability"]`` how ``start`` does on the images, with what would fit it better.
 
     Raises:
         DataError: Labels that are no classes, or too few images for the splits.
@@ -127,8 +129,9 @@ def fit(
         >>> guarded.about["held_out"]["n"], guarded.about["synthetic"]["weak"]
         (180, False)
     """
-    if not checked:
-        train = check_training_images(train, start, as_it_is=as_it_is, shares=shares)
+    if checked is None:
+        checked = check_training_images(train, start, as_it_is=as_it_is, shares=shares)
+    train = checked.images
     rng = seeded_rng(seed, "ood/fit") if rng is None else rng
     device = device or resolve_device("auto")
     splits = split(train, split_sizes(len(train)) if shares is None else shares, rng)
@@ -153,6 +156,7 @@ def fit(
             "class_names": list(train.class_names or (start.class_names if start else ())),
         },
         "steps": steps,
+        "suitability": suitability_figures(checked.suitability),
     }
     if train.preparation is not None:
         target.spec = replace(target.spec, preparation=train.preparation)
@@ -176,11 +180,11 @@ def _refuse_few(splits: Splits) -> None:
 
 def check_training_images(
     train: ImageSet, start: Target | None, *, as_it_is: bool, shares: Mapping[str, float] | None = None
-) -> ImageSet:
+) -> CheckedImages:
     """Refuse images that no guarded classifier can be made of; `fit` does so before long work.
 
     Returns:
-        The images, with their classes numbered as those of ``start`` where both have names.
+        The images, with their classes numbered as those of ``start`` where both have names, and how it does on them.
 
     Raises:
         DataError: Labels that are no classes, or too few images.
@@ -209,9 +213,9 @@ def check_training_images(
     if start is None:
         if as_it_is:
             raise ModelError("there is no network to take as it is; give one as start")
-        return train
+        return CheckedImages(train)
     if start.classes != train.classes:
         raise ModelError(
             f"the model has {start.classes} classes, {train.name} has {train.classes}; they must be the same"
         )
-    return refuse_misfit(start, train, train.name)
+    return check_fit(start, train, train.name)

@@ -64,7 +64,8 @@ def run_fit(
     images, name = named(data, start.spec.pictures if start else wanted, download=download)
     if wanted is not None and images.shape != wanted.shape:
         raise ShapeError(f"{name} has images of {images.shape}, --input says {wanted.shape}; leave --input out")
-    images = check_training_images(images, start, as_it_is=as_it_is)
+    checked = check_training_images(images, start, as_it_is=as_it_is)
+    images = checked.images
     inputs = (images.hash, start.hash if start else "", str(as_it_is))
     with RunFolder.open(out, settings, resume=resume, inputs=inputs, data=name) as folder:
         checkpoint = folder.path / "work.pt"
@@ -77,7 +78,7 @@ def run_fit(
             as_it_is=as_it_is,
             device=device,
             checkpoint=checkpoint,
-            checked=True,
+            checked=checked,
         )
         guarded.save(folder.path)
         checkpoint.unlink(missing_ok=True)

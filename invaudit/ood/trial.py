@@ -7,6 +7,7 @@ from torch import Tensor
 
 from invaudit.data import ImageSet
 from invaudit.models import Target, collect
+from invaudit.models.suitability import Suitability
 from invaudit.ood.guarded import FALSE_ALARM_RATE, GuardedClassifier
 from invaudit.ood.scores import predictions
 from invaudit.runtime.errors import SettingError
@@ -67,6 +68,16 @@ def caught_outliers(guarded: GuardedClassifier, scores: Mapping[str, Tensor]) ->
         caught[family] = float((values > threshold).double().mean())
     mean = sum(caught.values()) / len(caught)
     return {"caught_at_5_percent": caught, "mean": mean, "weak": mean < WEAK}
+
+
+def suitability_figures(found: Suitability | None) -> dict[str, Any] | None:
+    """Return how a network did on the images before anything else: ``n``, ``accuracy`` and ``advice``; None: unknown.
+
+    The advice says what preprocessing, or order of classes, would fit better, and is None where nothing would.
+    """
+    if found is None:
+        return None
+    return {"n": found.accuracy.n, **named("accuracy", found.accuracy), "advice": found.advice}
 
 
 def named(name: str, estimate: Estimate | None) -> dict[str, float | None]:

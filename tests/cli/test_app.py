@@ -104,7 +104,7 @@ def test_bad_options_of_the_benchmark(called, tmp_path, words, parts):
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        ("ood fit digits", "--workers"),
+        ("demo", "--workers"),
         ("ood fit digits --as-it-is --model a.pth", "--precision"),
         ("explain", "--workers"),
         ("invert", "--workers"),

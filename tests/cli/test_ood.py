@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from invaudit.data import load
-from invaudit.models import TrainingSettings
+from invaudit.data import load, pictures, seeded_rng
+from invaudit.models import InputSpec, Target, TrainingSettings, build, save_target, train
 from invaudit.ood import FitSettings, GarbageSettings, Recipe, run_fit
 from invaudit.runtime.settings import load_config
+from tests.ood.toys import patterns
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cli")]
 
@@ -71,6 +73,48 @@ def test_lines_of_json_name_files_and_classes(called, guard, photos):
     found = json.loads(ok(called("ood", "score", guard, f"{photos}/new/", "--json")))
     assert found["images"] == rows
     refused(called("ood", "score", guard, f"{photos}/new/", "--json-lines", "--json"), "--json-lines")
+
+
+@pytest.mark.parametrize(("mean", "advised"), [(0.2, True), (0.5, False)])
+def test_advice_on_the_preprocessing_is_kept_and_said_again_at_the_end(called, tmp_path, mean, advised):
+    torch.manual_seed(0)
+    right, images = InputSpec(1, 8, 8, (0.5,), (0.5,)), patterns(120, "before")
+    network = build("tiny-cnn", right, 3)
+    settings = TrainingSettings(epochs=5, batch_size=32, precision="float32")
+    train(Target(network, right, 3), images, settings, seeded_rng(0, "start"))
+    target = Target(network, InputSpec(1, 8, 8, (mean,), (0.5,)), 3, arch="invaudit:tiny-cnn").eval()
+    save_target(target, tmp_path / "net.safetensors")
+    np.savez(tmp_path / "images.npz", images=images.images[:, 0].numpy(), labels=images.labels.numpy())
+    words = ("ood", "fit", "images.npz", "--model", "net.safetensors", "--as-it-is", "--device", "cpu")
+    result = called(*words, "--out", "guard")
+    found = json.loads((tmp_path / "guard" / "guard.json").read_text())["suitability"]
+    assert (found["n"], found["accuracy"] > 0.8) == (120, not advised)
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+    assert ("CHECK THE PREPROCESSING" in ok(result)) == advised
+    if advised:
+        assert "values from -1 to 1 would fit better" in found["advice"]
+        assert found["advice"] in result.stdout
+        assert found["advice"] in result.stderr
+    else:
+        assert found["advice"] is None
+    assert json.loads(ok(called(*words, "--out", "other", "--json")))["suitability"] == found
+
+
+def test_workers_read_the_pictures(called, guard, photos, monkeypatch):
+    started = []
+    pool = pictures.ThreadPoolExecutor
+    monkeypatch.setattr(pictures, "ThreadPoolExecutor", lambda n, *rest: started.append(n) or pool(n, *rest))
+    network = guard / "network.safetensors"
+    for words in (("ood", "score", guard), ("ood", "check", guard), ("ood", "fit")):
+        called(*words, f"{photos}/new/", "--workers", "3")
+        assert set(started) == {3}, words
+        started.clear()
+    called("invert", network, "--data", f"{photos}/new/zero/", "--workers", "5", "--images", "1", "--set", "steps=1")
+    assert set(started) == {5}
+    called("ood", "score", guard, f"{photos}/new/")
+    assert 5 not in started[-2:]
+    refused(called("ood", "score", guard, f"{photos}/new/", "--workers", "0"), "--workers 0", "at least 1")
+    refused(called("invert", network, "--workers", "2"), "--workers changes nothing without --data")
 
 
 def test_score_loads_nothing_that_it_has_no_use_for(guard, photos):

@@ -132,6 +132,24 @@ def test_large_sets_stay_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = load("photos", wanted=wanted()).images
 
 
+@pytest.mark.parametrize("kept", [6, 400])
+def test_damaged_files_are_named_together(kept: int, photos: Path) -> None:
+    """Headers are read at once; pixels that are missing are found when a picture is decoded."""
+    files = sorted(photos.rglob("*.jpg"))
+    for path in files[3:6]:
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(
+        DataError, match=r"^3 problems: \(1\) .*03\.jpg cannot be read .*\(3\) .*05\.jpg [^(]*\("
+    ) as told:
+        load("photos", wanted=wanted())
+    assert "remove it or fetch it again" in str(told.value)
+    for path in files[3:15]:
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"^12 problems: .*\(10\) .*12\.jpg .*; and 2 more$") as told:
+        load("photos", wanted=wanted())
+    assert "13.jpg" not in str(told.value)
+
+
 def test_a_damaged_file_is_named_when_it_is_read(photos: Path) -> None:
     files = from_files(load("photos", wanted=wanted()), 2)
     path = photos / "bees" / "20.jpg"

@@ -155,6 +155,19 @@ def test_sizes_are_checked_before_reading(root: Path, monkeypatch: pytest.Monkey
         load("x")
 
 
+def test_what_grows_too_much_is_refused_before_it_is_unpacked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = np.zeros((40, 100, 100), np.uint8)
+    np.savez_compressed(root / "bomb.npz", images=nothing)
+    np.savez(root / "plain.npz", images=nothing)
+    assert nothing.nbytes > arrays.MOST_GROWTH * (root / "bomb.npz").stat().st_size
+    assert len(load("bomb")) == 40  # small: it harms nobody
+    monkeypatch.setattr(arrays, "TRUSTED_BYTES", nothing.nbytes - 1)
+    assert len(load("plain")) == 40
+    monkeypatch.setattr(arrays.npy, "read_array", pytest.fail)
+    with pytest.raises(DataError, match=r"has .* bytes and claims to unpack to 400,128, .*save them unpacked"):
+        load("bomb")
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "digits:", "digits@", "digits@5", "digits@a:b", "digits@-3:5", "digits@1:2:0", "digits@1:2:3:4", ":test"],

@@ -176,7 +176,7 @@ NPZ = [
     archive("header of code", npz(images=npy("__import__('os').getcwd()")), "cannot be read"),
     archive("header of numbers", npz(images=npy("5")), "cannot be read"),
     archive("header deep", npz(images=npy("(" * 900 + ")" * 900)), "cannot be read"),
-    archive("directory claims 4 GB", huge_directory(), ""),
+    archive("directory claims 4 GB", huge_directory(), "claims to unpack to", "numpy.savez"),
     claims("(True, 8, 8)", "expected plain sizes"),
     claims("(-1, 8, 8)", "expected plain sizes"),
     claims("(0, " + "1" + "0" * 30 + ", 8)", "expected plain sizes"),

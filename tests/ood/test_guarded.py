@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from invaudit.data import digits_benchmark, load, seeded_rng
 from invaudit.inversion import InversionSettings
 from invaudit.models import InputSpec, Target, TrainingSettings
+from invaudit.models.suitability import CheckedImages
 from invaudit.ood import (
     FitSettings,
     GarbageSettings,
@@ -110,7 +111,7 @@ def test_without_a_recipe_it_is_the_shipped_one_and_the_seed_of_the_command(imag
             fit(images, *given, seed=7)
     assert recipes[0] == recipes[1]
     target = Target(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), InputSpec(1, 8, 8), 10)
-    monkeypatch.setattr(fitting, "check_training_images", lambda train, *_, **__: train)
+    monkeypatch.setattr(fitting, "check_training_images", lambda train, *_, **__: CheckedImages(train))
     with pytest.raises(EnoughError):
         fit(images, start=target)
     assert recipes[2][0] == load_config(FitSettings, "fit/finetune").recipe

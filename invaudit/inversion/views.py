@@ -101,7 +101,7 @@ def middle(drawn: Tensor, settings: ViewSettings, shape: tuple[int, int, int]) -
 
 
 def random_views(drawn: Tensor, settings: ViewSettings, shape: tuple[int, int, int]) -> Tensor:
-    """Return views (N, C, H, W) in [0, 1] of N drawn images; differentiable.
+    """Return views (N, C, H, W) of N drawn images, in [0, 1] but for noise over them; differentiable.
 
     The crop and the side are drawn once for all of them, so that images which differ only by their views stay equal to
     the objectives over pairs. Draws from torch's own generators.
@@ -123,7 +123,8 @@ def random_views(drawn: Tensor, settings: ViewSettings, shape: tuple[int, int, i
         views = turned(views, settings, 1)
     if settings.view_noise:
         noise = torch.randn(views.shape, device=views.device)
-        views = (views + settings.view_noise * float(torch.rand(())) * noise).clamp(0, 1)
+        # Not clipped to [0, 1]: that would make black grey, and change what batch norm sees.
+        views = views + settings.view_noise * float(torch.rand(())) * noise
     return views
 
 

@@ -48,4 +48,4 @@ def test_without_settings_the_shipped_ones_are_taken(trained, monkeypatch):
     monkeypatch.setattr(inverting, "Inverter", stop)
     with pytest.raises(KeyboardInterrupt):
         invert(trained)
-    assert taken == [load_config(InversionSettings, "invert/default")]
+    assert taken == [load_config(InversionSettings, "invert/grey")]

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import affine
 
 from invaudit.inversion import InversionSettings, Inverter, invert
-from invaudit.inversion.views import ViewSettings, middle, random_views
+from invaudit.inversion.views import ViewSettings, middle, random_views, turned
 from invaudit.models.devices import seed_torch
 
 SHAPE = (3, 8, 10)
@@ -34,7 +36,7 @@ def test_every_view_is_a_crop_and_all_crops_come_up():
             crops[drawn[:, :, top : top + 8, left : left + 10].numpy().tobytes()] = (top, left)
     seen = {crops[views_of(drawn, settings, seed).numpy().tobytes()] for seed in range(300)}
     assert len(seen) == 25
-    assert torch.equal(middle(drawn, SHAPE), drawn[:, :, 2:10, 2:12])
+    assert torch.equal(middle(drawn, settings, SHAPE), drawn[:, :, 2:10, 2:12])
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,56 @@ def test_a_change_of_contrast_keeps_the_range_and_the_order_of_pixels():
     assert torch.equal(views.flatten(1).argsort(dim=1, stable=True), drawn.flatten(1).argsort(dim=1, stable=True))
     grey = drawn[:, :1]
     assert torch.equal(random_views(grey, settings, (1, 8, 10)), grey)
+
+
+def test_a_view_has_black_strips_and_the_picture_has_half_as_wide_ones():
+    settings = ViewSettings(frame=0.4)
+    drawn = canvas_of(settings).clamp_min(0.1)
+    tops = set()
+    for seed in range(40):
+        views = views_of(drawn, settings, seed)
+        is_seen = views[0, 0] > 0
+        assert torch.equal(views[:, :, is_seen], drawn[:, :, is_seen])
+        # What is seen is one rectangle.
+        assert torch.equal(is_seen, is_seen.any(1)[:, None] & is_seen.any(0))
+        tops.add(int(is_seen.any(1).int().argmax()))
+    assert tops == {0, 1, 2, 3}
+    picture = middle(drawn, settings, SHAPE)
+    assert torch.equal(picture[:, :, 2:6, 2:8], drawn[:, :, 2:6, 2:8])
+    assert int((picture > 0).sum()) == picture[:, :, 2:6, 2:8].numel()
+
+
+def test_turned_images_are_those_of_an_independent_library():
+    image = torch.rand((1, 1, 9, 9), generator=torch.Generator().manual_seed(0))
+    settings = ViewSettings(rotation=30, zoom=0.3)
+    with seed_torch(torch.Generator().manual_seed(3)):
+        found = turned(image, settings, 1)
+    with seed_torch(torch.Generator().manual_seed(3)):
+        angle, size = 30 * (2 * torch.rand(1) - 1), (0.3 * (2 * torch.rand(1) - 1)).exp()
+    expected = affine(image, -float(angle), [0, 0], 1 / float(size), [0.0], InterpolationMode.BILINEAR)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_images_are_turned_together_or_each_by_itself():
+    images = torch.rand((1, 1, 8, 8), generator=torch.Generator().manual_seed(0)).expand(5, -1, -1, -1)
+    settings = ViewSettings(shift=0.3)
+    with seed_torch(torch.Generator().manual_seed(0)):
+        together, apart = turned(images, settings, 1), turned(images, settings, 5)
+    assert torch.equal(together, together[:1].expand_as(together))
+    assert len({image.numpy().tobytes() for image in apart}) == 5
+    assert torch.allclose(turned(images, ViewSettings(), 5), images, atol=1e-6)
+
+
+def test_noise_over_views_has_mean_0_and_at_most_the_deviation_that_is_said():
+    settings = ViewSettings(view_noise=0.2)
+    drawn = canvas_of(settings, 200)
+    deviations = []
+    for seed in range(20):
+        noise = views_of(drawn, settings, seed) - drawn
+        assert abs(float(noise.mean())) < 0.01
+        deviations.append(float(noise.std()))
+    assert 0.15 < max(deviations) < 0.21
+    assert min(deviations) < 0.1
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import pytest
 from invaudit.benchmarks.explain import ExplainBenchmark
 from invaudit.benchmarks.explain.check import check_benchmark
 from invaudit.benchmarks.explain.jobs import inversion_jobs
-from invaudit.inversion import InversionSettings, PixelInversionSettings
+from invaudit.inversion import InversionSettings
+from invaudit.inversion.shipped import shipped_settings
 from invaudit.runtime import ConfigError, InputError
 from invaudit.runtime.settings import find_config, load_config
 
@@ -22,14 +23,25 @@ def benchmark(**changes):
 def test_a_shipped_config_asks_for_the_default_the_modes_and_what_is_left_out(path):
     settings = load_config(ExplainBenchmark, str(path))
     assert settings.name == path.stem
-    assert settings.variants["default"].search() == SHIPPED
-    assert settings.variants["pixels"].search() == load_config(PixelInversionSettings, "invert/pixels")
+    channels = 3 if path.stem == "cifar10" else 1
+    shipped = shipped_settings("generator", channels)
+    assert settings.variants["default"].search() == shipped
+    assert settings.variants["pixels"].search() == shipped_settings("pixels", channels)
     modes = {settings.variants[name].mode for name in settings.students}
     assert modes == {"label", "vector", "matrix", "vector-matrix"}
     # Without cross-entropy nothing would ask for a class.
     left_out = [name for variant in settings.variants.values() for name in variant.without]
-    assert sorted(left_out) == sorted(set(SHIPPED.weights) - {"cross-entropy"})
-    assert settings.variants["no-margin"].search() == SHIPPED.model_copy(update={"margin": 0.0})
+    assert sorted(left_out) == sorted(set(shipped.weights) - {"cross-entropy"})
+    used = {name: getattr(shipped, name) for name in ("margin", "rotation", "frame", "view_noise")}
+    for name, key in (
+        ("no-margin", "margin"),
+        ("no-turns", "rotation"),
+        ("no-frame", "frame"),
+        ("no-noise", "view_noise"),
+    ):
+        assert (name in settings.variants) == bool(used[key])
+        if used[key]:
+            assert getattr(settings.variants[name].search(), key) == 0
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -93,7 +93,7 @@ class Inverter:
         """Train the generator against a target as it is now, and keep its best state.
 
         The best state has the highest accuracy in its worst class, up to the wanted one; among equals the smallest
-        loss.
+        loss, or the last one where the learning rate falls.
 
         Args:
             target: Is borrowed: frozen, in eval mode, and given back as it was.
@@ -209,7 +209,9 @@ class Inverter:
         return torch.cat([target(batch.to(target.device)).argmax(1) for batch in batches]).cpu()
 
     def _rank(self, evaluation: Evaluation) -> tuple[float, float]:
-        return min(*evaluation.accuracy, self.settings.wanted_accuracy), -evaluation.loss
+        # Along a cosine the last steps are the finest ones, whatever the objectives of difference cost.
+        second = evaluation.step if self.settings.schedule == "cosine" else -evaluation.loss
+        return min(*evaluation.accuracy, self.settings.wanted_accuracy), second
 
     def _outcome(self, run: _Run) -> tuple[Outcome, str]:
         """Return how a run ended, in one word and in a sentence."""

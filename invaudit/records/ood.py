@@ -189,7 +189,7 @@ class ResistanceRow(NetworkRow):
     n: Count = None
     """Images that the attack made."""
     resistance: GoodFraction = None
-    """One minus the share that the network gives a class with p > 0.5, or changed ID images another class than theirs."""
+    """One minus the share given a class with p > 0.5, or, of changed ID images, another class than their own."""
     accepted: BadFraction = None
     """Share that our detector accepts."""
     passed: BadFraction = None

@@ -74,7 +74,8 @@ def page() -> str:
         "## Groups inside of them",
         *_sections(inside),
         "## Settings of attacks",
-        "What `attacks` of [ExplainSettings](#explainsettings) hold for each of them.",
+        "What `attacks` of [ExplainSettings](#explainsettings) hold for each of them, and `settings` of "
+        "[ImageAttack](#imageattack).",
         *_sections([attack.settings for attack in ATTACKS.values()]),
         "## Settings of reconstruction methods",
         "What `settings` of [MethodChoice](#methodchoice) and of [AttackControlSettings](#attackcontrolsettings) hold, "

@@ -17,6 +17,7 @@ from invaudit.audit.attack_control import train_known_leak
 from invaudit.audit.attack_parts import Attacked, attack_by_parts
 from invaudit.audit.attempts import failure
 from invaudit.audit.control_cache import ControlCache
+from invaudit.audit.gallery import make_gallery
 from invaudit.audit.known_leaks import known_leak_recipe
 from invaudit.audit.method import AuditSetup
 from invaudit.audit.metrics import MetricSet, planned_metrics
@@ -53,6 +54,7 @@ from invaudit.records import (
     ReadinessRow,
     TestRow,
 )
+from invaudit.records.audit_gallery import GALLERY
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.leakage import Ended
 from invaudit.records.model_audit import PlanRecord
@@ -154,6 +156,7 @@ class _Audit:
             POOL_STAGE: ("measuring the pool without the model", self._measure_pool),
             REPEATS: ("repeating the tests on other draws", self._repeats),
             READINESS: ("measuring what the model makes of other images", self._readiness),
+            GALLERY: ("looking for what each class looks like to the model, and which classes touch", self._gallery),
         }
         planned = {stage.name: stage for stage in self.plan.stages}
         for name, (words, stage) in stages.items():
@@ -333,3 +336,11 @@ class _Audit:
                 rows.append(ReadinessRow(detector=OURS[1], ood_set=name, group=group, status=status, reason=reason))
         self.folder.finish(READINESS_RECORD, ReadinessRecord(rows=rows).model_dump())
         self.folder.finish("ood-sets", self._ood_hashes())
+
+    def _gallery(self) -> None:
+        """Look for what each class looks like to the model, and which classes touch."""
+        share, place = self.plan.gallery or 1.0, self.folder.path / "work"
+        record, pictures = make_gallery(self.target, self.images.controls, share, seed=self.seed, place=place)
+        if pictures:
+            write_array_files({f"{GALLERY}.npz": npz_bytes(pictures)}, self.folder.path, self.seed, self.settings.name)
+        self.folder.finish(GALLERY, record.model_dump(mode="json"))

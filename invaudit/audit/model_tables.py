@@ -20,7 +20,7 @@ from invaudit.audit.rows import (
     papers_count_rows,
     target_row,
 )
-from invaudit.audit.settings import TargetAuditSettings
+from invaudit.audit.settings import PICTURES, TargetAuditSettings
 from invaudit.audit.store import write_tables
 from invaudit.records import AuditRecord, ControlRow, PoolRecord, ReadinessRecord, ReadinessRow, TargetRow, TestRow
 from invaudit.records.columns import write_rows
@@ -194,7 +194,7 @@ def _arrays(folder: Path, settings: JudgedSettings) -> Mapping[str, dict[str, np
     """Return the arrays of the audited model by file."""
     arrays, place = {}, folder / "scores" / f"seed-{settings.seeds[0]}" / settings.name
     for file in place.glob("*.npz"):
-        if file.stem != "images":
+        if file.stem not in PICTURES:
             arrays[file.stem] = read_arrays(file)
     for name in OF_EVERY_AUDIT:
         if name not in arrays:

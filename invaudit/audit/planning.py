@@ -3,40 +3,40 @@
 The plan is made once, before the first stage; the clock decides nothing later.
 """
 
-import logging
 import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from invaudit.audit.gallery import explained, gallery_cost
 from invaudit.audit.metrics import MetricSet, make_metrics
 from invaudit.audit.model_inputs import AuditImages, AuditPools
 from invaudit.audit.model_settings import ModelAuditSettings
 from invaudit.audit.readiness import DETECTORS
 from invaudit.audit.reference_training import Trainings, usable_images
 from invaudit.audit.repeats import REPEATS_OF_A_FAMILY
+from invaudit.audit.timing import step_seconds, unheard, warm_seconds
 from invaudit.data import seeded_rng
 from invaudit.leakage import METHODS, Pool, TargetRecipe, attribute, reconstruct
 from invaudit.leakage.membership_signals import gradient_norm, loss
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec, Target, collect, resolve_device
+from invaudit.records.audit_gallery import GALLERY
 from invaudit.records.model_audit import PlannedStage, PlanRecord
 from invaudit.runtime.errors import InputError
 from invaudit.similarity import nearest
 from invaudit.stats.limits import draws_for
 
-FEW_STEPS, MORE_STEPS = 1, 4
-"""Steps of the two runs from whose difference the time of a step comes."""
 FEW_IMAGES = 64
 """Images that scores and comparisons are timed on."""
 SHARES = (1.0, 0.5, 0.25, 0.125, 0.0625)
 """Shares of a method's steps that a plan may choose: halves, so that the same machine chooses alike every time."""
+GALLERY_SHARE = 0.05
+"""Share of the budget that a gallery may have even where the attacks leave less."""
 POOLS = (1_000, 500, 250, 100)
 """Sizes of the pool that reconstructions are compared with that a plan may choose, where there are so many images."""
 SIMULATED_AUDITS, RECONSTRUCTIONS, SECONDS_A_VALUE = 1_500, 100, 1e-8
@@ -108,6 +108,13 @@ def make_plan(
     stages = _fixed_stages(costs, pools, settings, most, weighed)
     share = _share(costs, settings, budget - _total(stages))
     steps = {name: max(1, round(share * _steps(settings, name))) for name in costs.step}
+    attacks = _attack_stages(costs, steps, share)
+    gallery, gallery_share = [], None
+    if settings.images == "full":
+        # Of what the rest leaves, so that a gallery takes no step from an attack.
+        left = budget - _total([*attacks, *stages])
+        stage, gallery_share = gallery_stage(target, max(left, GALLERY_SHARE * budget))
+        gallery = [stage]
     return PlanRecord(
         budget_s=settings.budget,
         steps=steps,
@@ -116,12 +123,14 @@ def make_plan(
         weighed=weighed,
         stages=(
             *stages[:1],
-            *_attack_stages(costs, steps, share),
+            *attacks,
             *_reference_stage(target, images, pools, settings, costs),
             *stages[1:],
+            *gallery,
         ),
         unavailable=metrics.unavailable,
         detectors=DETECTORS,
+        gallery=gallery_share,
     )
 
 
@@ -225,6 +234,19 @@ def _reference_stage(
     return [PlannedStage(name=REFERENCES, settings=", ".join(words), seconds=seconds)]
 
 
+def gallery_stage(target: Target, seconds: float) -> tuple[PlannedStage, float]:
+    """Return the stage of a gallery that fits into some seconds, the smallest if none does; and its share of steps."""
+    cost = gallery_cost(target)
+    share = max((share for share in SHARES if share * cost.searches + cost.rest <= seconds), default=SHARES[-1])
+    stage = PlannedStage(
+        name=GALLERY,
+        settings=f"images and borders of {explained(target).classes} classes",
+        seconds=share * cost.searches + cost.rest,
+        cut=f"{share:.0%} of the steps of each search" if share < 1 else "",
+    )
+    return stage, share
+
+
 def _fewer(what: str, most: int, wanted: int, pool: Pool, both: str) -> str:
     """Return what was cut of a number of images, in words; empty for nothing."""
     whole = min(wanted, max(pool.n_members, pool.n_control))
@@ -252,7 +274,7 @@ def _timed(
     known = _untrained(recipe, pools.known).to(target.device).eval()
     step, known_step = {}, {}
     left_out = {}
-    with _unheard():
+    with unheard():
         for name in settings.methods:
             try:
                 step[name] = _time_of_step(target, name, settings, pools.scored.reference)
@@ -263,13 +285,13 @@ def _timed(
                 known_step[name] = _time_of_step(known, name, settings, pools.known.reference)
             except InputError:  # an attack control that it does not fit says so by itself
                 continue
-    scoring = _warm_time(partial(loss, target, images, few.labels)) * 2 / len(few)
-    gradient = _warm_time(partial(gradient_norm, target, images, few.labels)) / len(few)
-    attribution = _warm_time(partial(attribute, target, images, few.labels)) if settings.attribution else 0.0
+    scoring = warm_seconds(partial(loss, target, images, few.labels)) * 2 / len(few)
+    gradient = warm_seconds(partial(gradient_norm, target, images, few.labels)) / len(few)
+    attribution = warm_seconds(partial(attribute, target, images, few.labels)) if settings.attribution else 0.0
     pair = 0.0
     for metric in metrics.ready.values():
-        pair += _warm_time(partial(nearest, images, images, metric, 1)) / len(few) ** 2
-    forward = _warm_time(lambda: collect(target, images, keep_maps=False)) / len(few)
+        pair += warm_seconds(partial(nearest, images, images, metric, 1)) / len(few) ** 2
+    forward = warm_seconds(lambda: collect(target, images, keep_maps=False)) / len(few)
     training = _time_of_training(recipe, pools.known)
     return Costs(step, known_step, training, scoring, gradient, attribution, pair, forward), left_out
 
@@ -282,12 +304,12 @@ def _untrained(recipe: TargetRecipe, pool: Pool) -> Target:
 def _time_of_step(target: Target, name: str, settings: ModelAuditSettings, reference: torch.Tensor | None) -> float:
     """Return the seconds of one step of a method, all of its restarts together."""
     choice = settings.methods[name]
-    seconds = []
-    for steps in (FEW_STEPS, MORE_STEPS):
+
+    def attack(steps: int) -> None:
         few = choice.settings | {"steps": steps}
-        attack = partial(reconstruct, target, choice.kind, few, seeded_rng(0, "timing"), reference=reference)
-        seconds.append(_time(attack))
-    return max((seconds[1] - seconds[0]) / (MORE_STEPS - FEW_STEPS), seconds[1] / MORE_STEPS / 10)
+        reconstruct(target, choice.kind, few, seeded_rng(0, "timing"), reference=reference)
+
+    return step_seconds(attack)[0]
 
 
 def _time_of_training(recipe: TargetRecipe, pool: Pool) -> float:
@@ -299,33 +321,4 @@ def _time_of_training(recipe: TargetRecipe, pool: Pool) -> float:
     def step() -> None:
         torch.nn.functional.cross_entropy(target(images), labels).backward()
 
-    return recipe.steps * _warm_time(step)
-
-
-def _time(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _warm_time(work: Callable[[], object]) -> float:
-    """Return the shorter time of two runs: the first one often loads and sets up what later ones have.
-
-    What does not fit the model takes no time: its stage says so by itself.
-    """
-    try:
-        return min(_time(work), _time(work))
-    except InputError:
-        return 0.0
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Keep what a few steps of an attack have to say out of the log: nothing of it is meant."""
-    logger = logging.getLogger("invaudit")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return recipe.steps * warm_seconds(step)

@@ -7,12 +7,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from invaudit.leakage import METHODS
 from invaudit.models.settings import ModelSettings
+from invaudit.records.audit_gallery import GALLERY
 from invaudit.runtime.describing import Known
 from invaudit.runtime.settings import Device, Name, Settings, explain
 from invaudit.similarity import METRICS
 from invaudit.stats import ALPHA
 
-STORED = ("pool", "membership", "images", "readiness", "scored", "signals", "nearest", "references")
+PICTURES = ("images", GALLERY)
+"""Files of pictures alone, which only an audit with ``images: full`` has."""
+STORED = ("pool", "membership", "readiness", "scored", "signals", "nearest", "references", *PICTURES)
 """Files of arrays beside those of the methods, which take the methods' names."""
 
 

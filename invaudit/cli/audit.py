@@ -72,7 +72,8 @@ def audit(
             nothing else shows that they do not differ by themselves.
         budget: Time for all of it, about, e.g. 90s, 20m or 3h; none: as long as it takes. By default 20m. Steps of the
             attacks are cut for it, which is said.
-        images: full: keep images in the folder and show them in its report.
+        images: full: keep images in the folder and show them in its report, with a gallery of what each class looks
+            like to the model, and an atlas of which classes touch.
         drop_duplicates: Leave out images that are both member and control.
         card: Print a block for a model card, in Markdown, in place of the summary.
         download: Fetch published weights, of reference models too, or the trunk weights of LPIPS, where they are not

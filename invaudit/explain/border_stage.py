@@ -24,22 +24,13 @@ ATTACK = "ddn"
 
 def borders(work: Work) -> tuple[BordersRecord, dict[str, np.ndarray]]:
     """Look for images between classes, by pixels from one image of each class, and by the generator if there is one."""
-    target, second = work.target, work.second_network
-    starts, kind = _starts(work)
-    confusion = None if work.real is None else confusion_of(target, work.real.floats(), work.real.labels)
-    seen = confusion or confusion_of(target, *work.inversions(work.settings.images, "confusion"))
-    pairs = pairs_to_try(target.classes, confusion=seen)
-    first, other = torch.tensor(pairs).T
-    by_pixels = pixel_borders(
-        target, pairs, starts[first], work.settings.borders, goals=starts[other], attack=attacked, second=second
-    )
-    atlas = atlas_of(by_pixels, target.classes, confusion)
+    record, by_pixels = borders_by_pixels(work)
     searches = [by_pixels]
     if isinstance(work.inversion, Inversion):
-        rng = work.rng("generator-borders")
+        pairs, rng = tuple(row.pair for row in by_pixels.rows), work.rng("generator-borders")
         searches.append(
-            generator_borders(target, work.inversion, pairs, rng, work.settings.generator_borders, attack=attacked,
-                              second=second)
+            generator_borders(work.target, work.inversion, pairs, rng, work.settings.generator_borders,
+                              attack=attacked, second=work.second_network)
         )  # fmt: skip
     rows: list[BorderRow] = []
     arrays: dict[str, np.ndarray] = {}
@@ -49,10 +40,29 @@ def borders(work: Work) -> tuple[BordersRecord, dict[str, np.ndarray]]:
         if found.goals is not None:
             arrays[f"{found.by}-goals"] = found.goals
     planes, of_planes = _planes(work, by_pixels)
-    record = BordersRecord(
-        attack=ATTACK, starts=kind, borders=tuple(rows), pairs=tuple(_pairs(atlas, confusion)), planes=planes
+    return record.model_copy(update={"borders": tuple(rows), "planes": planes}), arrays | of_planes
+
+
+def borders_by_pixels(work: Work) -> tuple[BordersRecord, Borders]:
+    """Look for images between classes by pixels, from one image of each class; return the atlas, and the images."""
+    target = work.target
+    starts, kind = _starts(work)
+    confusion = None if work.real is None else confusion_of(target, work.real.floats(), work.real.labels)
+    seen = confusion or confusion_of(target, *work.inversions(work.settings.images, "confusion"))
+    pairs = pairs_to_try(target.classes, confusion=seen)
+    first, other = torch.tensor(pairs).T
+    found = pixel_borders(
+        target,
+        pairs,
+        starts[first],
+        work.settings.borders,
+        goals=starts[other],
+        attack=attacked,
+        second=work.second_network,
     )
-    return record, arrays | of_planes
+    atlas = atlas_of(found, target.classes, confusion)
+    rows = tuple(_row(found, row) for row in found.rows)
+    return BordersRecord(attack=ATTACK, starts=kind, borders=rows, pairs=tuple(_pairs(atlas, confusion))), found
 
 
 def _starts(work: Work) -> tuple[Tensor, Literal["real", "inversions"]]:

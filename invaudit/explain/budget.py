@@ -10,6 +10,7 @@ from invaudit.explain.attacks import chosen_attack
 from invaudit.explain.settings import ExplainSettings
 from invaudit.inversion import PixelInversionSettings
 from invaudit.models import Target, frozen_eval
+from invaudit.records.explain import ADVERSARIAL, BORDERS, INVERSION, MASKS
 
 TIMED = 8
 """Images of the pass that is timed."""
@@ -33,20 +34,21 @@ def seconds_per_pass(target: Target) -> float:
     return min(taken)
 
 
-def passes(settings: ExplainSettings, target: Target, *, has_real: bool) -> int:
-    """Return how many images go forward and back through the network in all searches, about."""
+def passes(settings: ExplainSettings, target: Target, *, has_real: bool) -> dict[str, int]:
+    """Return how many images go forward and back through the network in the searches of each stage, about."""
     classes, search = target.classes, settings.search(target.spec.channels)
     by_pixels = isinstance(search, PixelInversionSettings)
     at_once = classes * search.per_class if by_pixels else search.batch_size
-    total = search.steps * at_once
-    total += TWICE * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS)
-    total += TWICE * settings.masks.steps * settings.masked
-    if not by_pixels:
-        total += settings.counterfeits.steps * settings.counterfeits.batch_size
+    fooling = 0 if by_pixels else settings.counterfeits.steps * settings.counterfeits.batch_size
     if has_real:
-        total += settings.attacked * sum(_steps_of(settings, name) for name in settings.attacks)
-        total += 0 if by_pixels else settings.adversary.steps * settings.adversary.batch_size
-    return total
+        fooling += settings.attacked * sum(_steps_of(settings, name) for name in settings.attacks)
+        fooling += 0 if by_pixels else settings.adversary.steps * settings.adversary.batch_size
+    return {
+        INVERSION: search.steps * at_once,
+        BORDERS: TWICE * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS),
+        ADVERSARIAL: fooling,
+        MASKS: TWICE * settings.masks.steps * settings.masked,
+    }
 
 
 def cut(settings: ExplainSettings, share: float, channels: int) -> ExplainSettings:

@@ -106,13 +106,13 @@ def explain_model(
         work = Work(
             target=explained,
             settings=cut(settings, share, explained.spec.channels) if share < 1 else settings,
-            folder=folder,
+            place=folder.path,
             real=None if data is None else of_classes(data, chosen, target),
             second=None if given is None else replace(given, network=given.network.of_classes(chosen)),
             photos=photos,
             guard=guard,
         )
-        records = {name: _done(work, name) for name in STAGES}
+        records = {name: _done(work, folder, name) for name in STAGES}
         found = Explanation.model_validate(
             {
                 "model": _model(target, work, chosen, name),
@@ -136,7 +136,7 @@ def _share(folder: RunFolder, settings: ExplainSettings, target: Target, *, has_
         return 1.0
     if folder.record(PLAN) is None:
         seconds = seconds_per_pass(target)
-        needed = seconds * passes(settings, target, has_real=has_real)
+        needed = seconds * sum(passes(settings, target, has_real=has_real).values())
         share = min(1.0, settings.budget / needed)
         folder.finish(PLAN, PlanRecord(seconds_per_pass=seconds, share=share).model_dump(mode="json"))
         notice(
@@ -145,9 +145,9 @@ def _share(folder: RunFolder, settings: ExplainSettings, target: Target, *, has_
     return read_record(folder.path, PLAN, PlanRecord).share
 
 
-def _done(work: Work, name: str) -> StageRecord:
+def _done(work: Work, folder: RunFolder, name: str) -> StageRecord:
     """Return the record of a stage, done now or before; one that cannot be done says why."""
-    stage, folder = STAGES[name], work.folder
+    stage = STAGES[name]
     if folder.record(name) is not None:
         return read_record(folder.path, name, stage.kind)
     notice(f"looking for {stage.label}")

@@ -1,8 +1,9 @@
-"""What the stages of an explanation work on: networks, real images, inversions, and the folder."""
+"""What the stages of an explanation work on: networks, real images and inversions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,7 +17,6 @@ from invaudit.explain.settings import ExplainSettings
 from invaudit.inversion import Inversion, PixelInversion, draw_each, invert_by
 from invaudit.models import Target, collect
 from invaudit.runtime.errors import DataError, SettingError
-from invaudit.runtime.runs import RunFolder
 
 CHECKPOINT = "work.pt"
 """State of the search; it stays until all stages are done, so that those which are missing can go on from it."""
@@ -29,7 +29,7 @@ class Work:
     Attributes:
         target: The network, of the classes that are explained.
         settings: What is looked at.
-        folder: The run folder.
+        place: The folder where the state of the search lies.
         real: Real images of these classes; None: none were given.
         second: Another network of these classes.
         photos: Images whose masks are asked for by name.
@@ -38,7 +38,7 @@ class Work:
 
     target: Target
     settings: ExplainSettings
-    folder: RunFolder
+    place: Path
     real: ImageSet | None = None
     second: Second | None = None
     photos: ImageSet | None = None
@@ -61,7 +61,7 @@ class Work:
     @cached_property
     def inversion(self) -> Inversion | PixelInversion:
         """The search, done or gone on with when it is first asked for."""
-        settings, checkpoint = self.settings.search(self.target.spec.channels), self.folder.path / CHECKPOINT
+        settings, checkpoint = self.settings.search(self.target.spec.channels), self.place / CHECKPOINT
         return invert_by(self.target, settings, seed=self.seed, checkpoint=checkpoint, real=self.real)
 
     @property

@@ -1,6 +1,7 @@
 """The model of ``audit.json``: what an audit says, for programs. Its JSON Schema comes from here.
 
-The fields are a promise to readers outside: they stay as they are until ``schema_version`` changes.
+The fields are a promise to readers outside: they stay as they are until ``schema_version`` changes. One that only some
+audits have may be added, so that what is read today can be read then.
 """
 
 from typing import Annotated, Any, Literal
@@ -320,6 +321,53 @@ class AuditPlan(Row):
     """The stages."""
 
 
+class AuditClass(Row):
+    """What one class looks like to the model."""
+
+    label: Count
+    """Number of the class."""
+    name: str
+    """Its name; its number where it has none."""
+    accuracy: Rate | None
+    """Share of its inversions that the model gives this class; null: there are none."""
+
+
+class AuditPair(Row):
+    """What is known of two classes."""
+
+    first: Count
+    """Number of one class."""
+    second: Count
+    """Number of the other one."""
+    touches: bool
+    """Whether an image was found with both level and every other class below."""
+    distance: Annotated[float, Field(ge=0)] | None
+    """Euclidean distance from a start to the border, over all pixels in [0, 1]; null: none was reached."""
+    confused: Rate | None
+    """Share of the controls of either class that are given the other; null: there are no controls of them."""
+
+
+class AuditGallery(Row):
+    """What each class looks like to the model, and which classes touch, in figures: pictures are in the folder."""
+
+    status: Status
+    """How the search ended: ``ok``, or ``skipped`` where all or a part of it does not fit the model."""
+    reason: str | None
+    """Why something is missing."""
+    by: str | None
+    """How images were searched for: ``generator`` or ``pixels``; null: they were not."""
+    outcome: str | None
+    """How the search for images ended, in one word; null: there was none."""
+    message: str | None
+    """The same in words."""
+    share_of_steps: Rate
+    """Share of the steps of every search that the budget left; 1: nothing was cut."""
+    classes: tuple[AuditClass, ...]
+    """The classes that were looked at."""
+    touching: tuple[AuditPair, ...]
+    """The pairs of them that were tried, nearest first."""
+
+
 class AuditFile(Row):
     """What an audit of image classifiers for leakage says: the content of ``audit.json``."""
 
@@ -354,6 +402,8 @@ class AuditFile(Row):
     """What was seen of model and images; null: not recorded."""
     plan: AuditPlan | None
     """What the audit was to cost, what it did, and what was cut; null: there was no plan."""
+    gallery: AuditGallery | None = Field(default=None, exclude_if=lambda gallery: gallery is None)
+    """What each class looks like to the model, and which touch; not there: the audit was made without images."""
     not_tested: Annotated[tuple[str, ...], Field(min_length=1)]
     """What did not run, and what no audit of this kind covers."""
     limits: str

@@ -189,6 +189,8 @@ class PlanRecord(Row):
     """Declared metrics that could not be computed, with the reason; what comes or goes later changes nothing."""
     detectors: tuple[str, ...] = ()
     """Detectors of the question what the model does not know; none: not recorded."""
+    gallery: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda share: share is None)
+    """Share of the steps of the searches of a gallery; None: there is no gallery."""
 
 
 class StageRow(Row):

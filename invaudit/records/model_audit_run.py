@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from invaudit.records.audit_gallery import GALLERY, GalleryRecord
 from invaudit.records.columns import read_rows
 from invaudit.records.folder import read_kept_record, record_file
 from invaudit.records.leakage import AuditRecord, TargetRow
@@ -37,6 +38,7 @@ class ModelAuditRun:
         plan: What was to be done.
         claims: How many records are claimed as members.
         known_leak: What the same attacks found on the attack control.
+        gallery: What each class looks like to the model, and which classes touch.
     """
 
     run: LeakageRun
@@ -48,6 +50,7 @@ class ModelAuditRun:
     plan: PlanRecord | None
     claims: ClaimsRecord | None
     known_leak: AuditRecord | None
+    gallery: GalleryRecord | None
 
     @property
     def target(self) -> str:
@@ -93,6 +96,7 @@ def read_model_audit(folder: Path) -> ModelAuditRun:
         plan=read_kept_record(folder, PLAN_RECORD, PlanRecord),
         claims=read_kept_record(folder, "claims", ClaimsRecord),
         known_leak=read_kept_record(folder, f"seed-{_only_seed(run)}-{ATTACK_CONTROL}", AuditRecord),
+        gallery=read_kept_record(folder, GALLERY, GalleryRecord),
     )
 
 

@@ -182,24 +182,24 @@ class DecisionRow(NetworkRow):
 
 
 class ResistanceRow(NetworkRow):
-    """What a fresh generator could make against one network: a row of ``resistance.csv``."""
+    """What an attack could make against one network: a row of ``resistance.csv``."""
 
     attack: str
     """Name of the attack."""
     n: Count = None
-    """Images that the generator made."""
+    """Images that the attack made."""
     resistance: GoodFraction = None
-    """One minus the share that the network gives a class with p > 0.5."""
+    """One minus the share given a class with p > 0.5, or, of changed ID images, another class than their own."""
     accepted: BadFraction = None
     """Share that our detector accepts."""
     passed: BadFraction = None
     """Share that fools the network and that our detector accepts."""
     outcome: Text = None
-    """How the attack's inversion ended."""
+    """How the attack ended."""
 
 
 class AttackRow(NetworkRow):
-    """Which images of a fresh generator one detector accepts: a row of ``attacks.csv``."""
+    """Which images of an attack one detector accepts: a row of ``attacks.csv``."""
 
     attack: str
     """Name of the attack."""

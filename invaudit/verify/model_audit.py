@@ -32,6 +32,7 @@ from invaudit.verify.rebuilding import rebuilt
 MEMBERSHIP_RECORD = "membership"
 UNCHECKED = (
     "records/plan.json and preflight.json, seconds of stages.csv: the audit has measured them once",
+    "records/gallery.json, where there is one: it needs the model; the page and audit.json are checked against it",
     "nearest reconstructions of images.csv beyond what is stored of them, its files and classes: these need the images",
 )
 

@@ -1,16 +1,18 @@
 """Without ``--images full`` no file of an audit holds a member or nearly one: killed runs included."""
 
 import io
+import json
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 
-from invaudit.audit import ModelAuditSettings, attack_parts, audit_model
+from invaudit.audit import ModelAuditSettings, attack_parts, audit_model, gallery, model_audit, planning
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import TargetRecipe, train_target
 from invaudit.runtime.errors import Interrupted
+from tests.audit.galleries import quick_gallery
 from tests.audit.image_files import save_digits
 
 KNOWN = TargetRecipe(arch="mlp-100", learning_rate=0.3, steps=1500, weight_decay=1e-3)
@@ -91,15 +93,34 @@ def members(made):
     return load(f"{made}/members.npz").images.numpy()
 
 
-def test_a_finished_audit_holds_no_member(made, target, members, tmp_path):
+def pictures_in(folder):
+    """Return the files of a folder that hold pictures by their shape, and those that are named after a gallery."""
+    found = set()
+    for file, _, array in contents(folder):
+        if (array is not None and array.ndim >= 3) or "gallery" in file.name:
+            found.add(file.name)
+    return found
+
+
+def test_a_finished_audit_holds_no_member_and_no_gallery(made, target, members, tmp_path, monkeypatch):
+    def searched(*_args, **_kwargs):
+        pytest.fail("a gallery was searched for, or its cost timed")
+
+    monkeypatch.setattr(planning, "gallery_cost", searched)
+    monkeypatch.setattr(model_audit, "make_gallery", searched)
     result = audit(made, target, tmp_path / "run")
     assert result.reconstruction.verdict == "leak"  # so there are near copies to find
     assert not found_in(result.folder, members)
+    assert not pictures_in(result.folder)
+    assert "gallery" not in json.loads((result.folder / "audit.json").read_text())
+    assert "looks like to the model" not in (result.folder / "report.html").read_text()
 
 
-def test_where_pictures_are_asked_for_the_search_finds_them(made, target, members, tmp_path):
+def test_where_pictures_are_asked_for_the_search_finds_them(made, target, members, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "gallery_settings", quick_gallery)
     result = audit(made, target, tmp_path / "run", images="full")
     assert {"images.npz", "kkt.npz"} <= found_in(result.folder, members)
+    assert {"images.npz", "kkt.npz", "gallery.npz", "gallery.png", "gallery.json"} <= pictures_in(result.folder)
 
 
 @pytest.mark.parametrize("n", [1, 2])

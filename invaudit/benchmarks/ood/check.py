@@ -7,7 +7,7 @@ from invaudit.benchmarks.ood.sets import Sets, load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import seeded_rng
 from invaudit.data.vision import import_torchvision
-from invaudit.inversion import Inverter
+from invaudit.inversion import InversionSettings, Inverter
 from invaudit.models import Target
 from invaudit.models.devices import resolve_device
 from invaudit.models.settings import code_hashes
@@ -85,7 +85,9 @@ def _check_network(settings: OODBenchmark, name: str, sets: Sets | None) -> list
 def _check_inversions(settings: OODBenchmark, name: str, target: Target) -> None:
     """Build every inverter that works on a network, which refuses what does not fit it."""
     choices = settings.networks[name]
-    inversions = list(settings.attacks.values()) if choices.trained else []
+    inversions = []
+    if choices.trained:
+        inversions += [attack for attack in settings.attacks.values() if isinstance(attack, InversionSettings)]
     if choices.garbage is not None and choices.garbage.inversions:
         inversions.append(choices.inversion or settings.inversion)
     for inversion in inversions:

@@ -17,7 +17,7 @@ from invaudit.models import Activations, Target, collect, limit_threads
 from invaudit.ood import Detector, FitInputs, TrainingResult, make_detector
 from invaudit.ood.detector import InParts
 from invaudit.ood.guarded import FALSE_ALARM_RATE
-from invaudit.ood.scores import confidence, fools_network, predictions
+from invaudit.ood.scores import confidence, predictions
 from invaudit.records import CalibrationRecord, CostRecord, DetectorInfo, OodJobRecord, scores_key
 from invaudit.records.names import (
     ATTACKS_ENDING,
@@ -135,7 +135,9 @@ class _NetworkJob:
         self.sets = numbered_as(target, self.sets)
         training = self._train(target, checkpoint)
         detectors = self._fitted_detectors(target)
-        attacks = attack_network(self.settings, self.seed, target) if self.choices.trained else Attacks({}, {})
+        attacks = Attacks({}, {}, {})
+        if self.choices.trained:
+            attacks = attack_network(self.settings, self.seed, target, self.sets.splits.test)
         scored = _scored_sets(self.sets) | {CALIBRATE: self.sets.splits.calibrate}
         few_images = self.settings.slow_images
         logits, arrays = score_sets(target, detectors, scored, self.outcomes, few_images)
@@ -148,14 +150,14 @@ class _NetworkJob:
                 weights |= detector.part_weights
                 self.outcomes.with_parts(name, detector.part_weights)
         pictures: dict[str, dict[str, np.ndarray]] = {}
-        if attacks.images:
+        if attacks.inversions:
             pictures[ATTACKS_ENDING] = attack_pictures(
-                attacks.images, arrays, target.classes, OURS[1], FALSE_ALARM_RATE
+                attacks.inversions, arrays, target.classes, OURS[1], FALSE_ALARM_RATE
             )
         arrays |= self._answers(logits[ID_TEST])
         calibration = calibration_record(arrays, seeded_rng(self.seed, "calibration/halves"))
         for name in attacks.images:
-            arrays[scores_key(FOOLED, name)] = fools_network(of_attacks.logits[name], target.classes).numpy()
+            arrays[scores_key(FOOLED, name)] = attacks.fooled(name, of_attacks.logits[name], target.classes).numpy()
         if training and training.snapshots.epochs:
             images = torch.stack(training.snapshots.images).numpy()
             pictures[INVERSIONS_ENDING] = {"images": images, "epochs": np.array(training.snapshots.epochs)}

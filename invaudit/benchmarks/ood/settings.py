@@ -1,11 +1,12 @@
 """Settings of an OOD benchmark: one YAML for each published table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, WrapValidator, field_validator
 
 from invaudit.data.preparation import Interpolation, Preparation
+from invaudit.explain.attacks import ATTACKS, chosen_attack
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings
 from invaudit.models.settings import ModelSettings, foreign_arch
@@ -29,7 +30,7 @@ from invaudit.records.names import (
 )
 from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
-from invaudit.runtime.settings import Device, Images, Name, Settings
+from invaudit.runtime.settings import Device, Images, Name, Settings, explain
 
 TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
 """Names of rows that are no OOD set."""
@@ -161,6 +162,32 @@ def _ours(fields: dict[str, Any]) -> Compared | None:
     return Compared(network=network if network in trained else trained[0], detector=detector)
 
 
+class ImageAttack(Settings):
+    """An attack that changes ID test images a little, until a network gives them another class."""
+
+    kind: Annotated[str, Known(ATTACKS)]
+    """The attack."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the attack; those that are not named take its own."""
+
+    def problems(self) -> Iterator[str]:
+        """Yield an unknown attack, or settings that it does not have."""
+        try:
+            chosen_attack(self.kind, self.settings)
+        except ValidationError as error:
+            yield explain(ATTACKS[self.kind].settings, error)
+        except SettingError as error:
+            yield str(error)
+
+
+def _attack(value: Any, _: Any) -> InversionSettings | ImageAttack:
+    """Return an attack from its values, by their ``kind``, so that what is wrong is said of one class alone."""
+    if isinstance(value, InversionSettings | ImageAttack):
+        return value
+    kind = ImageAttack if isinstance(value, Mapping) and "kind" in value else InversionSettings
+    return kind.model_validate(value)
+
+
 class OODBenchmark(Settings):
     """A whole benchmark.
 
@@ -201,10 +228,13 @@ class OODBenchmark(Settings):
     compare_with: Compared | None = Field(default_factory=_ours)
     """Row that all differences are to; unset: ``joint`` on ``full``, or on the first network that is trained; ``null``:
     none."""
-    attacks: dict[Name, InversionSettings] = Field(default_factory=dict)
-    """Fresh generators that measure resistance: of another seed, and where they say so of another kind."""
+    attacks: dict[Name, Annotated[InversionSettings | ImageAttack, WrapValidator(_attack)]] = Field(
+        default_factory=dict
+    )
+    """What measures resistance. Fresh generators: of another seed, and where they say so of another kind. Or, by their
+    ``kind``, attacks that change ID test images which the network gives their class."""
     attack_images: Images = 500
-    """Fresh inversions that each of them makes."""
+    """Images that each of them makes, as far as there are ID test images to change."""
     map_images: int = Field(default=5_000, ge=1)
     """Training images whose maps are kept, for detectors that fit on maps."""
     slow_images: int | None = Field(default=None, ge=20)

@@ -9,6 +9,7 @@ from invaudit.records.model_audit import MembershipTestRow
 from invaudit.report.audit.content import QUESTIONS, Content
 from invaudit.report.audit.control_sections import controls
 from invaudit.report.audit.exposed import single_images
+from invaudit.report.audit.gallery import gallery
 from invaudit.report.audit.opinion import opinion
 from invaudit.report.audit.pictures import auroc_picture
 from invaudit.report.audit.remedies import what_now
@@ -198,6 +199,7 @@ SECTIONS: tuple[Callable[[Content], Section | None], ...] = (
     reconstruction_tests,
     single_images,
     knowledge,
+    gallery,
     preflight,
     what_was_tested,
     what_was_not_tested,

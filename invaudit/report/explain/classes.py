@@ -8,6 +8,14 @@ from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFi
 
 MOST_CLASSES = 20
 """Classes that have a picture of their own on the page; the arrays hold all of them."""
+OUTCOMES = {
+    "converged": "the search found a picture of every class",
+    "budget": "the search did not find a picture of every class within its steps",
+    "uninformative": "the pictures it wants show nothing of their classes",
+    "collapsed": "the pictures of a class are copies of one another, or far more alike than real ones",
+    "diverged": "the search failed",
+}
+"""How a search ended, in words."""
 MEASURES = (
     ("inversion_accuracy", None, "given the wanted class by this network", True),
     ("second_accuracy", "second_accuracy_real", "given the wanted class by the second network", True),
@@ -90,13 +98,21 @@ def _text(content: Content, name: str | None, *, is_share: bool) -> str:
     return interval(figure, per_cent=is_share)
 
 
+NOT_ASKED = "Whether anybody else would see the class in them was not measured; look at them."
+
+
+def little_said(share: str) -> str:
+    """Return what it says that a network gives a share of its own inversions, in per cent, their class."""
+    return f"That this network gives {share} of the pictures their class says little: they were made for that."
+
+
 def meaning(content: Content) -> str:
     """Return what the figures say together, in plain words."""
     second = content.measures.get(("second_accuracy", None))
     own = content.share("inversion_accuracy")
-    text = f"That this network gives {own} of the pictures their class says little: they were made for that."
+    text = little_said(own)
     if second is None:
-        return f"{text} Whether anybody else would see the class in them was not measured; look at them."
+        return f"{text} {NOT_ASKED}"
     real = content.share("second_accuracy_real")
     text += f" A second network, which never saw the first one, gives {100 * second.value:.0f} % of them the class"
     text += f", and {real} of real images" if real else ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from invaudit.report.explain.classes import classes, figures
+from invaudit.report.explain.classes import OUTCOMES, classes, figures
 from invaudit.report.explain.content import Content
 from invaudit.report.explain.deciding import deciding
 from invaudit.report.explain.fooling import fooling
@@ -38,14 +38,7 @@ def _lead(content: Content) -> dict[str, Any]:
 
 def _headline(content: Content) -> str:
     found = content.found
-    words = {
-        "converged": "the search found a picture of every class",
-        "budget": "the search did not find a picture of every class within its steps",
-        "uninformative": "the pictures it wants show nothing of their classes",
-        "collapsed": "the pictures of a class are copies of one another, or far more alike than real ones",
-        "diverged": "the search failed",
-    }
-    return f"{found.model.name}: {words.get(found.inversion.outcome, found.inversion.outcome)}"
+    return f"{found.model.name}: {OUTCOMES.get(found.inversion.outcome, found.inversion.outcome)}"
 
 
 def _model(content: Content) -> list[tuple[str, str]]:

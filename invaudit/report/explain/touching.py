@@ -1,10 +1,10 @@
 """The second part of the page: which classes touch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from invaudit.records.explain import BORDERS, BorderRow
+from invaudit.records.explain import BORDERS, BorderRow, BordersRecord, PairRow
 from invaudit.report.drawing import png
 from invaudit.report.explain.content import Content
 from invaudit.report.explain.figures import (
@@ -19,52 +19,57 @@ from invaudit.report.sections import Grid, GridColumn, GridPart, GridRow, PageFi
 
 SHOWN = 3
 """Border pictures of each search that are shown, the nearest."""
+TITLE = "Which classes touch"
+BORDER = (
+    "A border picture lies between two classes: the network gives both the same probability, and every other class "
+    "less. The nearer it is to where the search began, the less it takes to turn one into the other."
+)
+UNIT = "Distances are Euclidean, over all pixels in [0, 1]; a click on a heading sorts the table."
 
 
 def touching(content: Content) -> Section:
     """Return the atlas: which classes touch, and the pictures between the nearest ones."""
     found = content.found.borders
-    title = "Which classes touch"
     if not found.pairs:
-        return Section(title, missing=f"Not looked for: {found.reason}.")
+        return Section(TITLE, missing=f"Not looked for: {found.reason}.")
+    names = content.found.model.class_names
+    drawn = atlas_figure(names, found.pairs, has_data=content.found.data is not None)
     return Section(
-        title,
-        notes=[
-            "A border picture lies between two classes: the network gives both the same probability, and every other "
-            "class less. The nearer it is to where the search began, the less it takes to turn one into the other.",
-        ],
-        lines=[line for by in ("pixels", "generator") if (line := _reached(found.borders, by))],
-        figures=[*_atlas(content), *_borders(content), *_planes(content)],
-        grid=_grid(content),
-        remarks=["Distances are Euclidean, over all pixels in [0, 1]; a click on a heading sorts the table."],
+        TITLE,
+        notes=[BORDER],
+        lines=[line for by in ("pixels", "generator") if (line := reached(found.borders, by))],
+        figures=[drawn, *_borders(content), *_planes(content)],
+        grid=pair_grid(content.name, found),
+        remarks=[UNIT],
     )
 
 
-def _reached(rows: tuple[BorderRow, ...], by: str) -> str:
+def reached(rows: tuple[BorderRow, ...], by: str) -> str:
+    """Return for how many pairs a search found a border picture; empty where there was no such search."""
     own = [row for row in rows if row.by == by]
     if not own:
         return ""
-    reached = [row for row in own if row.status == "reached"]
-    text = f"By {by}: {len(reached)} of {len(own)} pairs have one"
-    undecided = [row for row in reached if row.second_model_p is not None and row.second_model_p <= 0.8]
-    if any(row.second_model_p is not None for row in reached):
+    there = [row for row in own if row.status == "reached"]
+    text = f"By {by}: {len(there)} of {len(own)} pairs have one"
+    undecided = [row for row in there if row.second_model_p is not None and row.second_model_p <= 0.8]
+    if any(row.second_model_p is not None for row in there):
         text += f"; the second network is undecided, too, of {len(undecided)} of them"
     return f"{text}."
 
 
-def _atlas(content: Content) -> list[PageFigure]:
-    names = content.found.model.class_names
+def atlas_figure(names: Sequence[str], pairs: Sequence[PairRow], *, has_data: bool) -> PageFigure:
+    """Return which of some classes touch, and how far apart they are; with data also which are confused."""
     n = len(names)
     tried, touches = np.zeros((n, n), np.int64), np.zeros((n, n), bool)
     distance, confused = np.full((n, n), np.nan), np.full((n, n), np.nan)
-    for row in content.found.borders.pairs:
+    for row in pairs:
         for place in ((row.first, row.second), (row.second, row.first)):
             tried[place], touches[place] = 1, row.touches
             distance[place] = np.nan if row.distance is None else row.distance
             confused[place] = np.nan if row.confused is None else row.confused
-    drawn = atlas(names, tried, touches, distance, None if content.found.data is None else confused)
+    drawn = atlas(names, tried, touches, distance, confused if has_data else None)
     caption = "Distances from the start to the border, by pixels: the smaller, the nearer the two classes."
-    return [PageFigure("atlas", png(drawn), caption, "Which classes touch, and how far apart they are")]
+    return PageFigure("atlas", png(drawn), caption, "Which classes touch, and how far apart they are")
 
 
 def _borders(content: Content) -> list[PageFigure]:
@@ -119,16 +124,15 @@ def _planes(content: Content) -> list[PageFigure]:
     return figures
 
 
-def _grid(content: Content) -> Grid:
-    attacks = {
-        (row.first, row.second): row.attack_distance for row in content.found.borders.borders if row.by == "pixels"
-    }
+def pair_grid(name: Callable[[int], str], found: BordersRecord) -> Grid:
+    """Return what is known of each pair as a table; ``name`` gives a class its name."""
+    attacks = {(row.first, row.second): row.attack_distance for row in found.borders if row.by == "pixels"}
     rows = []
-    for row in content.found.borders.pairs:
+    for row in found.pairs:
         attack = attacks.get((row.first, row.second))
         cells = [
-            content.name(row.first),
-            content.name(row.second),
+            name(row.first),
+            name(row.second),
             "yes" if row.touches else "no",
             "" if row.distance is None else f"{row.distance:.3g}",
             "" if attack is None else f"{attack:.3g}",

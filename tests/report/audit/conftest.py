@@ -19,6 +19,8 @@ from invaudit.records import (
     TestRow,
     write_rows,
 )
+from invaudit.records.audit_gallery import GalleryRecord
+from invaudit.records.explain import BorderRow, BordersRecord, InversionRecord, PairRow
 from invaudit.records.leakage import MetricRow, TargetDescription
 from invaudit.records.model_audit import (
     Accuracy,
@@ -132,6 +134,24 @@ def _records(folder: Path) -> None:
         (folder / "records" / f"{name}.json").write_text(record.model_dump_json(), encoding="utf-8")
 
 
+def _gallery(folder: Path) -> None:
+    """Write a gallery of three classes of ten, of which two touch."""
+    search = InversionRecord(
+        by="generator", outcome="uninformative", message="they are alike", accuracy=(1.0, 0.5, 0.0)
+    )
+    names = {"first": 0, "touches": True, "confused": 0.02}
+    pairs = (PairRow(second=2, distance=0.5, **names), PairRow(second=1, distance=None, **names))
+    border = BorderRow(by="pixels", first=0, second=2, p_first=0.5, p_second=0.5, p_third=0.0, distance=0.5,
+                       attack_distance=0.4, second_model_class=None, second_model_p=None, status="reached")  # fmt: skip
+    record = GalleryRecord(
+        classes=(0, 1, 2), n_classes=10, class_names=("zero", "one", "two"), share_of_steps=0.125, inversion=search,
+        borders=BordersRecord(attack="ddn", starts="real", borders=(border,), pairs=pairs),
+    )  # fmt: skip
+    (folder / "records" / "gallery.json").write_text(record.model_dump_json(), encoding="utf-8")
+    images = np.random.default_rng(1).integers(0, 256, (3, 5, 1, 8, 8), dtype=np.uint8)
+    np.savez(folder / "scores/seed-0/target/gallery.npz", images=images)
+
+
 def _arrays(folder: Path, *, images: bool) -> None:
     place = folder / "scores/seed-0/target"
     place.mkdir(parents=True)
@@ -162,6 +182,8 @@ def make_audit() -> Callable[..., Path]:
         _tables(folder, membership, reconstruction)
         _records(folder)
         _arrays(folder, images=images == "full")
+        if images == "full":
+            _gallery(folder)
         config = f"name: target\ncontrols: controls.npz\nimages: {images}\nalpha: 0.01\nseeds:\n- 0\n"
         (folder / "config.yaml").write_text(config, encoding="utf-8")
         environment = {"date": "2026-11-30", "command": ["invaudit", "audit", "leaky.safetensors"]}

@@ -42,7 +42,7 @@ def test_it_fits_is_legible_and_asks_for_nothing(browser: Browser, picture_audit
     assert browser.value("document.scrollingElement.scrollWidth") <= width
     assert browser.value(CLIPPED) == []
     scales = browser.value(FIGURES)
-    assert len(scales) == 7
+    assert len(scales) == 9
     letters = [scale * POINTS_OF_LETTERS * DOTS_PER_INCH / POINTS_PER_INCH for scale in scales]
     assert min(letters) >= SMALLEST_LETTERS
 

@@ -113,9 +113,55 @@ def test_with_leave_the_model_stands_beside_every_picture(picture_audit: Path, r
     beside = "Model leaky.safetensors, hash "
     assert "This page shows training images." in lead
     assert lead.count(beside) == 1
-    assert rest.count(beside) == 2
+    assert rest.count(beside) == 4
     assert rendered.text.count("accuracy 100.0 % [91.0, 100.0] of 40 members") >= 4
     assert {path.stem for path in (picture_audit / "figures").glob("*-0*")} == {"images-00", "images-01"}
+
+
+def test_with_leave_there_are_a_gallery_and_an_atlas_that_say_what_they_are_worth(
+    picture_audit: Path, read: Show
+) -> None:
+    text = read(picture_audit / "report.html").text.partition("What each class looks like to the model")[2]
+    said = (
+        "it enters no verdict",
+        "12.5 % of the steps of each search were done, for the budget.",
+        "The first 3 of 10 classes were looked at.",
+        "The pictures it wants show nothing of their classes (uninformative): they are alike.",
+        "That this network gives 50 % of the pictures their class says little",
+        "Which classes touch",
+        "By pixels: 1 of 1 pairs have one.",
+        "zero two yes 0.5 0.4 2.0",
+        "zero one yes",
+    )
+    place = 0
+    for words in said:
+        assert words in text[place:], words
+        place = text.index(words, place)
+    assert {"gallery", "atlas"} <= {path.stem for path in (picture_audit / "figures").iterdir()}
+
+
+def test_a_gallery_is_never_shown_without_leave(picture_audit: Path, tmp_path: Path, read: Show) -> None:
+    folder = Path(shutil.copytree(picture_audit, tmp_path / "run"))
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("images: full", "images: none"))
+    shutil.rmtree(folder / "figures")
+    rendered = read(audit_page(folder))
+    assert "looks like to the model" not in rendered.text
+    assert not {"gallery", "atlas"} & {path.stem for path in (folder / "figures").iterdir()}
+
+
+@pytest.mark.usefixtures("without_charts")
+def test_what_is_missing_of_a_gallery_is_named(picture_audit: Path, tmp_path: Path, read: Show) -> None:
+    folder = Path(shutil.copytree(picture_audit, tmp_path / "run"))
+    record = json.loads((folder / "records/gallery.json").read_text())
+    (folder / "scores/seed-0/target/gallery.npz").unlink()
+    whole = {"status": "skipped", "reason": "too small", "borders": None}
+    for changed, words in (
+        (whole, "Nothing to show: the folder holds no pictures. Which classes touch Not looked for: too small."),
+        (whole | {"inversion": None}, "Nothing to show: too small."),
+    ):
+        (folder / "records/gallery.json").write_text(json.dumps(record | changed))
+        assert words in read(audit_page(folder)).text
 
 
 def test_equal_folders_give_equal_bytes(finished_audit: Path, audit_folder: Path) -> None:

@@ -4,6 +4,7 @@ The network is CIFAR-10's ResNet-20; the second one is of another architecture a
 
     python benchmarks/choices/released_inversions.py second --out second.safetensors
     python benchmarks/choices/released_inversions.py measure --second second.safetensors [--seeds 0 1 2] [--student]
+    python benchmarks/choices/released_inversions.py borders --second second.safetensors [--seeds 0 1 2]
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invaudit.benchmarks.explain.borders import border_records
 from invaudit.data import load, seeded_rng
 from invaudit.explain.measures import measure_inversions
 from invaudit.explain.second import SecondSettings
@@ -79,6 +81,15 @@ def measure(by: str, seed: int, second: Target, *, student: bool) -> dict[str, A
     return found
 
 
+def borders(seed: int, second: Target) -> dict[str, Any]:
+    """Search by pixels for the borders of all pairs of classes, from real images that the seed chooses."""
+    target = load_model(RELEASED, arch="resnet20", spec=SPEC, match="order")
+    found: dict[str, Any] = {}
+    for one in border_records(target, None, load(HELD_OUT), seeded_rng(seed, "borders"), second=second):
+        found[one.measure] = one.reason if one.value is None else one.value
+    return found
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,11 +102,20 @@ def main() -> int:
     measuring.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     measuring.add_argument("--student", action="store_true")
     measuring.add_argument("--out", type=Path, default=RECORD)
+    bordering = commands.add_parser("borders")
+    bordering.add_argument("--second", type=Path, required=True)
+    bordering.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    bordering.add_argument("--out", type=Path, default=RECORD)
     options = parser.parse_args()
     if options.command == "second":
         train_second(options.out)
         return 0
     second = load_model(options.second)
+    if options.command == "borders":
+        record = read_json(options.out)
+        record["borders"] = {str(seed): borders(seed, second) for seed in options.seeds}
+        write_json(options.out, record)
+        return 0
     record: dict[str, Any] = read_json(options.out) if options.out.exists() else {"runs": {}}
     record |= {"command": COMMAND, "environment": describe_environment(threads=torch.get_num_threads())}
     held_out = load(HELD_OUT)

@@ -45,8 +45,8 @@ def invert(
     if images < 1:
         raise ConfigError(f"--images {images}: expected at least 1")
     target = network.required(model, "to invert", common.device, download=download)
-    from invaudit.inversion import run_inversion
-    from invaudit.inversion.shipped import SETTINGS, shipped_config
+    from invaudit.inversion import InversionSettings, PixelInversionSettings, run_inversion
+    from invaudit.inversion.shipped import shipped_config
 
     real = None
     if data is not None:
@@ -56,8 +56,10 @@ def invert(
         real = load(data, wanted=target.spec.pictures, download=download)
         refuse_misfit(target, real, data)
     config = shipped_config(by, target.spec.channels)
-    precision_key = "precision" if by == "generator" else None
-    settings = common.settings(SETTINGS[by], config, precision_key=precision_key)
+    if by == "pixels":
+        settings = common.settings(PixelInversionSettings, config)
+    else:
+        settings = common.settings(InversionSettings, config, precision_key="precision")
     folder = common.folder("invert")
     run = run_inversion(target, settings, folder, seed=common.seed(), images=images, resume=common.resume, real=real)
     _print(run, as_json=common.json)

@@ -30,7 +30,7 @@ def right(tmp_path_factory):
     (folder / "pairs.csv").write_text("member,control\n0,0\n3,3\n")
     lines = [f"{side},{index},{side}{index}\n" for side in ("member", "control") for index in range(12)]
     (folder / "groups.csv").write_text("side,index,group\n" + "".join(lines))
-    settings = load_config(InversionSettings, "invert/default", **SHORT)
+    settings = load_config(InversionSettings, "invert/grey", **SHORT)
     run_inversion(target, settings, folder / "run", images=1)
     return folder
 

@@ -10,7 +10,7 @@ from invaudit.explain.border_paths import generator_borders
 from invaudit.explain.border_pixels import pixel_borders
 from invaudit.explain.border_stage import attacked
 from invaudit.explain.borders import Borders, Pair
-from invaudit.inversion import Inversion, PixelInversion
+from invaudit.inversion import Inversion
 from invaudit.models import Target, collect
 from invaudit.records.explain_table import MeasureRecord
 from invaudit.runtime.errors import DataError
@@ -28,7 +28,7 @@ NO_SECOND = "there is no second network to ask"
 
 def border_records(
     target: Target,
-    inversion: Inversion | PixelInversion,
+    inversion: Inversion | None,
     real: ImageSet,
     rng: torch.Generator,
     *,
@@ -38,8 +38,7 @@ def border_records(
 
     Args:
         target: The network.
-        inversion: A generator draws the border images; beside inversions by pixels they are searched for by pixels,
-            from a real image of the first class.
+        inversion: Draws the border images; None: they are searched for by pixels, from a real image of the first class.
         real: Labelled real images.
         rng: Source of the starts.
         second: Another network of the same classes, to be asked about the images.
@@ -49,7 +48,7 @@ def border_records(
     """
     confusion = confusion_of(target, real.floats(), real.labels)
     pairs = pairs_to_try(target.classes, confusion=confusion)
-    if isinstance(inversion, Inversion):
+    if inversion is not None:
         found = generator_borders(target, inversion, pairs, rng, attack=attacked, second=second)
     else:
         found = _from_real_images(target, pairs, real, rng, second=second)

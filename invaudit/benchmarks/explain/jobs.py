@@ -192,7 +192,8 @@ def _border_records(
     job: InversionJob, networks: _Networks, inversion: Inversion | PixelInversion
 ) -> list[MeasureRecord]:
     rng = seeded_rng(job.seed, f"borders/{job.target}/{job.variant}")
-    search = partial(border_records, networks.target, inversion, networks.real, rng, second=networks.second)
+    generator = inversion if isinstance(inversion, Inversion) else None
+    search = partial(border_records, networks.target, generator, networks.real, rng, second=networks.second)
     found = attempt(f"{job.name} borders", search)
     if found.value is not None:
         return found.value

@@ -4,6 +4,7 @@ import pytest
 
 from invaudit.benchmarks.ood import OODBenchmark
 from invaudit.inversion import InversionSettings
+from invaudit.inversion.views import ViewSettings
 from invaudit.runtime import ConfigError
 from invaudit.runtime.files import content_hash
 from invaudit.runtime.settings import load_config
@@ -12,7 +13,7 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "ood").glob("*.yaml"))
 FROZEN = "0bf032898a1f2dc880ca7f637baabd172b2057a1667ef64e475d093535ca7788"
 """Of the garbage and the inversion of ``full``, but for how often the cycle comes (docs/decisions/006)."""
 
-LATER = {"margin", "flip", "contrast", "schedule"}
+LATER = {*ViewSettings.model_fields, "schedule"}
 """Settings that came after the recipe was frozen: it has their defaults, which change nothing."""
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from invaudit.audit.timing import step_seconds, unheard
 from invaudit.data import ImageSet
-from invaudit.explain.attacks import chosen_attack
-from invaudit.explain.border_stage import ATTACK, borders_by_pixels
-from invaudit.explain.budget import cut, passes, seconds_per_pass
+from invaudit.explain.border_stage import borders_by_pixels
+from invaudit.explain.budget import attack_passes, cut, passes, seconds_per_pass
 from invaudit.explain.settings import ExplainSettings
 from invaudit.explain.stages import inversion
 from invaudit.explain.work import Work, of_classes
@@ -76,9 +75,8 @@ def gallery_cost(target: Target) -> GalleryCost:
     except InputError:
         return GalleryCost(0.0, 0.0)
     one_pass = seconds_per_pass(target)
-    attack = chosen_attack(ATTACK, None)[1].model_dump()["steps"] * target.classes
     borders = passes(settings, target, has_real=True)[BORDERS]
-    return GalleryCost(search.steps * step + borders * one_pass, rest + attack * one_pass)
+    return GalleryCost(search.steps * step + borders * one_pass, rest + attack_passes(target) * one_pass)
 
 
 def make_gallery(

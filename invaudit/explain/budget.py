@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from invaudit.explain.atlas import MOST_PAIRS
 from invaudit.explain.attacks import chosen_attack
+from invaudit.explain.border_pixels import LIGHTER
+from invaudit.explain.border_stage import ATTACK
 from invaudit.explain.settings import ExplainSettings
 from invaudit.inversion import PixelInversionSettings
 from invaudit.models import Target, frozen_eval
@@ -17,7 +19,9 @@ TIMED = 8
 LEAST_STEPS = 10
 """Steps that no search is cut below."""
 TWICE = 2
-"""Passes in a step of a mask, which looks at what is kept and at the rest; and searches of a border, on average."""
+"""Passes in a step of a mask, which looks at what is kept and at the rest."""
+LEAST_SHARE = 0.01
+"""Smallest share of the steps, whatever the budget."""
 
 
 def seconds_per_pass(target: Target) -> float:
@@ -45,10 +49,22 @@ def passes(settings: ExplainSettings, target: Target, *, has_real: bool) -> dict
         fooling += 0 if by_pixels else settings.adversary.steps * settings.adversary.batch_size
     return {
         INVERSION: search.steps * at_once,
-        BORDERS: TWICE * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS),
+        BORDERS: len(LIGHTER) * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS),
         ADVERSARIAL: fooling,
         MASKS: TWICE * settings.masks.steps * settings.masked,
     }
+
+
+def attack_passes(target: Target) -> int:
+    """Return how many images go through the network in the attack that borders are compared with; no budget cuts it."""
+    return int(chosen_attack(ATTACK, None)[1].model_dump()["steps"]) * target.classes
+
+
+def share_within(budget: float, target: Target, settings: ExplainSettings, *, has_real: bool, one_pass: float) -> float:
+    """Return the share of all steps that can be done within a budget in seconds, and ``one_pass`` seconds a pass."""
+    left = budget - one_pass * attack_passes(target)
+    needed = one_pass * sum(passes(settings, target, has_real=has_real).values())
+    return min(1.0, max(LEAST_SHARE, left / needed))
 
 
 def cut(settings: ExplainSettings, share: float, channels: int) -> ExplainSettings:

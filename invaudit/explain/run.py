@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invaudit.data import ImageSet
-from invaudit.explain.budget import cut, passes, seconds_per_pass
+from invaudit.explain.budget import cut, seconds_per_pass, share_within
 from invaudit.explain.figures import figure
 from invaudit.explain.judging import Guard
 from invaudit.explain.second import Second, given_second, trained_second
@@ -136,12 +136,9 @@ def _share(folder: RunFolder, settings: ExplainSettings, target: Target, *, has_
         return 1.0
     if folder.record(PLAN) is None:
         seconds = seconds_per_pass(target)
-        needed = seconds * sum(passes(settings, target, has_real=has_real).values())
-        share = min(1.0, settings.budget / needed)
+        share = share_within(settings.budget, target, settings, has_real=has_real, one_pass=seconds)
         folder.finish(PLAN, PlanRecord(seconds_per_pass=seconds, share=share).model_dump(mode="json"))
-        notice(
-            f"all steps would take about {needed:,.0f} s; {share:.0%} of them are done, for {settings.budget:,.0f} s"
-        )
+        notice(f"{share:.0%} of the steps of every search are done, for about {settings.budget:,.0f} s")
     return read_record(folder.path, PLAN, PlanRecord).share
 
 

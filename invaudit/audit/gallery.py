@@ -4,7 +4,7 @@ Inversions may come near to training images, so an audit has a gallery with ``im
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from invaudit.explain.settings import ExplainSettings
 from invaudit.explain.stages import inversion
 from invaudit.explain.work import Work, of_classes
 from invaudit.inversion import invert_by
+from invaudit.inversion.shipped import Engine
 from invaudit.models import Target
 from invaudit.records.audit_gallery import GalleryRecord
 from invaudit.records.explain import BORDERS
@@ -119,7 +120,7 @@ def make_gallery(
         return record.model_copy(update={"status": "skipped", "reason": str(error)}), pictures
 
 
-def _by(target: Target) -> Literal["generator", "pixels"]:
+def _by(target: Target) -> Engine:
     return "pixels" if max(target.spec.height, target.spec.width) > LARGE else "generator"
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ def _edit(folder: Path, name: str, **values: Any) -> None:
     frame.assign(**values).to_csv(folder / name, index=False)
 
 
+def assert_in_order(said: Iterable[str], text: str) -> None:
+    """Fail unless a text holds all of this, one after the other."""
+    place = 0
+    for words in said:
+        assert words in text[place:], words
+        place = text.index(words, place)
+
+
 def test_the_first_screen_answers_three_questions(page: Any) -> None:
     text = page.text.partition("What it means, and what it does not")[0]
     lead = (
@@ -62,10 +70,7 @@ def test_the_first_screen_answers_three_questions(page: Any) -> None:
         "False alarms: 4.0 % [0.5, 13.7] of 50 images of its own kind.",
         *(f"{name} {said}" for name, said in CONTROLS.items()),
     )
-    place = 0
-    for words in lead:
-        assert words in text[place:], words
-        place = text.index(words, place)
+    assert_in_order(lead, text)
 
 
 @pytest.mark.parametrize("verdicts", list(product(VERDICTS, VERDICTS)))
@@ -133,10 +138,7 @@ def test_with_leave_there_are_a_gallery_and_an_atlas_that_say_what_they_are_wort
         "zero two yes 0.5 0.4 2.0",
         "zero one yes",
     )
-    place = 0
-    for words in said:
-        assert words in text[place:], words
-        place = text.index(words, place)
+    assert_in_order(said, text)
     assert {"gallery", "atlas"} <= {path.stem for path in (picture_audit / "figures").iterdir()}
 
 

@@ -4,6 +4,7 @@ The search ends with a bisection across the border, so that the gap does not dep
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -30,8 +31,21 @@ from invaudit.runtime.settings import Batch, Settings
 
 DOUBLINGS = 8
 """Of a step down the log-odds, until their sign has changed."""
-LIGHTER = (1, 4, 16)
-"""What the weight of the distance is divided by, in turn, for images that do not reach the border with it."""
+
+
+class _Try(NamedTuple):
+    """How images are searched for that were not found before."""
+
+    lighter: float = 1.0
+    """Factor of the weight of the distance."""
+    faster: float = 1.0
+    """Factor of the pace."""
+    begin: float = 0.0
+    """Where the search begins: 0 at the start, 1 at the goal, if there is one."""
+
+
+TRIES = (_Try(), _Try(1 / 4), _Try(1 / 16), _Try(1 / 16, 5), _Try(1 / 16, 5, begin=0.5))
+"""In turn. Half-way to the goal is the last one: such a mixture lies beyond classes that stand in the way."""
 
 
 class PixelBorderSettings(Settings):
@@ -45,7 +59,7 @@ class PixelBorderSettings(Settings):
     """Steps of Adam by pixels."""
 
     pace: float = Field(default=0.1, gt=0, le=1)
-    """Length of the first step of an image, as a share of its way to the border by the slope at the start; later steps
+    """Length of the first step of an image, as a share of its way to the border by the slope there; later steps
     shrink to 0 along half a cosine. Networks of small and of large images need paces that differ a hundredfold in
     pixels."""
 
@@ -66,8 +80,9 @@ def pixel_borders(
     """Move images to the border of two classes, as near to where they start as the weight of the distance asks.
 
     Minimises |log p_a - log p_b| / s + max(0, log(others / (p_a + p_b)) - log(0.05 / 0.95)) / s + w |x - start|, where
-    s is the slope of the log-odds at the start. Then the gap is closed along the slope by bisection. An image that does
-    not reach the border is searched for again with less weight on the distance.
+    s is the slope of the log-odds where the search begins. Then the gap is closed along the slope by bisection. An
+    image that does not reach the border is searched for again with less weight on the distance, with longer steps, and
+    at last from half-way to its goal.
 
     Args:
         target: Is borrowed: frozen, in eval mode, and given back as it was.
@@ -90,23 +105,25 @@ def pixel_borders(
     images = starts.cpu().clone()
     missing = torch.arange(len(pairs))
     with frozen_eval(target):
-        for lightness in LIGHTER:
+        for way in TRIES:
             if not len(missing):
                 break
-            weight = settings.distance / lightness
+            begin = starts if goals is None else starts.lerp(goals, way.begin)
+            changes = {"distance": way.lighter * settings.distance, "pace": min(1.0, way.faster * settings.pace)}
+            tried = settings.model_copy(update=changes)
             for rows in missing.split(images_at_once(starts.shape, settings.batch_size)):
-                images[rows] = _searched(target, classes[rows], starts[rows], settings, weight)
+                images[rows] = _searched(target, classes[rows], starts[rows], begin[rows], tried)
             told = torch.from_numpy(probabilities(target, images[missing])).gather(1, classes[missing])
             missing = missing[told.amin(1) < LEAST_PROBABILITY]
     return measure(target, pairs, starts, images, by="pixels", goals=goals, attack=attack, second=second)
 
 
-def _searched(target: Target, pairs: Tensor, starts: Tensor, settings: PixelBorderSettings, weight: float) -> Tensor:
-    """Return images (N, C, H, W) on the CPU, found from starts between the classes ``pairs`` (N, 2)."""
+def _searched(target: Target, pairs: Tensor, starts: Tensor, begin: Tensor, settings: PixelBorderSettings) -> Tensor:
+    """Return images (N, C, H, W) on the CPU between the classes ``pairs`` (N, 2) and near to starts, from ``begin``."""
     starts, pairs = starts.to(target.device), pairs.to(target.device)
-    _, slope = _sloped(target, starts, pairs)
+    images = begin.to(target.device).clone().requires_grad_()
+    _, slope = _sloped(target, images, pairs)
     scale = lengths(slope).to(starts.dtype).clamp_min(1e-6)
-    images = starts.clone().requires_grad_()
 
     def way_left() -> Tensor:
         """Distance to the border (N,), were the network linear."""
@@ -116,7 +133,7 @@ def _searched(target: Target, pairs: Tensor, starts: Tensor, settings: PixelBord
     def loss(_step: int) -> Tensor:
         # A distance of 0 has no slope; the start itself is the only image that has it.
         away = (images - starts).flatten(1).square().sum(1).add(1e-12).sqrt()
-        return (way_left() + weight * away).sum()
+        return (way_left() + settings.distance * away).sum()
 
     with torch.no_grad():
         paces = settings.pace * way_left() / starts[0].numel() ** 0.5

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from invaudit.explain.atlas import MOST_PAIRS
 from invaudit.explain.attacks import chosen_attack
-from invaudit.explain.border_pixels import LIGHTER
+from invaudit.explain.border_pixels import TRIES
 from invaudit.explain.border_stage import ATTACK
 from invaudit.explain.settings import ExplainSettings
 from invaudit.inversion import PixelInversionSettings
@@ -49,7 +49,7 @@ def passes(settings: ExplainSettings, target: Target, *, has_real: bool) -> dict
         fooling += 0 if by_pixels else settings.adversary.steps * settings.adversary.batch_size
     return {
         INVERSION: search.steps * at_once,
-        BORDERS: len(LIGHTER) * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS),
+        BORDERS: len(TRIES) * settings.borders.steps * min(classes * (classes - 1) // 2, MOST_PAIRS),
         ADVERSARIAL: fooling,
         MASKS: TWICE * settings.masks.steps * settings.masked,
     }

@@ -4,6 +4,7 @@ What it gets right it can only know from the inversions, so no pattern that mere
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from invaudit.data import ImageSet
 from invaudit.data.image_set import eight_bits
-from invaudit.inversion import Inversion
+from invaudit.inversion import Inversion, PixelInversion
 from invaudit.inversion.diagnostics import Sampler
 from invaudit.inversion.views import turned
 from invaudit.models import InputSpec, Target, TrainingSettings, build, collect, train
@@ -36,7 +37,8 @@ class StudentSettings(Settings):
     """How a student is trained."""
 
     inversions: int = Field(default=MOST_INVERSIONS, ge=2, le=MOST_INVERSIONS)
-    """Inversions that it is trained on, the same number of every class."""
+    """Pictures of inversions that it is trained on, the same number of every class. A generator draws an inversion for
+    each; of those by pixels there are as many as were searched for, each turned, sized and shifted in several ways."""
 
     arch: str | None = None
     """Architecture of ours; unset: that of the target where it is one of ours, else ``vgg-small``."""
@@ -55,7 +57,7 @@ class Student:
         inversion_accuracy: Share of the inversions that it gives the class that was asked for, after training: where
             this is high and ``accuracy`` is not, the inversions show something else than the classes.
         arch: Its architecture.
-        n_inversions: Inversions that it was trained on.
+        n_inversions: Pictures of inversions that it was trained on.
         seconds: Time that the inversions and the training took, without what a kill took.
     """
 
@@ -68,7 +70,7 @@ class Student:
 
 
 def train_student(
-    inversion: Sampler,
+    inversion: Sampler | PixelInversion,
     target: Target,
     real: ImageSet,
     rng: torch.Generator,
@@ -83,7 +85,7 @@ def train_student(
     accuracy, as they should.
 
     Args:
-        inversion: Draws the inversions.
+        inversion: Draws the inversions, or has them.
         target: The network that they were made for: classes, shape, device, and the architecture of the student.
         real: Labelled real images, ones that the target was not trained on for an honest figure.
         rng: Source of the inversions, the first weights and the training.
@@ -103,7 +105,7 @@ def train_student(
         module = build(arch, target.spec, target.classes)
     student = Target(module, target.spec, arch=full_name(arch)).to(target.device)
     start = time.perf_counter()
-    inversions = _drawn(inversion, target.classes, settings.inversions, rng)
+    inversions = _seen(inversion, target.classes, settings.inversions, rng)
     seconds = time.perf_counter() - start
     training = settings.training or default_training(target.spec, epochs=12)
     precision = resolve_precision(training.precision, target.device)
@@ -140,16 +142,32 @@ def _own_architecture(target: Target) -> str:
     return name if family == "invaudit" else FALLBACK
 
 
-def _drawn(inversion: Sampler, classes: int, n: int, rng: torch.Generator) -> ImageSet:
-    """Return about n inversions with 8 bits, the same number of every class, at least one."""
-    labels = torch.arange(classes).repeat(max(1, n // classes))
-    parts = [eight_bits(_view(inversion, inversion.sample(some, rng), rng)) for some in labels.split(SAMPLED_AT_ONCE)]
-    return ImageSet("inversions", torch.cat(parts), labels)
+def _drawn(
+    inversion: Sampler | PixelInversion, classes: int, n: int, rng: torch.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield about n inversions and their classes in batches, the same number of every class, at least one."""
+    each = max(1, n // classes)
+    if isinstance(inversion, PixelInversion):
+        ranks = torch.arange(each) % inversion.images.shape[1]
+        for some in ranks.split(max(1, SAMPLED_AT_ONCE // classes)):
+            yield inversion.images[:, some].flatten(0, 1), torch.arange(classes).repeat_interleave(len(some))
+        return
+    for labels in torch.arange(classes).repeat(each).split(SAMPLED_AT_ONCE):
+        yield inversion.sample(labels, rng), labels
 
 
-def _view(inversion: Sampler, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Return images as the target was shown them: each turned, sized and shifted by itself, if they were at all."""
-    if not (isinstance(inversion, Inversion) and inversion.settings.turns):
+def _seen(inversion: Sampler | PixelInversion, classes: int, n: int, rng: torch.Generator) -> ImageSet:
+    """Return about n pictures of inversions with 8 bits, as the target was shown them."""
+    pictures, classes_of = [], []
+    for images, labels in _drawn(inversion, classes, n, rng):
+        pictures.append(eight_bits(_turned(inversion, images, rng)))
+        classes_of.append(labels)
+    return ImageSet("inversions", torch.cat(pictures), torch.cat(classes_of))
+
+
+def _turned(inversion: Sampler | PixelInversion, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Return images each turned, sized and shifted by itself, if the target was shown them so."""
+    if not (isinstance(inversion, Inversion | PixelInversion) and inversion.settings.turns):
         return images
     with seed_torch(rng):
         return turned(images, inversion.settings, len(images))

@@ -92,8 +92,8 @@ class Inverter:
     ) -> Inversion:
         """Train the generator against a target as it is now, and keep its best state.
 
-        The best state has the highest accuracy in its worst class, up to the wanted one; among equals the smallest
-        loss, or the last one where the learning rate falls.
+        Where the learning rate falls to 0, the last state is kept. Else the one with the highest accuracy in its worst
+        class, up to the wanted one, and the smallest loss among equals.
 
         Args:
             target: Is borrowed: frozen, in eval mode, and given back as it was.
@@ -209,9 +209,10 @@ class Inverter:
         return torch.cat([target(batch.to(target.device)).argmax(1) for batch in batches]).cpu()
 
     def _rank(self, evaluation: Evaluation) -> tuple[float, float]:
-        # Along a cosine the last steps are the finest ones, whatever the objectives of difference cost.
-        second = evaluation.step if self.settings.schedule == "cosine" else -evaluation.loss
-        return min(*evaluation.accuracy, self.settings.wanted_accuracy), second
+        if self.settings.schedule == "cosine":
+            # An early state may have its class and be half finished: the last steps are the finest ones.
+            return evaluation.step, 0.0
+        return min(*evaluation.accuracy, self.settings.wanted_accuracy), -evaluation.loss
 
     def _outcome(self, run: _Run) -> tuple[Outcome, str]:
         """Return how a run ended, in one word and in a sentence."""

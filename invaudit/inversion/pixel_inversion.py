@@ -32,12 +32,14 @@ class PixelInversion:
 
     Attributes:
         images: (classes, n, C, H, W) float32 in [0, 1], on the CPU.
+        settings: How they were searched for.
         history: Records of the batches, in order: step, loss, and each objective.
         outcome: As of an ``Inversion``.
         message: The outcome in words.
     """
 
     images: Tensor
+    settings: PixelInversionSettings
     history: tuple[dict[str, float], ...]
     outcome: Outcome
     message: str
@@ -107,7 +109,7 @@ def search_pixels(
             history += search.records
         if any(search.diverged for search in searches):
             message = f"a loss was not finite; lower learning_rate (now {settings.learning_rate:g}) or check the target"
-            return PixelInversion(by_class, tuple(history), "diverged", message)
+            return PixelInversion(by_class, settings, tuple(history), "diverged", message)
         predicted = collect(target, by_class.flatten(0, 1), keep_maps=False).logits.argmax(1)
     is_right = predicted.view(target.classes, -1) == torch.arange(target.classes)[:, None]
     worst_accuracy = float(is_right.double().mean(1).min())
@@ -115,8 +117,8 @@ def search_pixels(
     message += searches[0].objectives.skipped_note
     if worst_accuracy < settings.wanted_accuracy:
         message += f"; under the {settings.wanted_accuracy:.1%} wanted: give more steps"
-        return PixelInversion(by_class, tuple(history), "budget", message)
-    return PixelInversion(by_class, tuple(history), "converged", message)
+        return PixelInversion(by_class, settings, tuple(history), "budget", message)
+    return PixelInversion(by_class, settings, tuple(history), "converged", message)
 
 
 def draw_each(inversion: Inversion | PixelInversion, most: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:

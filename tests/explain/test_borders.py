@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from invaudit.explain.border_pixels import PixelBorderSettings, pixel_borders
 from invaudit.explain.borders import (
@@ -14,8 +15,9 @@ from invaudit.explain.borders import (
     all_pairs,
     measure,
 )
+from invaudit.models import Target
 from invaudit.runtime.errors import SettingError, ShapeError
-from tests.explain.flat_targets import flat_target, level_target
+from tests.explain.flat_targets import SPEC, flat_target, level_target
 from tests.explain.recomputing import assert_rows_hold
 
 QUICK = PixelBorderSettings(steps=60, pace=0.2)
@@ -63,6 +65,24 @@ def test_a_border_that_no_image_has_is_not_reached():
     assert row.status == "both at 0.27, expected 0.45: class 2 has 0.45"
     assert not row.touches
     assert row.distance == pytest.approx(0, abs=1e-4)
+
+
+def test_where_the_start_has_no_slope_the_search_begins_half_way_to_the_goal():
+    hidden, head = nn.Linear(16, 1), nn.Linear(1, 2)
+    with torch.no_grad():
+        # Class 1 gains nothing before the first pixel is at 0.3, and is level with class 0 at 0.4.
+        hidden.weight.copy_(torch.eye(16)[:1])
+        hidden.bias.fill_(-0.3)
+        head.weight.copy_(torch.tensor([[0.0], [10.0]]))
+        head.bias.copy_(torch.tensor([1.0, 0.0]))
+    target = Target(nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), head), SPEC).eval()
+    start = torch.zeros(1, 1, 4, 4)
+    assert pixel_borders(target, [(0, 1)], start, QUICK).share_reached == 0
+    found = pixel_borders(target, [(0, 1)], start, QUICK, goals=torch.ones(1, 1, 4, 4))
+    assert found.share_reached == 1
+    assert found.images[0, 0, 0, 0] == pytest.approx(0.4, abs=1e-3)
+    assert found.starts[0].max() == 0
+    assert_rows_hold(found, target)
 
 
 @pytest.mark.slow

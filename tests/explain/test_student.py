@@ -5,7 +5,8 @@ import torch
 from pydantic import ValidationError
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.explain.student import MOST_INVERSIONS, StudentSettings, default_training, train_student
+from invaudit.explain.student import MOST_INVERSIONS, Student, StudentSettings, default_training, train_student
+from invaudit.inversion import PixelInversion, PixelInversionSettings
 from invaudit.models import InputSpec, TrainingSettings
 from invaudit.runtime.errors import DataError, ShapeError
 
@@ -63,6 +64,21 @@ def test_a_student_of_noise_guesses_and_is_the_same_again(trained, held_out_digi
     assert first.accuracy == again.accuracy
     assert first.accuracy.value < 0.3
     assert first.n_inversions == 200
+
+
+def test_the_few_images_of_a_search_by_pixels_are_shown_in_as_many_views_as_are_wanted(
+    trained, training_digits, held_out_digits
+):
+    by_class = [training_digits.floats((training_digits.labels == label).nonzero()[:30, 0]) for label in range(10)]
+
+    def student_of(views: PixelInversionSettings) -> Student:
+        searched = PixelInversion(torch.stack(by_class), views, (), "converged", "")
+        return train_student(searched, trained, held_out_digits, seeded_rng(0, "tests"), SHORT)
+
+    as_they_are, thrown_about = student_of(PixelInversionSettings()), student_of(PixelInversionSettings(rotation=180))
+    assert as_they_are.n_inversions == thrown_about.n_inversions == 1_000
+    assert as_they_are.accuracy.value > 0.6
+    assert thrown_about.inversion_accuracy.value < as_they_are.inversion_accuracy.value - 0.1
 
 
 def test_a_foreign_network_gets_a_student_of_ours(trained, held_out_digits, monkeypatch):

@@ -140,6 +140,14 @@ def test_best_state_is_kept(trained):
     assert weights_of(shorter.generator) == weights_of(result.generator)
 
 
+def test_the_last_state_is_kept_where_the_learning_rate_falls(trained):
+    settings = SHORT.model_copy(update={"learning_rate": 0.3, "steps": 8, "eval_every": 1, "schedule": "cosine"})
+    result = invert(trained, settings, seeded_rng(1, "tests"))
+    ranks = [(min(evaluation.accuracy), -evaluation.loss, evaluation.step) for evaluation in result.history]
+    assert max(ranks)[2] < 8
+    assert "after 8 steps" in result.message
+
+
 def test_budget_is_no_success(trained):
     result = invert(trained, SHORT.model_copy(update={"least_spread": 0.0}), seeded_rng(0, "tests"))
     assert result.outcome == "budget"

@@ -146,6 +146,3 @@ class ExplainBenchmark(Settings):
             for name in getattr(self, key):
                 if name not in self.variants:
                     yield f"{key} names the variant {name!r}, expected one of {', '.join(self.variants)}"
-        for name in self.students:
-            if name in self.variants and self.variants[name].engine == "pixels":
-                yield f"students names {name!r}, whose few images by pixels teach no student; leave it out"

@@ -88,7 +88,6 @@ def test_seeds_of_variants_and_targets_choose_the_jobs():
         ({"variants": {"a": {"settings": {"mode": "soft"}}}}, ("unknown mode 'soft'",)),
         ({"variants": {"a": {"without": ["kl"]}}}, ("'kl', which has no weight", "cross-entropy")),
         ({"variants": {"a": {"without": ["cross-entropy"]}}}, ("nothing asks for a class",)),
-        ({"variants": {"a": {"engine": "pixels"}}, "students": ["a"]}, ("'a'", "teach no student")),
         ({"students": ["b"]}, ("students names the variant 'b'", "one of default")),
         ({"only": ["b"]}, ("only names the variant 'b'",)),
         ({"variants": {"a": {"seeds": [9]}}}, ("a has seeds [9]", "[0, 1, 2]")),

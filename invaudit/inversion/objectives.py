@@ -10,9 +10,6 @@ from torch.nn import functional
 from invaudit.inversion.conditions import Condition
 from invaudit.runtime.errors import SettingError
 
-MARGIN = 0.12
-"""Mean absolute difference of pixels in [0, 1] beyond which two images of a class differ enough."""
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -150,17 +147,6 @@ def image_distance(step: Step) -> Tensor:
     return -_mean_over(torch.cdist(pixels, pixels, p=1) / pixels.shape[1], _same_label(step))
 
 
-def image_margin(step: Step) -> Tensor:
-    """Return the mean of max(0, 0.12 - mean absolute difference of pixels) over pairs of one label; 0 without any.
-
-    Half the pairs of real digits and clothes of one class differ by 0.13 to 0.18: what differs more earns nothing here,
-    where ``image-distance`` goes on until the images leave their class.
-    """
-    pixels = step.images.flatten(1)
-    differences = torch.cdist(pixels, pixels, p=1) / pixels.shape[1]
-    return _mean_over((MARGIN - differences).relu(), _same_label(step))
-
-
 def image_cosine(step: Step) -> Tensor:
     """Return the mean squared cosine of the images themselves over pairs of one label; 0 without such pairs."""
     return _mean_over(_cosines(step.images.flatten(1)).square(), _same_label(step))
@@ -235,7 +221,6 @@ OBJECTIVES: dict[str, Callable[[Step], Tensor]] = {
     "orthogonality": orthogonality,
     "image-cosine": image_cosine,
     "image-distance": image_distance,
-    "image-margin": image_margin,
     "batch-norm": batch_norm,
     "batch-norm-scaled": batch_norm_scaled,
     "total-variation": total_variation,

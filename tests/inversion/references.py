@@ -52,12 +52,6 @@ def difference_by_loops(observed: Step) -> float:
     return -float(np.mean([np.abs(images[i] - images[j]).mean() for i, j in both]))
 
 
-def margin_by_loops(observed: Step) -> float:
-    images = observed.images.numpy()
-    both = pairs(observed.condition.labels, same=True)
-    return float(np.mean([max(0.0, 0.12 - np.abs(images[i] - images[j]).mean()) for i, j in both]))
-
-
 def variation_by_loops(images: torch.Tensor) -> float:
     n, channels, height, width = images.shape
     down = across = 0.0
@@ -103,7 +97,6 @@ REFERENCES = {
     "orthogonality": lambda s: by_pairs(s.features, s.condition.labels, lambda c: c * c, same=False),
     "image-cosine": lambda s: by_pairs(s.images.flatten(1), s.condition.labels, lambda c: c * c, same=True),
     "image-distance": difference_by_loops,
-    "image-margin": margin_by_loops,
     "batch-norm": statistics_by_hand,
     "batch-norm-scaled": scaled_statistics_by_hand,
     "total-variation": lambda s: variation_by_loops(s.images),

@@ -29,6 +29,12 @@ PIXELS = "none"
 """The network of the pixel statistics."""
 PIXEL_PREFIX = "pixel-"
 """How these statistics are named among the detectors."""
+PIXEL_NEIGHBOUR, PIXEL_NEIGHBOUR_DISTANCE = "pixel-neighbour", "pixel-neighbour-distance"
+"""Rows of the nearest training image in pixels, by cosine and by Euclidean distance; the first is in every headline.
+
+They store training images, as detectors do, and mark no OOD set as trivial.
+"""
+PIXEL_NEIGHBOURS = (PIXEL_NEIGHBOUR, PIXEL_NEIGHBOUR_DISTANCE)
 UNTRAINED = "random"
 """The network that is not trained, a control."""
 CONTROL_NETWORKS = (PIXELS, UNTRAINED)

@@ -44,7 +44,7 @@ class OodRow(Row):
     group: Group
     """Group of the OOD set."""
     trivial: bool
-    """Whether a statistic of pixels tells the set from ID at AUROC 0.98 or more, in either direction."""
+    """Whether a statistic of pixels that stores no image tells the set from ID at 0.98 or more, in either direction."""
     n_id: Count = None
     """ID test images that were scored."""
     n_ood: Count = None

@@ -33,7 +33,7 @@ SKILL = {
     ("plain", "MaxSoftmax"): (0.925, 0.84, 0.902), ("full", "KNN"): (0.945, 0.905, 0.976),
     ("full", "ViM"): (0.935, 0.888, 0.982), ("noise", "KNN"): (0.94, 0.894, 0.97),
     ("plain", "ODIN"): (0.87, 0.8, 0.88), ("plain", "Entropy"): (0.926, 0.842, 0.905),
-    ("none", "pixel-mean"): (0.52, 0.56, 0.8),
+    ("none", "pixel-mean"): (0.52, 0.56, 0.8), ("none", "pixel-neighbour"): (0.89, 0.83, 0.95),
 }  # fmt: skip
 SEEDS = (0, 1, 2)
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from invaudit.benchmarks.ood.attacks import Attacks, attack_network, attack_pictures
 from invaudit.benchmarks.ood.networks import new_network, numbered_as, train_new
+from invaudit.benchmarks.ood.pixels import PIXEL_SCORES
 from invaudit.benchmarks.ood.scoring import Outcomes, score_sets
 from invaudit.benchmarks.ood.sets import Sets, halves, read_sets, sets_file, synthetic
 from invaudit.benchmarks.ood.settings import Network, OODBenchmark
-from invaudit.data import STATISTICS, ImageSet, seeded_rng
+from invaudit.data import ImageSet, seeded_rng
 from invaudit.models import Activations, Target, collect, limit_threads
 from invaudit.ood import Detector, FitInputs, TrainingResult, make_detector
 from invaudit.ood.detector import InParts
@@ -29,7 +30,6 @@ from invaudit.records.names import (
     INVERSIONS_ENDING,
     LABELS,
     OURS,
-    PIXEL_PREFIX,
     PIXELS,
     PREDICTIONS,
     job_name,
@@ -103,12 +103,12 @@ def store_job(folder: RunFolder, scores: JobScores) -> None:
 def _score_pixels(seed: int, sets: Sets) -> JobScores:
     outcomes = Outcomes()
     arrays: dict[str, np.ndarray] = {}
-    for name, statistic in STATISTICS.items():
-        info = DetectorInfo(name=PIXEL_PREFIX + name, role="statistic", consumes="images")
-        with outcomes.of(info):
+    for name, fitted in PIXEL_SCORES.items():
+        with outcomes.of(DetectorInfo(name=name, role="statistic", consumes="images")):
+            score = fitted(sets.splits.train.images)
             scores = {}
             for set_name, images in _scored_sets(sets).items():
-                scores[scores_key(info.name, set_name)] = statistic(images.images)
+                scores[scores_key(name, set_name)] = score(images.images)
             arrays |= scores
     return JobScores(seed, PIXELS, arrays, {}, OodJobRecord(sets=sets.record(), detectors=outcomes.by_name))
 

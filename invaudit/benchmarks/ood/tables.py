@@ -12,7 +12,7 @@ import pandas as pd
 from invaudit.benchmarks.ood.differences import Difference, PairedDifferences
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.stored import StoredJob, detectors_of
-from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXELS, whole_of
+from invaudit.records.names import AGGREGATES, CONTROL_NETWORKS, PIXEL_NEIGHBOURS, PIXELS, whole_of
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.stats import (
     ComparedRow,
@@ -24,7 +24,7 @@ from invaudit.stats import (
 )
 
 TRIVIAL = 0.98
-"""AUROC of a pixel statistic, in either direction, from which on a set is marked as trivial."""
+"""AUROC of a score without a network or a stored image, in either direction, from which on a set is trivial."""
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id")
 """What the summary gives means of."""
 
@@ -47,7 +47,7 @@ def make_table(jobs: list[StoredJob], id_set: str) -> list[OodRow]:
 
 
 def _trivial_sets(jobs: list[StoredJob]) -> set[tuple[int, str]]:
-    """Return seed and name of every OOD set that a pixel statistic alone separates from the ID set."""
+    """Return seed and name of every OOD set that a score without a network or a stored image separates."""
     trivial = set()
     for job in jobs:
         if job.network != PIXELS:
@@ -92,10 +92,10 @@ def _row(job: StoredJob, id_set: str, detector: str, ood_set: str, *, is_trivial
 
 
 def _is_trivial(job: StoredJob, ood_set: str) -> bool:
-    """Return whether one of the pixel statistics separates a set from the ID set."""
+    """Return whether one of the pixel statistics that store no image separates a set from the ID set."""
     for detector in job.record.detectors:
         pair = job.pair(detector, ood_set)
-        if pair is None:
+        if detector in PIXEL_NEIGHBOURS or pair is None:
             continue
         auroc = ranking(*pair).auroc
         if max(auroc, 1 - auroc) >= TRIVIAL:

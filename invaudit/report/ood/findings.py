@@ -195,7 +195,7 @@ def controls(run: OodRun) -> list[ControlSetRow]:
 
 
 def trivial_sets(run: OodRun) -> list[str]:
-    """Return the OOD sets that a pixel statistic alone tells apart."""
+    """Return the OOD sets that are marked as trivial."""
     return distinct([row.ood_set for row in run.summary if row.trivial])
 
 

@@ -36,6 +36,7 @@ PART_TITLES = {
     "ablation": "ablations: ours on other networks, and the garbage class alone",
     "best near": f"best others on near OOD, up to {N_BEST} on the network of the first row and {N_BEST} elsewhere",
     "best far": "best others on far OOD, likewise",
+    "pixels": "without a network: one minus the cosine to the nearest training image in pixels",
 }
 TERMS = {
     "mean-near, mean-far": (
@@ -96,8 +97,8 @@ def meanings(run: OodRun) -> Section:
     trivial = trivial_sets(run)
     if trivial:
         remarks.append(
-            "Trivial sets, which a pixel statistic alone tells apart (AUROC 98 or more, in either direction): "
-            f"{', '.join(trivial)}. They are marked, not left out."
+            "Trivial sets, which a score without a network tells apart that stores no training image (AUROC 98 or "
+            f"more, in either direction): {', '.join(trivial)}. They are marked, not left out."
         )
     return Section("What the columns mean", terms=tuple(TERMS.items()), remarks=remarks)
 

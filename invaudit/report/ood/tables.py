@@ -1,4 +1,4 @@
-"""The short table of an OOD run: the reference, our other detectors, the best baselines."""
+"""The short table of an OOD run: the reference, our other detectors, the best baselines, and what needs no network."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,16 @@ from typing import Any, Literal, TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from invaudit.records.names import COMPARED_GROUPS, CONTROL_NETWORKS, GARBAGE_LOGIT, OURS, UNTRAINED, whole_of
+from invaudit.records.names import (
+    COMPARED_GROUPS,
+    CONTROL_NETWORKS,
+    GARBAGE_LOGIT,
+    OURS,
+    PIXEL_NEIGHBOUR,
+    PIXELS,
+    UNTRAINED,
+    whole_of,
+)
 from invaudit.records.ood import OodRow, OodSummaryRow
 from invaudit.records.ood_run import OodRun
 from invaudit.report.printing import DASH, MINUS, level, plain_table
@@ -17,7 +26,7 @@ from invaudit.stats.comparison import is_baseline
 Key = tuple[str, str]
 """Network and detector."""
 R = TypeVar("R", OodRow, OodSummaryRow)
-Part = Literal["ours", "reference", "ablation", "other ours", "best near", "best far"]
+Part = Literal["ours", "reference", "ablation", "other ours", "best near", "best far", "pixels"]
 
 LEVELS = ("mean-near", "worst-near", "mean-far", "worst")
 NEAR_ONLY = ("fpr95", "difference", "difference_low", "difference_high")
@@ -30,6 +39,7 @@ SHORT_PARTS: dict[Part, str] = {
     "other ours": "ours",
     "best near": "near",
     "best far": "far",
+    "pixels": "pix.",
 }
 REFERENCE_PARTS: tuple[Part, ...] = ("ours", "reference")
 """Parts that hold the row that all others are compared with."""
@@ -102,7 +112,7 @@ def shown_columns(lines: Sequence[ShortLine]) -> dict[str, int]:
 
 
 def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
-    """Return the reference, our other detectors and the best baselines of each group.
+    """Return the reference, our other detectors, the best baselines of each group, and what needs no network.
 
     Args:
         run: The run.
@@ -113,7 +123,7 @@ def short_table(run: OodRun, *, n_best: int = N_BEST) -> list[ShortLine]:
     for name in LEVELS:
         rows_by_set[name] = by_detector(measured(run.summary), name)
     lines = []
-    for part, key in [*_our_lines(run), *_baseline_lines(run, n_best)]:
+    for part, key in [*_our_lines(run), *_baseline_lines(run, n_best), *_pixel_lines()]:
         levels = {}
         for name, rows in rows_by_set.items():
             if key in rows:
@@ -145,6 +155,11 @@ def _baseline_lines(run: OodRun, n_best: int) -> Iterator[tuple[Part, Key]]:
         for row in ranked:
             if row in best:
                 yield "best near" if group == "near" else "best far", key_of(row)
+
+
+def _pixel_lines() -> Iterator[tuple[Part, Key]]:
+    """Yield what needs no network; older runs have no such row."""
+    yield "pixels", (PIXELS, PIXEL_NEIGHBOUR)
 
 
 def key_of(row: OodSummaryRow) -> Key:
@@ -221,6 +236,8 @@ def terminal_table(run: OodRun) -> Table:
     if "difference" in columns and run.reference is not None:
         caption += f"\ndifference: row minus {run.reference.name} in mean-near, points, 95 % interval."
     caption += f"\nFirst column: {parts} on these sets."
+    if any(line.part == "pixels" for line in lines):
+        caption += " pix. = nearest training image in pixels, without a network."
     table = plain_table(f"OOD detection, ID set {run.id_set}", caption)
     table.add_column("", no_wrap=True, overflow="fold")
     for name in columns:

@@ -28,7 +28,8 @@ def _auroc(run: OodRun, network: str, detector: str, ood_set: str) -> float | No
 def test_ours_first_then_ablations_then_baselines(run: OodRun) -> None:
     short = short_table(run)
     assert (short[0].part, short[0].network, short[0].detector) == ("ours", "full", "joint")
-    assert list(dict.fromkeys(line.part for line in short)) == ["ours", "ablation", "best near", "best far"]
+    assert list(dict.fromkeys(line.part for line in short)) == ["ours", "ablation", "best near", "best far", "pixels"]
+    assert (short[-1].network, short[-1].detector) == ("none", "pixel-neighbour")
     ablations = [line for line in short if line.part == "ablation"]
     networks = ["full", "derived", "inversion", "noise", "plain", "random"]
     assert list(dict.fromkeys(line.network for line in ablations)) == networks
@@ -59,6 +60,13 @@ def test_controls_and_failures_are_no_baselines(run: OodRun) -> None:
     baselines = [line for line in short_table(run, n_best=100) if line.part.startswith("best")]
     assert not {line.network for line in baselines} & {"none", "random"}
     assert not {line.detector for line in baselines} & {"MCD", "joint/distance"}
+
+
+def test_a_run_of_the_past_has_no_line_of_the_nearest_training_image(run: OodRun) -> None:
+    past = replace(run, summary=[row for row in run.summary if row.detector != "pixel-neighbour"])
+    assert short_table(past) == short_table(run)[:-1]
+    assert "pix." in _printed(run, 120)
+    assert "pix." not in _printed(past, 120)
 
 
 def test_order_of_rows_changes_nothing(run: OodRun) -> None:

@@ -45,7 +45,12 @@ class Splits:
 
 
 def split(
-    images: ImageSet, sizes: Mapping[str, int | float], rng: torch.Generator, test: ImageSet | None = None
+    images: ImageSet,
+    sizes: Mapping[str, int | float],
+    rng: torch.Generator,
+    *,
+    train: ImageSet | None = None,
+    test: ImageSet | None = None,
 ) -> Splits:
     """Split images at random, with the same mix of classes in each part.
 
@@ -54,19 +59,20 @@ def split(
 
     Args:
         images: The images to split.
-        sizes: Size of ``train``, ``fit`` and ``calibrate``, and of ``test`` unless ``test`` is given: whole numbers are
-            counts, fractions are shares of all images.
+        sizes: Size of each part that is not given: whole numbers are counts, fractions are shares of all images.
         rng: Generator of the draw.
+        train: A training set of its own.
         test: A test set of its own.
 
     Raises:
         SettingError: The names or sizes do not fit.
-        DataError: An image of ``test`` is also among ``images``.
+        DataError: An image is in two parts.
     """
-    names = {"train", "fit", "calibrate"}
-    if test is None:
-        names.add("test")
-    counts = _counts(sizes, len(images), names)
+    given: dict[str, ImageSet] = {}
+    for name, part in (("train", train), ("test", test)):
+        if part is not None:
+            given[name] = part
+    counts = _counts(sizes, len(images), {field.name for field in fields(Splits)} - given.keys())
     digests = images.image_hashes()
     groups = _groups(digests)
     order, starts = _stratified_order(images.labels, groups, rng)
@@ -81,8 +87,9 @@ def split(
         parts[name] = images.subset(index)
         digests_of[name] = [digests[place] for place in index.tolist()]
         edge += count
-    if test is not None:
-        parts["test"], digests_of["test"] = test, test.image_hashes()
+    for name, part in given.items():
+        parts[name], digests_of[name] = part, part.image_hashes()
+    if given:
         _refuse_equal_digests(digests_of)
     return Splits(**parts)
 

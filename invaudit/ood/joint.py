@@ -1,6 +1,7 @@
 """``joint``: one score from one forward pass, joined by one rule that needs held-out ID images alone.
 
-Synthetic outliers, which weigh its parts, are made from these images.
+A class branch asks for another class and always counts; a picture branch asks for another kind of picture and can only
+raise the score. Synthetic outliers, made from the held-out images, weigh the parts of both.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
-from invaudit.ood.parts import PARTS, State, checked_state, listed
+from invaudit.ood.parts import PARTS, Branch, State, checked_state, listed
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo
 from invaudit.runtime.errors import ModelError, SettingError
@@ -33,6 +34,9 @@ LEAST_ERROR = 1e-4
 """No error on a family counts for less: some hundred outliers show no smaller one."""
 LEAST_WEIGHT = 0.01
 """Weight of a part that tells nothing: not 0, so that no part is lost."""
+ONSET = 1.0
+"""What the picture branch must exceed to count: its mean over held-out ID images, as minus the log of a p-value has the
+mean 1."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,26 @@ def synthetic_activations(
     return activations
 
 
-class Joint:
-    """Our detector: the sum of its scaled parts, each weighed by how well it tells synthetic outliers from ID images.
+def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the joined score (N,) of scaled parts: the class branch, and the picture branch above ``ONSET``.
 
     Args:
-        parts: Names of ``PARTS``; by default all that the network can serve.
+        scaled: Name of a part -> its scaled values (N,).
+        weights: Name of a part -> its weight in the mean of its branch.
+    """
+    raised = (_mean_of("picture", scaled, weights) - ONSET).clamp_min(0)
+    return _mean_of("class", scaled, weights) + raised
+
+
+class Joint:
+    """Our detector: scaled parts in two branches, each weighed by how well it tells synthetic outliers from ID images.
+
+    The score is the weighted mean of the parts that read what the head reads (the class branch), and what the weighted
+    mean of the parts that read the blocks (the picture branch) exceeds an onset by.
 
     No image of an OOD set is seen. Which depth of a network tells most depends on the images: on digits the first block
-    says much, on photographs little. In a network of one block, or of none, some parts read the same vectors and
-    count twice or three times.
+    says much, on photographs little, and there the onset keeps it out of the order of the images that look like ID. In
+    a network of one block, or of none, some parts read the same vectors and count twice or three times.
 
     References:
         The parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted and
@@ -117,8 +132,7 @@ class Joint:
 
     info = DetectorInfo(name="joint", role="ours", consumes="logits+features+moments", paper="invaudit")
 
-    def __init__(self, parts: tuple[str, ...] | None = None) -> None:
-        self.wanted = parts
+    def __init__(self) -> None:
         self.state: dict[str, State] = {}
 
     def fit(self, inputs: FitInputs) -> Self:
@@ -156,8 +170,7 @@ class Joint:
             garbage: Whether the last logit is a garbage class.
 
         Raises:
-            SettingError: Too few held-out images, no outliers, labels of other classes than the network has, or a
-                part that it cannot serve.
+            SettingError: Too few held-out images, no outliers, or labels of other classes than the network has.
         """
         if len(held_out) < FEWEST:
             raise SettingError(
@@ -166,26 +179,21 @@ class Joint:
         if not outliers:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
         _require_every_class(labels, activations.logits.shape[1] - garbage)
-        served = [name for name, part in PARTS.items() if garbage or not part.needs_garbage]
-        refused = set(self.wanted or ()) - set(served)
-        if refused:
-            raise SettingError(f"joint got the part {min(refused)!r}, expected of this network: {', '.join(served)}")
         self.state = {}
-        for name in self.wanted or served:
+        for name, part in PARTS.items():
+            if part.needs_garbage and not garbage:
+                continue
             state = _fit_part(name, activations, labels)
             inside = _scores(name, state, held_out)
-            outside = {}
-            for family, outlier_activations in outliers.items():
-                outside[family] = _scores(name, state, outlier_activations)
-            weight = part_weight(inside, outside)
+            outside = {family: _scores(name, state, found) for family, found in outliers.items()}
             state["reference"] = inside.sort().values
-            state["weight"] = torch.tensor(weight, dtype=torch.float64)
+            state["weight"] = torch.tensor(part_weight(inside, outside), dtype=torch.float64)
             self.state[name] = state
         return self
 
     @property
     def part_weights(self) -> dict[str, float]:
-        """Weight of each part, by name."""
+        """Weight of each part in the mean of its branch, by name."""
         return {name: float(state["weight"]) for name, state in self.state.items()}
 
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
@@ -194,14 +202,8 @@ class Joint:
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
-        scaled = []
-        for name, values in parts.items():
-            scaled.append(self._scaled(name, values))
-        return torch.stack(scaled).sum(0)
-
-    def _scaled(self, name: str, values: Tensor) -> Tensor:
-        state = self.state[name]
-        return state["weight"] * Scale(state["reference"])(values)
+        scaled = {name: Scale(self.state[name]["reference"])(values) for name, values in parts.items()}
+        return joined(scaled, self.part_weights)
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64, higher = more OOD.
@@ -240,6 +242,9 @@ class Joint:
         unknown = states.keys() - PARTS.keys()
         if unknown or not states:
             raise ModelError(f"joint got the parts {listed(unknown)}, expected {', '.join(PARTS)}; fit it again")
+        missing = [name for name, part in PARTS.items() if not part.needs_garbage and name not in states]
+        if missing:
+            raise ModelError(f"joint lacks the parts {listed(missing)}; fit it again")
         self.state = {}
         for name in PARTS:
             if name not in states:
@@ -248,6 +253,13 @@ class Joint:
             if len(self.state[name]["reference"]) < FEWEST:
                 raise ModelError(f"{name}.reference has fewer than {FEWEST} values; fit it again")
         return self
+
+
+def _mean_of(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the weighted mean (N,) of the parts of a branch."""
+    names = [name for name in scaled if PARTS[name].branch == branch]
+    total = sum(weights[name] for name in names)
+    return torch.stack([weights[name] / total * scaled[name] for name in names]).sum(0)
 
 
 def _require_every_class(labels: Tensor, classes: int) -> None:

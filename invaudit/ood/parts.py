@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +16,9 @@ from invaudit.runtime.errors import ModelError
 from invaudit.runtime.text import shown
 
 State = dict[str, Tensor]
+Branch = Literal["class", "picture"]
 NEIGHBOUR = 5
-"""Which neighbour tells how dense the training images lie."""
+"""Which neighbour tells how dense the training images lie, and how far away a kind of picture is."""
 BANK = 20_000
 """Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
@@ -40,6 +42,8 @@ class Part:
         score: From a state and vectors to scores (N,).
         shapes: Name -> shape of each tensor of the state, a letter for each side: equal letters are equal sides, D is
             that of the vectors.
+        branch: ``class``: it reads what the head reads or gives, and asks for another class; ``picture``: it reads how
+            the blocks answer, and asks for another kind of picture.
         needs_garbage: The last value of the vectors is the logit of a garbage class.
     """
 
@@ -47,6 +51,7 @@ class Part:
     fit: Callable[[Tensor, Tensor], State]
     score: Callable[[State, Tensor], Tensor]
     shapes: Mapping[str, str]
+    branch: Branch = "picture"
     needs_garbage: bool = False
 
 
@@ -149,6 +154,15 @@ def nearest_score(state: State, vectors: Tensor) -> Tensor:
         KNN, arXiv 2204.06507, with k = 1.
     """
     return kth_distance(_normalised(vectors), state["bank"], 1)
+
+
+def fifth_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the distance of vectors (N, D) to the fifth nearest of the bank on the unit sphere, (N,).
+
+    References:
+        KNN, arXiv 2204.06507.
+    """
+    return kth_distance(_normalised(vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
 
 
 def whitened_state(vectors: Tensor, labels: Tensor) -> State:
@@ -267,12 +281,12 @@ def read_features(activations: Activations) -> Tensor:
 
 CLASSES = {"classes": ""}
 PARTS: dict[str, Part] = {
-    "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, needs_garbage=True),
-    "energy": Part(read_logits, energy_state, energy_score, CLASSES),
+    "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, "class", needs_garbage=True),
+    "energy": Part(read_logits, energy_state, energy_score, CLASSES, "class"),
     "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST),
     "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED),
-    "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST),
+    "fifth-last": Part(read_last_block, nearest_state, fifth_score, NEAREST),
     "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}),
-    "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST),
+    "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
     "residual-head": Part(read_features, residual_state, residual_score, STANDARD),
 }

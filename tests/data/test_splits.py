@@ -62,6 +62,10 @@ def test_a_given_test_set_is_kept_and_its_copies_refused() -> None:
     sizes = {"train": 30, "fit": 5, "calibrate": 5}
     apart = ImageSet("t", distinct(60).images[50:], torch.zeros(10).long())
     assert split(images, sizes, seeded_rng(0, "split"), test=apart).test is apart
+    trained = distinct(400).subset(torch.arange(300, 400))
+    held_out = split(images, {"fit": 0.5, "calibrate": 0.5}, seeded_rng(0, "split"), train=trained, test=apart)
+    assert held_out.train is trained
+    assert len(held_out.fit) + len(held_out.calibrate) == len(images)
     everything = split(images, {"train": 0.6, "fit": 0.2, "calibrate": 0.2}, seeded_rng(0, "split"), test=apart)
     copied = ImageSet("t", torch.cat([apart.images, everything.fit.images[3:4]]), torch.zeros(11).long())
     with pytest.raises(

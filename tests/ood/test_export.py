@@ -62,7 +62,7 @@ def with_parts(guarded, parts, calibration):
     [
         (lambda: build("plain-cnn", COLOURS, 4), None),
         (resnet, ("energy", "nearest-first-whitened")),
-        (vit, ("nearest-last", "residual-head")),
+        (vit, ("energy", "fifth-last", "residual-head")),
     ],
     ids=["cnn", "resnet", "vit"],
 )

@@ -13,12 +13,13 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from invaudit.data import FAMILIES, load
 from invaudit.models import Activations, InputSpec, Target, build
 from invaudit.ood import PARTS, Joint, parts, synthetic_activations
-from invaudit.ood.joint import Scale, part_weight
+from invaudit.ood.joint import Scale, joined, part_weight
 from invaudit.ood.parts import (
     density_score,
     density_state,
     energy_score,
     energy_state,
+    fifth_score,
     kth_distance,
     nearest_score,
     nearest_state,
@@ -52,15 +53,14 @@ def fitted():
     return Joint().fit_parts(train, labels, held_out=held_out, outliers=OUTLIERS, garbage=True)
 
 
-def test_nearest_part_agrees_with_scikit_learn():
+@pytest.mark.parametrize(("score", "k"), [(nearest_score, 1), (fifth_score, 5)])
+def test_neighbour_parts_agree_with_scikit_learn(score, k):
     (train, labels), queries = sample(300, 0), sample(20, 2)[0].features
     unit = lambda x: (x / x.norm(dim=1, keepdim=True)).double().numpy()  # noqa: E731
-    distances, _ = (
-        NearestNeighbors(n_neighbors=1, algorithm="brute").fit(unit(train.features)).kneighbors(unit(queries))
-    )
-    np.testing.assert_allclose(
-        nearest_score(nearest_state(train.features, labels), queries).numpy(), distances[:, 0], rtol=1e-5
-    )
+    reference = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(unit(train.features))
+    distances, _ = reference.kneighbors(unit(queries))
+    found = score(nearest_state(train.features, labels), queries)
+    np.testing.assert_allclose(found.numpy(), distances[:, -1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -145,6 +145,7 @@ def test_a_handful_of_training_images_is_enough(n):
     queries = sample(20, 2)[0].features
     for state, score in (
         (nearest_state(train.features, labels), nearest_score),
+        (nearest_state(train.features, labels), fifth_score),
         (whitened_state(train.features, labels), whitened_score),
         (density_state(train.features, labels), density_score),
         (residual_state(train.features, labels), residual_score),
@@ -197,11 +198,28 @@ def test_energy_part_leaves_the_garbage_class_out():
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-def test_joint_is_the_weighted_sum_of_the_scaled_parts(fitted):
-    found = sample(50, 4)[0]
+CLASS_BRANCH = ("garbage", "energy", "nearest-head")
+PICTURE_BRANCH = ("nearest-first", "nearest-first-whitened", "fifth-last", "density-last", "residual-head")
+
+
+def test_joint_is_the_mean_of_the_class_branch_and_what_the_picture_branch_exceeds_its_mean_by(fitted):
+    found = Activations.cat([sample(50, 4)[0], sample(50, 5, shift=1.5)[0]])
     parts = fitted.score_parts(found)
-    scaled = [fitted.part_weights[name] * Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS]
-    torch.testing.assert_close(fitted.score(found), torch.stack(scaled).sum(0))
+    assert set(parts) == {*CLASS_BRANCH, *PICTURE_BRANCH}
+    means = []
+    for branch in (CLASS_BRANCH, PICTURE_BRANCH):
+        scaled = [Scale(fitted.state[name]["reference"])(parts[name]).numpy() for name in branch]
+        means.append(np.average(scaled, axis=0, weights=[fitted.part_weights[name] for name in branch]))
+    classes, picture = means
+    assert 0 < (picture < 1).sum() < 100
+    np.testing.assert_allclose(fitted.score(found).numpy(), classes + np.maximum(picture - 1, 0), rtol=1e-9)
+
+
+def test_a_strange_picture_raises_the_score_and_a_usual_one_never_lowers_it(fitted):
+    scaled = {name: torch.full((3,), 0.5) for name in PARTS}
+    score = joined(scaled, fitted.part_weights)
+    usual = scaled | {name: torch.tensor([0.0, 0.9, 5.0]) for name in PICTURE_BRANCH}
+    torch.testing.assert_close(joined(usual, fitted.part_weights) - score, torch.tensor([0.0, 0.0, 4.0]))
 
 
 def test_parts_weigh_what_they_tell(fitted):
@@ -230,7 +248,7 @@ def test_a_part_that_tells_nothing_hardly_counts():
         return replace(found, features=torch.randn(found.features.shape, generator=rng))
 
     held_out, far = sample(120, 1)[0], sample(60, 8, shift=4.0)[0]
-    joint = Joint(("garbage", "density-last", "residual-head")).fit_parts(
+    joint = Joint().fit_parts(
         blind(train), labels, held_out=blind(held_out), outliers={"far": blind(far)}, garbage=True
     )
     assert joint.part_weights["residual-head"] < 0.3 < 1 < joint.part_weights["density-last"]
@@ -250,7 +268,7 @@ def test_joint_separates_and_does_not_depend_on_the_batch(fitted):
     inside, outside = sample(200, 5)[0], sample(200, 6, shift=2.0)[0]
     scores = torch.cat([fitted.score(inside), fitted.score(outside)])
     assert scores.dtype == torch.float64
-    assert roc_auc_score([0] * 200 + [1] * 200, scores.numpy()) > 0.97
+    assert roc_auc_score([0] * 200 + [1] * 200, scores.numpy()) > 0.95
     alone = torch.cat([fitted.score(inside.select(slice(i, i + 1))) for i in range(20)])
     torch.testing.assert_close(alone, fitted.score(inside)[:20])
 
@@ -279,6 +297,7 @@ def spoilt(field, change):
     [
         (lambda state: {**state, "gaussian.means": torch.zeros(1)}, "got the parts 'gaussian'"),
         (lambda _: {}, "got the parts nothing"),
+        (lambda state: {k: v for k, v in state.items() if "energy" not in k}, "lacks the parts 'energy'"),
         (lambda state: {k: v for k, v in state.items() if not k.endswith("weight")}, "garbage has .*; fit it again"),
         (lambda state: {**state, "energy.more": torch.zeros(1)}, "energy has .* 'more'"),
         (spoilt("energy.weight", lambda value: value.view(1)), r"weight has shape \(1,\), expected \(\)"),
@@ -313,7 +332,7 @@ def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted)
 
 def test_a_bank_is_converted_once_and_scores_as_the_stored_one(fitted):
     found, stored = sample(50, 4)[0], fitted.state_dict()
-    for name in ("nearest-first", "nearest-first-whitened", "nearest-last", "density-last", "nearest-head"):
+    for name in ("nearest-first", "nearest-first-whitened", "fifth-last", "density-last", "nearest-head"):
         state, part = fitted.state[name], PARTS[name]
         assert state["bank"].dtype == torch.float64
         as_stored = state | {"bank": stored[f"{name}.bank"]}
@@ -336,12 +355,6 @@ def test_what_cannot_be_weighed_is_refused():
         Joint().fit_parts(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)
     with pytest.raises(SettingError, match="without class 0, expected"):
         Joint().fit_parts(train, labels + 1, held_out=held_out, outliers=OUTLIERS, garbage=True)
-
-
-def test_a_part_that_the_network_cannot_serve_is_refused():
-    train, labels = sample(300, 0)[0], torch.arange(300) % 4
-    with pytest.raises(SettingError, match="the part 'garbage', expected of this network: energy, nearest"):
-        Joint(("garbage",)).fit_parts(train, labels, held_out=sample(60, 1)[0], outliers=OUTLIERS, garbage=False)
 
 
 def test_what_is_not_fitted_gives_no_scores():

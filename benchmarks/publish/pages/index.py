@@ -18,6 +18,10 @@ SUBJECTS = {
     "ood-digits": "digits of scikit-learn, runs anywhere: every detector of pytorch-ood",
     "ood-fashion-mnist": "FashionMNIST, 55,000 images: every detector of pytorch-ood",
     "ood-mnist": "MNIST, 55,000 images: every detector of pytorch-ood",
+    "ood-cifar10-released": "a ResNet-20 of CIFAR-10 that others trained, as it is",
+    "ood-open-set-cifar10": "six known classes of CIFAR-10 against the other four",
+    "ood-open-set-fashion-mnist": "six known classes of FashionMNIST against the other four",
+    "ood-open-set-mnist": "six known classes of MNIST against the other four",
     "ood-ways-fashion-mnist": "FashionMNIST: three ways to use inversions beside sharpening",
     "ood-ways-mnist": "MNIST: three ways to use inversions beside sharpening",
     "leakage-digits": "small networks on digits, four attacks",
@@ -35,7 +39,7 @@ SUBJECTS = {
 }
 
 OTHER_RECORDS = (
-    ("joint_parts.json", "choices/joint_parts.py", "which parts `joint` has", "001-joint.md"),
+    ("joint_rules.json", "choices/joint_rules.py", "how `joint` joins its parts", "001-joint.md"),
     ("ood_recipes.json.gz", "choices/ood_recipes.py", "recipes of the OOD benchmarks", "007-what-inversion-earns.md"),
     ("verdict_calibration.csv", "choices/verdict_calibration.py", "how often the leakage verdict is wrong", None),
     ("reference_scores.json", "choices/reference_scores.py", "what is lost with few reference models", None),

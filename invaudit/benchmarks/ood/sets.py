@@ -4,11 +4,13 @@ import io
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invaudit.benchmarks.ood.open_set import UNKNOWN, open_set
 from invaudit.benchmarks.ood.settings import OODBenchmark, OODSet
 from invaudit.data import ImageSet, Splits, Transform, digits_benchmark, load, seeded_rng, split, synthetic_outliers
 from invaudit.data.folders import PictureInput
@@ -89,7 +91,7 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
         id_images = _load_id(settings, transform)
     ood: dict[str, ImageSet] = {}
     missing: dict[str, str] = {}
-    wanted = _wanted(settings, transform, id_images[0] if id_images else None)
+    wanted = _wanted(settings, transform, id_images.train if id_images else None)
     for ood_set in settings.ood:
         with problems.noted(f"OOD set {ood_set.name}"):
             try:
@@ -98,41 +100,60 @@ def _from_data(settings: OODBenchmark, seed: int) -> Sets:
                 missing[ood_set.name] = str(error)
     problems.refuse()
     assert id_images is not None  # noqa: S101 - else there was a problem
-    train, test = id_images
-    sizes = {
-        "train": len(train) - settings.fit - settings.calibrate,
-        "fit": settings.fit,
-        "calibrate": settings.calibrate,
-    }
     groups: dict[str, str] = {ood_set.name: ood_set.group for ood_set in settings.ood}
-    splits = split(train, sizes, seeded_rng(seed, "data/splits"), test=test)
-    return Sets(splits, ood, groups, missing, transform)
+    if settings.known_classes is not None:
+        opened = open_set(id_images.train, id_images.test, settings.known_classes, seed)
+        id_images = _IdImages(opened.train, opened.test)
+        ood = {UNKNOWN: opened.unknown, **ood}
+        groups = {UNKNOWN: "near", **groups}
+    return Sets(_splits(settings, id_images, seed), ood, groups, missing, transform)
 
 
-def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, ImageSet]:
-    """Return the ID images that are split, and those that are tested on."""
+class _IdImages(NamedTuple):
+    """Images to train on, to test on, and held-out ones, where they are no part of the first."""
+
+    train: ImageSet
+    test: ImageSet
+    held_out: ImageSet | None = None
+
+
+def _splits(settings: OODBenchmark, images: _IdImages, seed: int) -> Splits:
+    rng = seeded_rng(seed, "data/splits")
+    sizes = {"fit": settings.fit, "calibrate": settings.calibrate}
+    if images.held_out is not None:
+        return split(images.held_out, sizes, rng, train=images.train, test=images.test)
+    sizes = {"train": len(images.train) - settings.fit - settings.calibrate, **sizes}
+    return split(images.train, sizes, rng, test=images.test)
+
+
+def _load_id(settings: OODBenchmark, transform: Transform) -> _IdImages:
+    """Return the ID images of all classes."""
     if settings.id_test is not None:
         train_data, test_data = settings.id, settings.id_test
     else:
         base, at, limits = settings.id.partition("@")
         train_data, test_data = f"{base}:train{at}{limits}", f"{base}:test"
+    named = {"id": train_data, "id_test" if settings.id_test else "id, its test images": test_data}
+    if settings.held_out is not None:
+        named["held_out"] = settings.held_out
     problems = Problems()
     sets: list[ImageSet] = []
-    for key, data in (("id", train_data), ("id" if settings.id_test is None else "id_test", test_data)):
+    for key, data in named.items():
         with problems.noted(key):
             wanted = _wanted(settings, transform, sets[0] if sets else None)
             sets.append(load(data, wanted=wanted).transformed(transform))
     problems.refuse()
-    train, test = sets
-    for data, images in ((train_data, train), (test_data, test)):
+    for data, images in zip(named.values(), sets, strict=True):
         if int(images.labels.min()) < 0:
             raise DataError(f"{data} has images without labels, expected a class for each ID image; give labelled data")
-    test = with_classes(test, train.class_names, known_by=train_data)
-    most = len(train) - settings.fit - settings.calibrate
-    if most < 1:
+    train, *others = sets
+    test, *held_out = (with_classes(images, train.class_names, known_by=train_data) for images in others)
+    most = len(held_out[0] if held_out else train) - settings.fit - settings.calibrate
+    if most < (0 if held_out else 1):
+        taken = settings.held_out or train_data
         raise DataError(
-            f"{train_data} has {len(train)} images, and fit ({settings.fit}) and calibrate ({settings.calibrate}) take "
-            "all of them; lower these, or give more images"
+            f"{taken} has {settings.fit + settings.calibrate + most} images, and fit ({settings.fit}) and calibrate "
+            f"({settings.calibrate}) take all of them; lower these, or give more images"
         )
     if settings.test is not None:
         if settings.test > len(test):
@@ -141,7 +162,7 @@ def _load_id(settings: OODBenchmark, transform: Transform) -> tuple[ImageSet, Im
             )
         # The same images for all seeds: else one that two seeds draw would count as two in the intervals.
         test = test.subset(torch.randperm(len(test), generator=seeded_rng(0, "data/test"))[: settings.test])
-    return train, test
+    return _IdImages(train, test, *held_out)
 
 
 def _wanted(settings: OODBenchmark, transform: Transform, train: ImageSet | None) -> PictureInput:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, WrapValidator, field_validator
 
+from invaudit.benchmarks.ood.open_set import UNKNOWN
 from invaudit.data.preparation import Interpolation, Preparation
 from invaudit.explain.attacks import ATTACKS, chosen_attack
 from invaudit.inversion import InversionSettings
@@ -32,7 +33,7 @@ from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Device, Images, Name, Settings, explain
 
-TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, *AGGREGATES)
+TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, UNKNOWN, *AGGREGATES)
 """Names of rows that are no OOD set."""
 
 
@@ -202,6 +203,12 @@ class OODBenchmark(Settings):
     alone. Images that networks of ``model`` were trained on make their thresholds too optimistic."""
     id_test: str | None = None
     """DATA of the ID test images, where these are no split of ``id``."""
+    held_out: str | None = None
+    """DATA of ID images that ``fit`` and ``calibrate`` are drawn from, where networks of ``model`` were trained on all
+    images of ``id``; unset: they are taken out of ``id``."""
+    known_classes: int | None = Field(default=None, ge=2)
+    """So many of the classes of ``id`` are known, drawn anew for each seed; the test images of the others are the near
+    OOD set ``unknown-classes``. Unset: all are known."""
     ood: tuple[OODSet, ...] = ()
     """The OOD sets."""
     side: int = Field(default=28, ge=8, le=4_096)
@@ -272,6 +279,10 @@ class OODBenchmark(Settings):
         for name, network in self.networks.items():
             yield from self._problems_of_network(name, network)
         trained_elsewhere = [name for name, network in self.networks.items() if network.model is not None]
+        if self.held_out is not None and self.known_classes is not None:
+            yield "held_out brings all classes, and known_classes takes some away; leave one out"
+        if trained_elsewhere and self.known_classes is not None:
+            yield f"network {trained_elsewhere[0]!r} was trained elsewhere, on all classes; leave known_classes out"
         if self.id == "digits" and len(self.seeds) > 1 and trained_elsewhere:
             yield (
                 f"network {trained_elsewhere[0]!r} is the same for all seeds, and the classes of digits rotate with "
@@ -321,9 +332,9 @@ class OODBenchmark(Settings):
             if names.count(name) > 1 or name in TAKEN or name.startswith(ATTACK_PREFIX):
                 yield f"an OOD set is called {name!r}, as another set or row of the tables is; rename it"
         if self.id != "digits":
-            if not self.ood:
-                yield "ood is empty; name at least one OOD set"
+            if not self.ood and self.known_classes is None:
+                yield "ood is empty; name at least one OOD set, or set known_classes"
             return
-        for key in ("ood", "id_test", "pictures"):
+        for key in ("ood", "id_test", "held_out", "pictures", "known_classes"):
             if getattr(self, key):
                 yield f"{key} is set, but digits bring sets of their own; leave it out, or name ID images under id"

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from invaudit.benchmarks.ood import OODBenchmark, run, sets
 from invaudit.benchmarks.ood.sets import load_sets, read_sets, write_sets
-from invaudit.data import ImageSet, Transform
+from invaudit.data import ImageSet, Transform, load
 from invaudit.runtime.errors import DataError, MissingDataError
 from tests.conftest import SMALL
 
@@ -60,6 +61,44 @@ def test_the_test_images_are_the_same_for_all_seeds_and_the_splits_are_not():
 def test_more_test_images_than_there_are_is_refused():
     with pytest.raises(DataError, match="test is 500, and shapes:test has 400 images"):
         load_sets(chosen().model_copy(update={"test": 500}), 0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_held_out_images_of_their_own_leave_all_training_images_to_the_networks():
+    settings = chosen(id="shapes:train", held_out="shapes:test@0:150", id_test="shapes:test@150:")
+    splits = load_sets(settings, 0).splits
+    assert {name: len(images) for name, images in splits.sets().items()} == {
+        "train": 400, "fit": 50, "calibrate": 30, "test": 70,
+    }  # fmt: skip
+    held_out = load("shapes:test@0:150").image_hashes()
+    assert set(splits.fit.image_hashes()) | set(splits.calibrate.image_hashes()) <= set(held_out)
+    with pytest.raises(DataError, match=r"shapes:test@0:60 has 60 images, and fit \(50\) and calibrate"):
+        load_sets(settings.model_copy(update={"held_out": "shapes:test@0:60"}), 0)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_open_set_knows_some_classes_and_the_test_images_of_the_others_are_near():
+    settings = chosen(known_classes=4, ood=[], fit=40, test=None)
+    known_of_seeds = set()
+    for seed in range(4):
+        loaded = load_sets(settings, seed)
+        names = loaded.splits.train.class_names
+        known_of_seeds.add(names)
+        known = torch.tensor([int(name) for name in names])
+        for data, images in (("shapes:test", loaded.splits.test), ("shapes:train", loaded.splits.train)):
+            whole = load(data)
+            kept = set(whole.subset(torch.isin(whole.labels, known)).image_hashes())
+            assert set(images.image_hashes()) <= kept
+            assert sorted(images.labels.unique().tolist()) == [0, 1, 2, 3]
+            label_of = dict(zip(whole.image_hashes(), whole.labels.tolist(), strict=True))
+            assert [label_of[one] for one in images.image_hashes()] == known[images.labels].tolist()
+        unknown = loaded.ood["unknown-classes"]
+        whole = load("shapes:test")
+        assert set(unknown.image_hashes()) == set(whole.subset(~torch.isin(whole.labels, known)).image_hashes())
+        assert loaded.groups == {"unknown-classes": "near"}
+    assert len(known_of_seeds) > 1
+    with pytest.raises(DataError, match=r"known_classes is 6, and .* has 6; leave at least one"):
+        load_sets(settings.model_copy(update={"known_classes": 6}), 0)
 
 
 REAL_NETWORKS = {"full": {"garbage": {"noise": 0.5, "real": 0.5, "per_cycle": 35}, "real": "others:train"}}
@@ -128,7 +167,7 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
     [
         ({"ood": [NEAR, NEAR]}, "an OOD set is called 'others'"),
         *(({"ood": [NEAR | {"name": name}]}, f"an OOD set is called '{name}'")
-          for name in ("id-test", "calibrate", "control-same", "worst", "mean-near", "attack-sure")),
+          for name in ("id-test", "calibrate", "control-same", "worst", "mean-near", "unknown-classes", "attack-sure")),
         ({"ood": [NEAR | {"name": "a/b"}]}, "should match"),
         ({"networks": {"none": {}, "full": {}}}, "a network is called 'none'"),
         ({"networks": {"full": {}, "full-attacks": {}}}, "a network is called 'full-attacks'"),
@@ -137,6 +176,9 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
         ({"networks": {"full": {"tuned": True}}}, "no baseline that can be tuned"),
         ({"networks": {"full": {"tuned": True, "baselines": ["MaxLogit"]}}}, "no baseline that can be tuned"),
         ({"id": "digits"}, "digits bring sets of their own"),
+        ({"ood": []}, "name at least one OOD set, or set known_classes"),
+        ({"held_out": "shapes:test", "known_classes": 4}, "leave one out"),
+        ({"networks": {"full": {"model": "net.pt", "arch": "mlp-20"}}, "known_classes": 4}, "leave known_classes out"),
         ({"networks": {"full": {}}, "detectors": ["mine:Detector"]}, "no network has baselines"),
     ],
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """How `joint` should join its parts: rules side by side, by synthetic outliers, and by the near sets of development.
 
 For each config, network and seed one network is trained as in the benchmark, or loaded where it was trained elsewhere;
-seeds begin at 100, the recorded benchmarks use others. Candidate parts are fitted on its training images and scaled by
+seeds begin at 100, the recorded benchmarks use others. The parts are fitted on its training images and scaled by
 held-out ID images. For each rule: the error on families that keep the picture and on those that break it (geometric
 mean of 1 - AUROC among the held-out images), and the AUROC of ID test images against each OOD set, a look at
 development sets. Scores are kept in --work, so that a run that was stopped continues where it was.
@@ -25,8 +25,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import ImageSet
 from invaudit.models import collect, limit_threads
 from invaudit.ood import PARTS, synthetic_activations
-from invaudit.ood.joint import ONSET, Scale, mean_error, part_weight
-from invaudit.ood.parts import Part, nearest_score, nearest_state, read_last_block
+from invaudit.ood.joint import ONSET, Scale, first_block_tells_classes, mean_error, part_weight
 from invaudit.runtime import describe_environment, load_config, write_bytes, write_json
 from invaudit.runtime.files import content_hash, npz_bytes
 from invaudit.stats import auroc
@@ -37,20 +36,16 @@ NETWORKS = ["plain", "full"]
 MOST = 2_000
 """Images of a set that are scored."""
 FIT, TEST = "fit", "test"
+ONE_BRANCH = "one-branch"
 
 Scores = dict[str, dict[str, Tensor]]
 """Part -> where -> scores (N,): held-out images (``fit``), ``test``, and ``family/NAME`` and ``ood/NAME``."""
 
-CANDIDATES = PARTS | {
-    "nearest-last": Part(read_last_block, nearest_state, nearest_score, PARTS["fifth-last"].shapes),
-}
-"""Parts that a rule may join: ours, and the nearest image of the last block in place of the fifth."""
 KEEP_PICTURE = ("class-mix", "overlays")
 """Families that keep the picture and lose the class; all others break the picture."""
-CLASS = ("garbage", "energy", "nearest-head")
+CLASS = tuple(name for name, part in PARTS.items() if part.branch == "class")
+PICTURE = tuple(name for name, part in PARTS.items() if part.branch == "picture")
 FIRST = ("nearest-first", "nearest-first-whitened")
-REST = ("density-last", "residual-head")
-BEFORE = (*CLASS, *FIRST, "nearest-last", *REST)
 
 
 class Rule(NamedTuple):
@@ -72,18 +67,22 @@ class Rule(NamedTuple):
 
 
 RULES = {
-    "one branch, as before": Rule(BEFORE),
-    "two branches": Rule(CLASS, (*FIRST, "nearest-last", *REST)),
-    "ours: the fifth image of the last block": Rule(CLASS, (*FIRST, "fifth-last", *REST)),
-    "ours, each branch weighed by its families": Rule(CLASS, (*FIRST, "fifth-last", *REST), by_branch=True),
-    "that, balanced": Rule(CLASS, (*FIRST, "fifth-last", *REST), by_branch=True, balanced=True),
-    "ours, balanced": Rule(CLASS, (*FIRST, "fifth-last", *REST), balanced=True),
-    "ours, onset 0": Rule(CLASS, (*FIRST, "fifth-last", *REST), onset=0),
-    "ours, onset 2": Rule(CLASS, (*FIRST, "fifth-last", *REST), onset=2),
-    "ours, onset 4": Rule(CLASS, (*FIRST, "fifth-last", *REST), onset=4),
-    "last block in the class branch": Rule((*CLASS, "fifth-last"), (*FIRST, *REST)),
+    "one branch": Rule((*CLASS, *PICTURE)),
+    "two branches": Rule(CLASS, PICTURE),
+    "two, onset 0": Rule(CLASS, PICTURE, onset=0),
+    "two, onset 2": Rule(CLASS, PICTURE, onset=2),
+    "two, onset 4": Rule(CLASS, PICTURE, onset=4),
+    "two, each weighed by its families": Rule(CLASS, PICTURE, by_branch=True),
+    "two, balanced": Rule(CLASS, PICTURE, balanced=True),
+    "two, last block in the class branch": Rule(
+        (*CLASS, "nearest-last"), tuple(name for name in PICTURE if name != "nearest-last")
+    ),
+    "two, first block alone in the picture branch": Rule(
+        (*CLASS, *(name for name in PICTURE if name not in FIRST)), FIRST
+    ),
     "class branch alone": Rule(CLASS),
 }
+"""``joint`` is the first where the first block tells the classes, else the second."""
 
 
 def scored(settings: OODBenchmark, network: str, seed: int) -> dict[str, np.ndarray]:
@@ -100,8 +99,9 @@ def scored(settings: OODBenchmark, network: str, seed: int) -> dict[str, np.ndar
     found = {where: collect(target, images, keep_maps=False) for where, images in seen.items()}
     for family, activations in synthetic_activations(target, splits.fit).items():
         found[f"family/{family}"] = activations
-    scores: dict[str, np.ndarray] = {}
-    for name, part in CANDIDATES.items():
+    tells = first_block_tells_classes(train, splits.train.labels, found[FIT], splits.fit.labels, target.classes)
+    scores: dict[str, np.ndarray] = {ONE_BRANCH: np.array(tells)}
+    for name, part in PARTS.items():
         if part.needs_garbage and not target.has_garbage:
             continue
         state = part.fit(part.read(train), splits.train.labels)
@@ -190,21 +190,28 @@ def main() -> None:
             settings = load_config(OODBenchmark, config)
             if network not in settings.networks:
                 continue
-            how = content_hash(settings.model_dump_json(), *CANDIDATES)
+            how = content_hash(settings.model_dump_json(), *PARTS)
             name = f"{Path(config).stem}-{network}-{seed}"
             kept = options.work / f"{name}-{how[:8]}.npz"
             if not kept.is_file():
                 print(f"training {name}", file=sys.stderr, flush=True)
                 write_bytes(kept, npz_bytes(scored(settings, network, seed)))
             with np.load(kept) as file:
+                one_branch = bool(file[ONE_BRANCH])
                 scores: Scores = {}
-                for key, values in file.items():
+                for key in file.files:
                     part, _, where = key.partition("::")
-                    scores.setdefault(part, {})[where] = torch.from_numpy(values)
+                    if where:
+                        scores.setdefault(part, {})[where] = torch.from_numpy(file[key])
             for rule_name, rule in RULES.items():
                 row = {key: round(value, 3) for key, value in measured(scores, rule).items()}
-                rows.append({"network": name, "rule": rule_name, **row})
-                print(f"{name:36} {rule_name:40}", *(f"{key} {value:.2f}" for key, value in row.items()), flush=True)
+                ours = rule_name == ("one branch" if one_branch else "two branches")
+                rows.append({"network": name, "rule": rule_name, "ours": ours, **row})
+                print(
+                    f"{name:36} {rule_name:44} {'*' if ours else ' '}",
+                    *(f"{key} {value:.2f}" for key, value in row.items()),
+                    flush=True,
+                )
     write_json(options.out, {"rows": rows, "environment": describe_environment()})
 
 

@@ -117,7 +117,14 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
     made = train_network(target, splits.train, recipe, seeded_rng(seed, "network/training"), held_out=splits.fit)
     seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
     outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit_parts(seen, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
+    joint = Joint().fit_parts(
+        seen,
+        splits.train.labels,
+        held_out=fit,
+        held_out_labels=splits.fit.labels,
+        outliers=outliers,
+        garbage=target.has_garbage,
+    )
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}

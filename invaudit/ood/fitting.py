@@ -67,9 +67,21 @@ def guard(
     train = collect(target, splits.train, keep_maps=False)
     fit = collect(target, splits.fit, keep_maps=False)
     outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit_parts(train, splits.train.labels, held_out=fit, outliers=outliers, garbage=target.has_garbage)
+    joint = Joint().fit_parts(
+        train,
+        splits.train.labels,
+        held_out=fit,
+        held_out_labels=splits.fit.labels,
+        outliers=outliers,
+        garbage=target.has_garbage,
+    )
     calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
-    description = {"splits": splits.record(), "part_weights": joint.part_weights, **(about or {})}
+    description = {
+        "splits": splits.record(),
+        "part_weights": joint.part_weights,
+        "branches": joint.branches,
+        **(about or {}),
+    }
     guarded = GuardedClassifier(target, joint, calibration, description)
     guarded.about["held_out"] = held_out_figures(guarded, splits.test, before)
     scores = {family: joint.score(activations) for family, activations in outliers.items()}

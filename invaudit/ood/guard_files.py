@@ -14,7 +14,7 @@ from invaudit.runtime.paths import is_file, read_bytes
 from invaudit.runtime.settings import explain
 from invaudit.runtime.text import shown
 
-SCHEMA = 5
+SCHEMA = 4
 DESCRIPTION, DETECTOR = "guard.json", "detector.safetensors"
 REMEDY = "fit it again"
 

@@ -1,7 +1,8 @@
 """``joint``: one score from one forward pass, joined by one rule that needs held-out ID images alone.
 
-A class branch asks for another class and always counts; a picture branch asks for another kind of picture and can only
-raise the score. Synthetic outliers, made from the held-out images, weigh the parts of both.
+A class branch asks for another class and always counts. A picture branch asks for another kind of picture; where that
+says little about the class it can only raise the score. Synthetic outliers, made from the held-out images, weigh the
+parts.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
-from invaudit.ood.parts import PARTS, Branch, State, checked_state, listed
+from invaudit.ood.parts import PARTS, Branch, State, checked_state, listed, nearest_classes, read_first_block
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo
 from invaudit.runtime.errors import ModelError, SettingError
@@ -37,6 +38,10 @@ LEAST_WEIGHT = 0.01
 ONSET = 1.0
 """What the picture branch must exceed to count: its mean over held-out ID images, as minus the log of a p-value has the
 mean 1."""
+ENOUGH = 2 / 3
+"""Where the first block tells the classes so well, between chance and the network itself, both branches are one."""
+SPLIT = "branches"
+"""Where a state says how many branches there are; without it there is one, as in detectors of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -103,26 +108,46 @@ def synthetic_activations(
     return activations
 
 
-def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Return the joined score (N,) of scaled parts: the class branch, and the picture branch above ``ONSET``.
+def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float], branches: int) -> Tensor:
+    """Return the joined score (N,) of scaled parts.
+
+    Of one branch it is their weighted sum. Of two it is the weighted mean of the class branch, and what the weighted
+    mean of the picture branch exceeds ``ONSET`` by.
 
     Args:
         scaled: Name of a part -> its scaled values (N,).
-        weights: Name of a part -> its weight in the mean of its branch.
+        weights: Name of a part -> its weight.
+        branches: 1 or 2.
     """
-    raised = (_mean_of("picture", scaled, weights) - ONSET).clamp_min(0)
-    return _mean_of("class", scaled, weights) + raised
+    if branches == 1:
+        return torch.stack([weights[name] * values for name, values in scaled.items()]).sum(0)
+    return _mean_of("class", scaled, weights) + (_mean_of("picture", scaled, weights) - ONSET).clamp_min(0)
+
+
+def first_block_tells_classes(
+    activations: Activations, labels: Tensor, held_out: Activations, held_out_labels: Tensor, classes: int
+) -> bool:
+    """Return whether the looks of a picture tell its class about as well as the network does.
+
+    The class of the nearest training image in the first block is right for some of the held-out images. That share,
+    where 0 is chance and 1 what the network gets right, is at least ``ENOUGH``.
+    """
+    told = nearest_classes(read_first_block(activations), labels, read_first_block(held_out)) == held_out_labels
+    known = held_out.logits[:, :classes].argmax(1) == held_out_labels
+    least = 1 / classes + ENOUGH * (float(known.double().mean()) - 1 / classes)
+    return float(told.double().mean()) >= least
 
 
 class Joint:
     """Our detector: scaled parts in two branches, each weighed by how well it tells synthetic outliers from ID images.
 
-    The score is the weighted mean of the parts that read what the head reads (the class branch), and what the weighted
-    mean of the parts that read the blocks (the picture branch) exceeds an onset by.
+    Parts that read what the head reads or gives are the class branch, those that read the blocks the picture branch;
+    see ``joined``. Which depth of a network tells most depends on the images. On digits and clothes the first block
+    tells the classes nearly as well as the network, and both branches are one; on photographs it says little, and an
+    onset keeps it out of the order of images that look like ID.
 
-    No image of an OOD set is seen. Which depth of a network tells most depends on the images: on digits the first block
-    says much, on photographs little, and there the onset keeps it out of the order of the images that look like ID. In
-    a network of one block, or of none, some parts read the same vectors and count twice or three times.
+    No image of an OOD set is seen. In a network of one block, or of none, some parts read the same vectors and count
+    twice or three times.
 
     References:
         The parts name theirs. The sum of minus log p-values is Fisher's way to join tests (1932), here weighted and
@@ -134,6 +159,7 @@ class Joint:
 
     def __init__(self) -> None:
         self.state: dict[str, State] = {}
+        self.branches = 1
 
     def fit(self, inputs: FitInputs) -> Self:
         """Fit the parts to the training images, and weigh them by outliers made from the held-out ones.
@@ -147,6 +173,7 @@ class Joint:
             inputs.train,
             inputs.train_labels,
             held_out=inputs.fit,
+            held_out_labels=inputs.fit_labels,
             outliers=synthetic_activations(inputs.target, inputs.held_out),
             garbage=inputs.target.has_garbage,
         )
@@ -157,6 +184,7 @@ class Joint:
         labels: Tensor,
         *,
         held_out: Activations,
+        held_out_labels: Tensor,
         outliers: Mapping[str, Activations],
         garbage: bool,
     ) -> Self:
@@ -166,6 +194,7 @@ class Joint:
             activations: Activations of N training images.
             labels: (N,) classes, each of them at least once.
             held_out: Activations of at least 30 ID images that nothing was trained on.
+            held_out_labels: Their classes.
             outliers: Activations of synthetic outliers by family, see ``synthetic_activations``.
             garbage: Whether the last logit is a garbage class.
 
@@ -178,7 +207,8 @@ class Joint:
             )
         if not outliers:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
-        _require_every_class(labels, activations.logits.shape[1] - garbage)
+        classes = activations.logits.shape[1] - garbage
+        _require_every_class(labels, classes)
         self.state = {}
         for name, part in PARTS.items():
             if part.needs_garbage and not garbage:
@@ -189,11 +219,13 @@ class Joint:
             state["reference"] = inside.sort().values
             state["weight"] = torch.tensor(part_weight(inside, outside), dtype=torch.float64)
             self.state[name] = state
+        one = first_block_tells_classes(activations, labels, held_out, held_out_labels, classes)
+        self.branches = 1 if one else 2
         return self
 
     @property
     def part_weights(self) -> dict[str, float]:
-        """Weight of each part in the mean of its branch, by name."""
+        """Weight of each part, by name."""
         return {name: float(state["weight"]) for name, state in self.state.items()}
 
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
@@ -203,7 +235,7 @@ class Joint:
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
         scaled = {name: Scale(self.state[name]["reference"])(values) for name, values in parts.items()}
-        return joined(scaled, self.part_weights)
+        return joined(scaled, self.part_weights, self.branches)
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64, higher = more OOD.
@@ -217,7 +249,7 @@ class Joint:
 
     def state_dict(self) -> State:
         """Return everything that was fitted, as named tensors."""
-        tensors = {}
+        tensors = {SPLIT: torch.tensor(self.branches)}
         for name, state in self.state.items():
             for key, value in state.items():
                 # A bank holds float32 numbers, see `parts`: half the size loses nothing.
@@ -234,8 +266,11 @@ class Joint:
         Raises:
             ModelError: Parts that this version does not have, or a state that a part of such a network cannot have.
         """
+        self.branches = _checked_branches(state.get(SPLIT, torch.tensor(1)))
         states: dict[str, State] = {}
         for key, value in state.items():
+            if key == SPLIT:
+                continue
             name, _, field = key.partition(".")
             is_bank = field == "bank" and value.dtype == torch.float32
             states.setdefault(name, {})[field] = value.double() if is_bank else value
@@ -260,6 +295,17 @@ def _mean_of(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str,
     names = [name for name in scaled if PARTS[name].branch == branch]
     total = sum(weights[name] for name in names)
     return torch.stack([weights[name] / total * scaled[name] for name in names]).sum(0)
+
+
+def _checked_branches(branches: Tensor) -> int:
+    """Return the number of branches that a file holds.
+
+    Raises:
+        ModelError: It is neither 1 nor 2.
+    """
+    if branches.shape != () or branches.dtype != torch.int64 or int(branches) not in (1, 2):
+        raise ModelError(f"{SPLIT} is {str(branches.tolist())[:40]}, expected 1 or 2; fit it again")
+    return int(branches)
 
 
 def _require_every_class(labels: Tensor, classes: int) -> None:

@@ -18,7 +18,7 @@ from invaudit.runtime.text import shown
 State = dict[str, Tensor]
 Branch = Literal["class", "picture"]
 NEIGHBOUR = 5
-"""Which neighbour tells how dense the training images lie, and how far away a kind of picture is."""
+"""Which neighbour tells how dense the training images lie."""
 BANK = 20_000
 """Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
@@ -147,6 +147,13 @@ def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
     return {"bank": _as_saved(_normalised(_thinned(vectors)))}
 
 
+def nearest_classes(vectors: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
+    """Return the class (M,) of the training vector (N, D) that is nearest to each query (M, D) on the unit sphere."""
+    bank, labels_of_bank = _normalised(_thinned(vectors)), _thinned(labels)
+    nearest = [index[:, 0] for _, index in _nearest(_normalised(queries), bank, 1)]
+    return labels_of_bank[torch.cat(nearest)]
+
+
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
     """Return the distance of vectors (N, D) to the nearest of the bank on the unit sphere, (N,).
 
@@ -154,15 +161,6 @@ def nearest_score(state: State, vectors: Tensor) -> Tensor:
         KNN, arXiv 2204.06507, with k = 1.
     """
     return kth_distance(_normalised(vectors), state["bank"], 1)
-
-
-def fifth_score(state: State, vectors: Tensor) -> Tensor:
-    """Return the distance of vectors (N, D) to the fifth nearest of the bank on the unit sphere, (N,).
-
-    References:
-        KNN, arXiv 2204.06507.
-    """
-    return kth_distance(_normalised(vectors), state["bank"], min(NEIGHBOUR, len(state["bank"])))
 
 
 def whitened_state(vectors: Tensor, labels: Tensor) -> State:
@@ -285,7 +283,7 @@ PARTS: dict[str, Part] = {
     "energy": Part(read_logits, energy_state, energy_score, CLASSES, "class"),
     "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST),
     "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED),
-    "fifth-last": Part(read_last_block, nearest_state, fifth_score, NEAREST),
+    "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST),
     "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}),
     "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
     "residual-head": Part(read_features, residual_state, residual_score, STANDARD),

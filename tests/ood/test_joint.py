@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +20,8 @@ from invaudit.ood.parts import (
     density_state,
     energy_score,
     energy_state,
-    fifth_score,
     kth_distance,
+    nearest_classes,
     nearest_score,
     nearest_state,
     residual_score,
@@ -46,21 +47,26 @@ def sample(n, seed, shift=0.0):
 OUTLIERS = {"near": sample(60, 7, shift=0.3)[0], "far": sample(60, 8, shift=2.0)[0]}
 
 
+def fit(train, labels, *, outliers=OUTLIERS, held_out=None, garbage=True):
+    """Return a joint that is fitted to training images, by the other draws of this file unless others are given."""
+    found, classes = held_out or sample(120, 1)
+    return Joint().fit_parts(train, labels, held_out=found, held_out_labels=classes, outliers=outliers, garbage=garbage)
+
+
 @pytest.fixture(scope="module")
 def fitted():
     train, labels = sample(600, 0)
-    held_out, _ = sample(120, 1)
-    return Joint().fit_parts(train, labels, held_out=held_out, outliers=OUTLIERS, garbage=True)
+    return fit(train, labels)
 
 
-@pytest.mark.parametrize(("score", "k"), [(nearest_score, 1), (fifth_score, 5)])
-def test_neighbour_parts_agree_with_scikit_learn(score, k):
-    (train, labels), queries = sample(300, 0), sample(20, 2)[0].features
+def test_nearest_part_agrees_with_scikit_learn():
+    (train, labels), (found, _) = sample(300, 0), sample(20, 2)
     unit = lambda x: (x / x.norm(dim=1, keepdim=True)).double().numpy()  # noqa: E731
-    reference = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(unit(train.features))
-    distances, _ = reference.kneighbors(unit(queries))
-    found = score(nearest_state(train.features, labels), queries)
-    np.testing.assert_allclose(found.numpy(), distances[:, -1], rtol=1e-5)
+    reference = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(unit(train.features))
+    distances, index = reference.kneighbors(unit(found.features))
+    scores = nearest_score(nearest_state(train.features, labels), found.features)
+    np.testing.assert_allclose(scores.numpy(), distances[:, 0], rtol=1e-5)
+    assert torch.equal(nearest_classes(train.features, labels, found.features), labels[index[:, 0]])
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -145,7 +151,6 @@ def test_a_handful_of_training_images_is_enough(n):
     queries = sample(20, 2)[0].features
     for state, score in (
         (nearest_state(train.features, labels), nearest_score),
-        (nearest_state(train.features, labels), fifth_score),
         (whitened_state(train.features, labels), whitened_score),
         (density_state(train.features, labels), density_score),
         (residual_state(train.features, labels), residual_score),
@@ -199,10 +204,20 @@ def test_energy_part_leaves_the_garbage_class_out():
 
 
 CLASS_BRANCH = ("garbage", "energy", "nearest-head")
-PICTURE_BRANCH = ("nearest-first", "nearest-first-whitened", "fifth-last", "density-last", "residual-head")
+PICTURE_BRANCH = ("nearest-first", "nearest-first-whitened", "nearest-last", "density-last", "residual-head")
 
 
-def test_joint_is_the_mean_of_the_class_branch_and_what_the_picture_branch_exceeds_its_mean_by(fitted):
+def test_joint_of_one_branch_is_the_weighted_sum_of_the_scaled_parts(fitted):
+    assert fitted.branches == 1
+    found = sample(50, 4)[0]
+    parts = fitted.score_parts(found)
+    scaled = [fitted.part_weights[name] * Scale(fitted.state[name]["reference"])(parts[name]) for name in PARTS]
+    torch.testing.assert_close(fitted.score(found), torch.stack(scaled).sum(0))
+
+
+def test_joint_of_two_is_the_mean_of_the_class_branch_and_what_the_picture_branch_exceeds_its_mean_by(fitted):
+    fitted = deepcopy(fitted)
+    fitted.branches = 2
     found = Activations.cat([sample(50, 4)[0], sample(50, 5, shift=1.5)[0]])
     parts = fitted.score_parts(found)
     assert set(parts) == {*CLASS_BRANCH, *PICTURE_BRANCH}
@@ -217,9 +232,23 @@ def test_joint_is_the_mean_of_the_class_branch_and_what_the_picture_branch_excee
 
 def test_a_strange_picture_raises_the_score_and_a_usual_one_never_lowers_it(fitted):
     scaled = {name: torch.full((3,), 0.5) for name in PARTS}
-    score = joined(scaled, fitted.part_weights)
+    score = joined(scaled, fitted.part_weights, 2)
     usual = scaled | {name: torch.tensor([0.0, 0.9, 5.0]) for name in PICTURE_BRANCH}
-    torch.testing.assert_close(joined(usual, fitted.part_weights) - score, torch.tensor([0.0, 0.0, 4.0]))
+    torch.testing.assert_close(joined(usual, fitted.part_weights, 2) - score, torch.tensor([0.0, 0.0, 4.0]))
+
+
+@pytest.mark.parametrize(("right", "branches"), [(0.5, 2), (0.7, 2), (0.9, 1)])
+def test_there_is_one_branch_where_the_first_block_tells_the_classes(right, branches):
+    train, labels = sample(600, 0)
+    found, classes = sample(120, 1)
+    # The network gets all right; in the first block the nearest image is one of the same class in this share of cases.
+    is_right = torch.arange(120) < round(right * 120)
+    shown = torch.where(is_right, classes, (classes + 1) % CLASSES)
+    codes = 5 * torch.eye(CLASSES, 2 * WIDTH)
+    sure = lambda one, of: replace(one, logits=100 * torch.eye(CLASSES + 1)[of])  # noqa: E731
+    train = replace(sure(train, labels), moments=(codes[labels], train.moments[1]))
+    found = replace(sure(found, classes), moments=(codes[shown], found.moments[1]))
+    assert fit(train, labels, held_out=(found, classes)).branches == branches
 
 
 def test_parts_weigh_what_they_tell(fitted):
@@ -247,10 +276,8 @@ def test_a_part_that_tells_nothing_hardly_counts():
         # The features tell nothing here; the logits and the moments are as they were.
         return replace(found, features=torch.randn(found.features.shape, generator=rng))
 
-    held_out, far = sample(120, 1)[0], sample(60, 8, shift=4.0)[0]
-    joint = Joint().fit_parts(
-        blind(train), labels, held_out=blind(held_out), outliers={"far": blind(far)}, garbage=True
-    )
+    (held_out, classes), far = sample(120, 1), sample(60, 8, shift=4.0)[0]
+    joint = fit(blind(train), labels, held_out=(blind(held_out), classes), outliers={"far": blind(far)})
     assert joint.part_weights["residual-head"] < 0.3 < 1 < joint.part_weights["density-last"]
 
 
@@ -268,7 +295,7 @@ def test_joint_separates_and_does_not_depend_on_the_batch(fitted):
     inside, outside = sample(200, 5)[0], sample(200, 6, shift=2.0)[0]
     scores = torch.cat([fitted.score(inside), fitted.score(outside)])
     assert scores.dtype == torch.float64
-    assert roc_auc_score([0] * 200 + [1] * 200, scores.numpy()) > 0.95
+    assert roc_auc_score([0] * 200 + [1] * 200, scores.numpy()) > 0.97
     alone = torch.cat([fitted.score(inside.select(slice(i, i + 1))) for i in range(20)])
     torch.testing.assert_close(alone, fitted.score(inside)[:20])
 
@@ -277,14 +304,24 @@ def test_joint_without_garbage_has_no_garbage_part():
     train, labels = sample(300, 0)
     others = {name: found.classes_only(CLASSES) for name, found in {**OUTLIERS, "id": sample(100, 1)[0]}.items()}
     held_out = others.pop("id")
-    joint = Joint().fit_parts(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
+    held_out = held_out, sample(100, 1)[1]
+    joint = fit(train.classes_only(CLASSES), labels, held_out=held_out, outliers=others, garbage=False)
     assert tuple(joint.state) == tuple(name for name in PARTS if name != "garbage")
 
 
-def test_state_survives_a_round_trip(fitted):
+@pytest.mark.parametrize("branches", [1, 2])
+def test_state_survives_a_round_trip(fitted, branches):
+    fitted = deepcopy(fitted)
+    fitted.branches = branches
     found = sample(50, 4)[0]
     again = Joint().load_state_dict({name: value.clone() for name, value in fitted.state_dict().items()}, found)
     assert torch.equal(again.score(found), fitted.score(found))
+
+
+def test_a_state_of_an_earlier_version_scores_as_it_did(fitted):
+    found = sample(50, 4)[0]
+    earlier = {name: value for name, value in fitted.state_dict().items() if name != "branches"}
+    assert torch.equal(Joint().load_state_dict(earlier, found).score(found), fitted.score(found))
 
 
 def spoilt(field, change):
@@ -313,6 +350,8 @@ def spoilt(field, change):
         (spoilt("nearest-head.bank", lambda value: value.long()), "bank has type torch.int64"),
         (spoilt("density-last.own", lambda value: value[:-1]), r"own has shape"),
         (spoilt("density-last.scale", lambda value: value * 0), "scale has values from 0"),
+        (spoilt("branches", lambda value: value + 2), "branches is 3, expected 1 or 2"),
+        (spoilt("branches", lambda value: value.double()), "branches is 1.0, expected 1 or 2"),
         (spoilt("residual-head.map", lambda value: value[0]), r"map has shape"),
     ],
 )
@@ -332,7 +371,7 @@ def test_a_bank_is_stored_in_half_the_size_and_loses_nothing_that_counts(fitted)
 
 def test_a_bank_is_converted_once_and_scores_as_the_stored_one(fitted):
     found, stored = sample(50, 4)[0], fitted.state_dict()
-    for name in ("nearest-first", "nearest-first-whitened", "fifth-last", "density-last", "nearest-head"):
+    for name in ("nearest-first", "nearest-first-whitened", "nearest-last", "density-last", "nearest-head"):
         state, part = fitted.state[name], PARTS[name]
         assert state["bank"].dtype == torch.float64
         as_stored = state | {"bank": stored[f"{name}.bank"]}
@@ -342,19 +381,18 @@ def test_a_bank_is_converted_once_and_scores_as_the_stored_one(fitted):
 def test_too_few_held_out_images_are_refused():
     train, labels = sample(300, 0)
     with pytest.raises(SettingError, match="got 10 held-out"):
-        Joint().fit_parts(train, labels, held_out=sample(10, 1)[0], outliers=OUTLIERS, garbage=True)
+        fit(train, labels, held_out=sample(10, 1))
 
 
 def test_what_cannot_be_weighed_is_refused():
     train, labels = sample(300, 0)
-    held_out = sample(60, 1)[0]
     with pytest.raises(SettingError, match="no family of synthetic outliers"):
-        Joint().fit_parts(train, labels, held_out=held_out, outliers={}, garbage=True)
+        fit(train, labels, outliers={})
     few = labels != CLASSES - 1
     with pytest.raises(SettingError, match="without class 2, expected images of each of the network's 3"):
-        Joint().fit_parts(train.select(few), labels[few], held_out=held_out, outliers=OUTLIERS, garbage=True)
+        fit(train.select(few), labels[few])
     with pytest.raises(SettingError, match="without class 0, expected"):
-        Joint().fit_parts(train, labels + 1, held_out=held_out, outliers=OUTLIERS, garbage=True)
+        fit(train, labels + 1)
 
 
 def test_what_is_not_fitted_gives_no_scores():

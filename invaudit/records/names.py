@@ -39,8 +39,8 @@ UNTRAINED = "random"
 """The network that is not trained, a control."""
 CONTROL_NETWORKS = (PIXELS, UNTRAINED)
 
-ID_TEST, CALIBRATE = "id-test", "calibrate"
-"""Sets of ID images that are scored beside the OOD sets."""
+ID_TEST, CALIBRATE, HELD_OUT = "id-test", "calibrate", "held-out"
+"""Sets of ID images that are scored beside the OOD sets; by the last one scores are scaled."""
 CONTROL_SAME, CONTROL_SPLIT = "control-same", "control-split"
 """OOD sets that are ID images: the same ones again, and one half of them."""
 ATTACK_PREFIX = "attack-"

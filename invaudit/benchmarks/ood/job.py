@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from invaudit.benchmarks.ood.attacks import Attacks, attack_network, attack_pictures
+from invaudit.benchmarks.ood.fusing import fused_scores
 from invaudit.benchmarks.ood.networks import new_network, numbered_as, train_new
 from invaudit.benchmarks.ood.pixels import PIXEL_SCORES
 from invaudit.benchmarks.ood.scoring import Outcomes, score_sets
@@ -26,6 +27,7 @@ from invaudit.records.names import (
     CONTROL_SAME,
     FOOLED,
     HALF,
+    HELD_OUT,
     ID_TEST,
     INVERSIONS_ENDING,
     LABELS,
@@ -140,10 +142,14 @@ class _NetworkJob:
             attacks = attack_network(self.settings, self.seed, target, self.sets.splits.test)
         scored = _scored_sets(self.sets) | {CALIBRATE: self.sets.splits.calibrate}
         few_images = self.settings.slow_images
+        if self.choices.baselines is True:
+            scored[HELD_OUT] = self.sets.splits.fit
         logits, arrays = score_sets(target, detectors, scored, self.outcomes, few_images)
         # Apart: a detector that fails on attack images keeps its rows of all other sets.
         of_attacks = score_sets(target, detectors, attacks.images, self.outcomes, few_images)
         arrays |= of_attacks.scores
+        if self.choices.baselines is True:
+            arrays |= fused_scores(arrays, [*scored, *attacks.images], self.outcomes)
         weights: dict[str, float] = {}
         for name, detector in detectors.items():
             if isinstance(detector, InParts):

@@ -22,6 +22,7 @@ from invaudit.records.names import (
     CONTROL_SAME,
     CONTROL_SPLIT,
     GARBAGE_DETECTORS,
+    HELD_OUT,
     ID_TEST,
     INVERSIONS_ENDING,
     OURS,
@@ -33,7 +34,7 @@ from invaudit.runtime.describing import Known
 from invaudit.runtime.errors import SettingError
 from invaudit.runtime.settings import Device, Images, Name, Settings, explain
 
-TAKEN = (ID_TEST, CALIBRATE, CONTROL_SAME, CONTROL_SPLIT, UNKNOWN, *AGGREGATES)
+TAKEN = (ID_TEST, CALIBRATE, HELD_OUT, CONTROL_SAME, CONTROL_SPLIT, UNKNOWN, *AGGREGATES)
 """Names of rows that are no OOD set."""
 
 

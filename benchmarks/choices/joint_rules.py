@@ -30,9 +30,15 @@ from invaudit.runtime import describe_environment, load_config, write_bytes, wri
 from invaudit.runtime.files import content_hash, npz_bytes
 from invaudit.stats import auroc
 
-CONFIGS = ["ood/digits", "ood/ablation-mnist", "ood/ablation-fashion-mnist", "ood/open-set-mnist",
-           "ood/open-set-fashion-mnist"]  # fmt: skip
-NETWORKS = ["plain", "full"]
+CONFIGS = [
+    "ood/cifar10-released",
+    "ood/digits",
+    "ood/ablation-mnist",
+    "ood/ablation-fashion-mnist",
+    "ood/open-set-mnist",
+    "ood/open-set-fashion-mnist",
+]
+NETWORKS = ["released", "plain", "full"]
 MOST = 2_000
 """Images of a set that are scored."""
 FIT, TEST = "fit", "test"
@@ -86,7 +92,7 @@ RULES = {
 
 
 def scored(settings: OODBenchmark, network: str, seed: int) -> dict[str, np.ndarray]:
-    """Return the scores of every candidate by ``PART::WHERE``, of one network that is trained or loaded."""
+    """Return the scores of every part by ``PART::WHERE``, of one network that is trained or loaded."""
     sets = load_sets(settings, seed)
     splits = sets.splits
     target = new_network(settings, seed, network, sets)

@@ -52,16 +52,17 @@ class PixelBorderSettings(Settings):
     """How border images are searched for by pixels."""
 
     distance: float = Field(default=0.3, ge=0)
-    """Weight of the distance from the start. The log-odds are measured in it, too (over their slope at the start), so
-    that a weight under 1 asks for the border first, whatever the network and the size of its images."""
+    """Weight of the distance from the start. The log-odds are measured in it, too (over their slope where the search
+    begins), so that a weight under 1 asks for the border first, whatever the network and the size of its images. An
+    image that does not reach the border is tried again with a quarter of it and a sixteenth."""
 
     steps: int = Field(default=200, ge=1)
     """Steps of Adam by pixels."""
 
     pace: float = Field(default=0.1, gt=0, le=1)
-    """Length of the first step of an image, as a share of its way to the border by the slope there; later steps
-    shrink to 0 along half a cosine. Networks of small and of large images need paces that differ a hundredfold in
-    pixels."""
+    """Length of the first step of an image, as a share of its way to the border by the slope where the search begins;
+    later steps shrink to 0 along half a cosine. The last tries take five times as long steps. Networks of small and of
+    large images need paces that differ a hundredfold in pixels."""
 
     batch_size: Batch = 64
     """Most images that are searched for together."""
@@ -108,7 +109,9 @@ def pixel_borders(
         for way in TRIES:
             if not len(missing):
                 break
-            begin = starts if goals is None else starts.lerp(goals, way.begin)
+            if goals is None and way.begin:
+                continue
+            begin = starts.lerp(goals, way.begin) if goals is not None else starts
             changes = {"distance": way.lighter * settings.distance, "pace": min(1.0, way.faster * settings.pace)}
             tried = settings.model_copy(update=changes)
             for rows in missing.split(images_at_once(starts.shape, settings.batch_size)):

@@ -38,7 +38,7 @@ class StudentSettings(Settings):
 
     inversions: int = Field(default=MOST_INVERSIONS, ge=2, le=MOST_INVERSIONS)
     """Pictures of inversions that it is trained on, the same number of every class. A generator draws an inversion for
-    each; of those by pixels there are as many as were searched for, each turned, sized and shifted in several ways."""
+    each; those by pixels are repeated, each time turned, sized and shifted anew where the target saw them so."""
 
     arch: str | None = None
     """Architecture of ours; unset: that of the target where it is one of ours, else ``vgg-small``."""
@@ -78,7 +78,7 @@ def train_student(
     *,
     checkpoint: Path | None = None,
 ) -> Student:
-    """Train a student on fresh inversions, with the class that was asked for as the label, and test it on real images.
+    """Train a student on inversions, with the class that was asked for as the label, and test it on real images.
 
     Nothing of a real image reaches the student before the test, not even through batch norm: its running statistics
     are those of inversions. So contrast and brightness of the inversions, where they are not those of real images, cost

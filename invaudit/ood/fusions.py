@@ -69,7 +69,8 @@ RULES: dict[str, Callable[[Scores], Scores]] = {
 """Name -> rule: from minus log p-values (k, N) of k >= 2 detectors to scores (N,), higher = more OOD."""
 
 SIX = ("GEN", "EnergyBased", "KNN", "ViM", "fDBD", "RMD")
-"""The shorter of the two lists of detectors; the other one is of all that ran at their defaults."""
+"""The shorter of the two lists of detectors; the other one is of all that ran at their defaults, but for
+those of high cost."""
 
 
 def fuse(rule: str, held_out: Mapping[str, Scores], scores: Mapping[str, Scores]) -> Scores:

@@ -40,7 +40,7 @@ ONSET = 1.0
 mean 1."""
 ENOUGH = 2 / 3
 """Where the first block tells the classes so well, between chance and the network itself, both branches are one."""
-SPLIT = "branches"
+BRANCHES = "branches"
 """Where a state says how many branches there are; without it there is one, as in detectors of earlier versions."""
 
 
@@ -141,10 +141,9 @@ def first_block_tells_classes(
 class Joint:
     """Our detector: scaled parts in two branches, each weighed by how well it tells synthetic outliers from ID images.
 
-    Parts that read what the head reads or gives are the class branch, those that read the blocks the picture branch;
-    see ``joined``. Which depth of a network tells most depends on the images. On digits and clothes the first block
-    tells the classes nearly as well as the network, and both branches are one; on photographs it says little, and an
-    onset keeps it out of the order of images that look like ID.
+    The parts stand in two branches, see ``Part.branch`` and ``joined``. Which depth of a network tells most depends on
+    the images. On digits and clothes the first block tells the classes nearly as well as the network, and both branches
+    are one; on photographs it says little, and an onset keeps it out of the order of images that look like ID.
 
     No image of an OOD set is seen. In a network of one block, or of none, some parts read the same vectors and count
     twice or three times.
@@ -249,7 +248,7 @@ class Joint:
 
     def state_dict(self) -> State:
         """Return everything that was fitted, as named tensors."""
-        tensors = {SPLIT: torch.tensor(self.branches)}
+        tensors = {BRANCHES: torch.tensor(self.branches)}
         for name, state in self.state.items():
             for key, value in state.items():
                 # A bank holds float32 numbers, see `parts`: half the size loses nothing.
@@ -266,10 +265,9 @@ class Joint:
         Raises:
             ModelError: Parts that this version does not have, or a state that a part of such a network cannot have.
         """
-        self.branches = _checked_branches(state.get(SPLIT, torch.tensor(1)))
         states: dict[str, State] = {}
         for key, value in state.items():
-            if key == SPLIT:
+            if key == BRANCHES:
                 continue
             name, _, field = key.partition(".")
             is_bank = field == "bank" and value.dtype == torch.float32
@@ -287,6 +285,7 @@ class Joint:
             self.state[name] = checked_state(name, states[name], like)
             if len(self.state[name]["reference"]) < FEWEST:
                 raise ModelError(f"{name}.reference has fewer than {FEWEST} values; fit it again")
+        self.branches = _checked_branches(state.get(BRANCHES, torch.tensor(1)))
         return self
 
 
@@ -304,7 +303,7 @@ def _checked_branches(branches: Tensor) -> int:
         ModelError: It is neither 1 nor 2.
     """
     if branches.shape != () or branches.dtype != torch.int64 or int(branches) not in (1, 2):
-        raise ModelError(f"{SPLIT} is {str(branches.tolist())[:40]}, expected 1 or 2; fit it again")
+        raise ModelError(f"{BRANCHES} is {str(branches.tolist())[:40]}, expected 1 or 2; fit it again")
     return int(branches)
 
 

@@ -42,8 +42,8 @@ class Part:
         score: From a state and vectors to scores (N,).
         shapes: Name -> shape of each tensor of the state, a letter for each side: equal letters are equal sides, D is
             that of the vectors.
-        branch: ``class``: it reads what the head reads or gives, and asks for another class; ``picture``: it reads how
-            the blocks answer, and asks for another kind of picture.
+        branch: ``class``: it asks for another class, by what the head reads or gives; ``picture``: for another kind of
+            picture, by how the blocks answer, or by features off the directions in which those of ID images vary.
         needs_garbage: The last value of the vectors is the logit of a garbage class.
     """
 
@@ -51,7 +51,7 @@ class Part:
     fit: Callable[[Tensor, Tensor], State]
     score: Callable[[State, Tensor], Tensor]
     shapes: Mapping[str, str]
-    branch: Branch = "picture"
+    branch: Branch
     needs_garbage: bool = False
 
 
@@ -281,10 +281,10 @@ CLASSES = {"classes": ""}
 PARTS: dict[str, Part] = {
     "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, "class", needs_garbage=True),
     "energy": Part(read_logits, energy_state, energy_score, CLASSES, "class"),
-    "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST),
-    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED),
-    "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST),
-    "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}),
+    "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST, "picture"),
+    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED, "picture"),
+    "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST, "picture"),
+    "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}, "picture"),
     "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
-    "residual-head": Part(read_features, residual_state, residual_score, STANDARD),
+    "residual-head": Part(read_features, residual_state, residual_score, STANDARD, "picture"),
 }

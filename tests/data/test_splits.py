@@ -9,6 +9,7 @@ from invaudit.data import ImageSet, refuse_duplicates, seeded_rng, split
 from invaudit.runtime.errors import DataError, SettingError
 
 SHARES = {"train": 0.55, "fit": 0.12, "calibrate": 0.12, "test": 0.21}
+SHARES_BESIDE_TRAIN = {"fit": 0.4, "calibrate": 0.4, "test": 0.2}
 
 
 def distinct(n: int, classes: int = 5) -> ImageSet:
@@ -66,6 +67,8 @@ def test_a_given_test_set_is_kept_and_its_copies_refused() -> None:
     held_out = split(images, {"fit": 0.5, "calibrate": 0.5}, seeded_rng(0, "split"), train=trained, test=apart)
     assert held_out.train is trained
     assert len(held_out.fit) + len(held_out.calibrate) == len(images)
+    with pytest.raises(DataError, match="of train is the same as image"):
+        split(images, SHARES_BESIDE_TRAIN, seeded_rng(0, "split"), train=images.subset(torch.arange(3)))
     everything = split(images, {"train": 0.6, "fit": 0.2, "calibrate": 0.2}, seeded_rng(0, "split"), test=apart)
     copied = ImageSet("t", torch.cat([apart.images, everything.fit.images[3:4]]), torch.zeros(11).long())
     with pytest.raises(

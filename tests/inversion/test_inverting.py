@@ -79,7 +79,7 @@ def test_more_pictures_than_were_searched_for_are_refused(trained, tmp_path):
 
 
 def converged(images: torch.Tensor) -> PixelInversion:
-    return PixelInversion(images, (), "converged", "every class is reached")
+    return PixelInversion(images, PixelInversionSettings(), (), "converged", "every class is reached")
 
 
 def of_stripes() -> torch.Tensor:

@@ -39,7 +39,7 @@ SUBJECTS = {
 }
 
 OTHER_RECORDS = (
-    ("joint_rules.json", "choices/joint_rules.py", "how `joint` joins its parts", "001-joint.md"),
+    ("joint_rules.json", "choices/joint_rules.py", "how `joint` joins its parts", "012-two-branches.md"),
     ("ood_recipes.json.gz", "choices/ood_recipes.py", "recipes of the OOD benchmarks", "007-what-inversion-earns.md"),
     ("verdict_calibration.csv", "choices/verdict_calibration.py", "how often the leakage verdict is wrong", None),
     ("reference_scores.json", "choices/reference_scores.py", "what is lost with few reference models", None),

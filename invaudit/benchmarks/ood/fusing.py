@@ -12,11 +12,15 @@ from invaudit.records import DetectorInfo, scores_key
 from invaudit.records.names import HELD_OUT
 from invaudit.runtime.errors import NotApplicableError
 
+FEWEST = 2
+"""Detectors that can be joined."""
+
 
 def fused_scores(arrays: Mapping[str, np.ndarray], sets: Sequence[str], outcomes: Outcomes) -> dict[str, np.ndarray]:
     """Return the scores of every fusion on every set, rows ``fusion-RULE-LIST``, and note how each fares.
 
-    Fused are pytorch-ood's scores at their defaults, but for those of high cost, which see few images.
+    Fused are pytorch-ood's scores at their defaults, but for those of high cost, which see few images, and for second
+    rows of one detector (``NAME@...``).
 
     Args:
         arrays: Scores of the detectors by `scores_key`, those of the held-out images too.
@@ -34,8 +38,8 @@ def fused_scores(arrays: Mapping[str, np.ndarray], sets: Sequence[str], outcomes
         )
         with outcomes.of(info):
             missing = [name for name in names if name not in all_names]
-            if missing or not names:
-                raise NotApplicableError(f"needs the scores of {', '.join(missing) or 'some detectors'}")
+            if missing or len(names) < FEWEST:
+                raise NotApplicableError(f"needs the scores of {', '.join(missing) or 'two detectors'}")
             held_out = {name: arrays[scores_key(name, HELD_OUT)] for name in names}
             scores = {}
             for set_name in sets:

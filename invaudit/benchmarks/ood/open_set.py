@@ -27,13 +27,15 @@ def open_set(train: ImageSet, test: ImageSet, n: int, seed: int) -> OpenSet:
     Classes without a name are called by their number.
 
     Raises:
-        DataError: There are not more than n classes.
+        DataError: There are not more than n classes, or no test image of one that is unknown.
     """
     classes = int(train.labels.max()) + 1
     if classes <= n:
         raise DataError(f"known_classes is {n}, and {train.name} has {classes}; leave at least one class unknown")
     known = torch.randperm(classes, generator=seeded_rng(seed, "data/known-classes"))[:n].sort().values
     is_unknown = ~torch.isin(test.labels, known)
+    if not is_unknown.any():
+        raise DataError(f"{test.name} has no image of a class beside {known.tolist()}; give test images of all classes")
     unknown = test.subset(is_unknown)
     nothing = torch.full_like(unknown.labels, -1)
     return OpenSet(

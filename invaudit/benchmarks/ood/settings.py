@@ -224,7 +224,8 @@ class OODBenchmark(Settings):
     calibrate: int = Field(default=1_000, ge=20)
     """Held-out ID images for thresholds."""
     test: int | None = Field(default=None, ge=2)
-    """ID test images, drawn at random, the same for all seeds; unset: all."""
+    """ID test images, drawn at random, the same for all seeds; unset: all. With ``known_classes`` they are of
+    known and unknown classes together."""
     arch: str = "cnn"
     """Architecture of the networks that are trained, as in the MODEL grammar."""
     training: TrainingSettings = TrainingSettings()

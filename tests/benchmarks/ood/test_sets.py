@@ -167,7 +167,8 @@ NEAR = {"name": "others", "data": "others:test", "group": "near"}
     [
         ({"ood": [NEAR, NEAR]}, "an OOD set is called 'others'"),
         *(({"ood": [NEAR | {"name": name}]}, f"an OOD set is called '{name}'")
-          for name in ("id-test", "calibrate", "control-same", "worst", "mean-near", "unknown-classes", "attack-sure")),
+          for name in ("id-test", "calibrate", "held-out", "control-same", "worst", "mean-near", "unknown-classes",
+                       "attack-sure")),
         ({"ood": [NEAR | {"name": "a/b"}]}, "should match"),
         ({"networks": {"none": {}, "full": {}}}, "a network is called 'none'"),
         ({"networks": {"full": {}, "full-attacks": {}}}, "a network is called 'full-attacks'"),

@@ -27,7 +27,9 @@ def recipe_hash(settings: OODBenchmark) -> str:
     return content_hash(full.garbage.model_dump_json(exclude={"every"}), inversion.model_dump_json(exclude=LATER))
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in WITHOUT_RECIPE], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.stem not in WITHOUT_RECIPE], ids=lambda path: path.stem
+)
 def test_the_recipe_is_the_one_that_was_frozen(path):
     assert recipe_hash(load_config(OODBenchmark, str(path))) == FROZEN
 

@@ -148,8 +148,9 @@ def test_differences_are_row_minus_ours(summary):
         rows["difference"] <= rows["difference_high"] + 1e-9
     )
     assert inside.mean() > 0.95
-    theirs = (rows["detector"] != rows["detector"].str.lower()) & (rows["network"] != "random")
-    assert "fDBD" in set(rows.loc[theirs, "detector"])
+    is_library = (rows["detector"] != rows["detector"].str.lower()) | rows["detector"].str.startswith("fusion-")
+    theirs = is_library & (rows["network"] != "random")
+    assert {"fDBD", "fusion-fisher-all"} <= set(rows.loc[theirs, "detector"])
     assert rows.loc[theirs, "p_adjusted"].between(0, 1).all()
     assert rows.loc[~theirs, "p_adjusted"].isna().all()
 

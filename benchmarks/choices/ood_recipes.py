@@ -26,8 +26,8 @@ from invaudit.benchmarks.ood.attacks import fresh_inversions
 from invaudit.data import load, seeded_rng, split
 from invaudit.inversion import InversionSettings
 from invaudit.models import TrainingSettings, accuracy, collect, limit_threads
-from invaudit.ood import PARTS, GarbageSettings, Joint, Recipe, synthetic_activations, train_network, untrained_target
-from invaudit.ood.joint import OUTLIERS_PER_FAMILY, mean_error
+from invaudit.ood import PARTS, GarbageSettings, Recipe, synthetic_activations, train_network, untrained_target
+from invaudit.ood.joint import OUTLIERS_PER_FAMILY, Joint, fit_joint, mean_error
 from invaudit.ood.scores import fools_network, predictions
 from invaudit.runtime import describe_environment, read_json, write_json
 from invaudit.stats import auroc, conformal_threshold
@@ -115,16 +115,8 @@ def measure(id_set: str, candidate: str, seed: int, train: int, epochs: int) -> 
         "cnn", splits.train, data.classes, seeded_rng(seed, "network/weights"), garbage=recipe.has_garbage_class
     )
     made = train_network(target, splits.train, recipe, seeded_rng(seed, "network/training"), held_out=splits.fit)
-    seen, fit, held_out = (collect(target, getattr(splits, name), keep_maps=False) for name in sizes)
-    outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit_parts(
-        seen,
-        splits.train.labels,
-        held_out=fit,
-        held_out_labels=splits.fit.labels,
-        outliers=outliers,
-        garbage=target.has_garbage,
-    )
+    joint, _ = fit_joint(target, splits)
+    held_out = collect(target, splits.calibrate, keep_maps=False)
     inside_parts = joint.score_parts(held_out)
     inside = joint.combine(inside_parts)
     families, parts = {}, {name: [] for name in inside_parts}

@@ -13,7 +13,7 @@ from invaudit.models import Target, collect, resolve_device
 from invaudit.models.suitability import CheckedImages, check_fit
 from invaudit.ood.cycle import train_network, untrained_target, with_garbage
 from invaudit.ood.guarded import GuardedClassifier
-from invaudit.ood.joint import FEWEST, Joint, synthetic_activations
+from invaudit.ood.joint import FEWEST, fit_joint
 from invaudit.ood.recipes import FitSettings, Recipe
 from invaudit.ood.trial import caught_outliers, held_out_figures, suitability_figures
 from invaudit.runtime.errors import DataError, ModelError
@@ -64,17 +64,7 @@ def guard(
     Raises:
         SettingError: There are too few images to fit.
     """
-    train = collect(target, splits.train, keep_maps=False)
-    fit = collect(target, splits.fit, keep_maps=False)
-    outliers = synthetic_activations(target, splits.fit)
-    joint = Joint().fit_parts(
-        train,
-        splits.train.labels,
-        held_out=fit,
-        held_out_labels=splits.fit.labels,
-        outliers=outliers,
-        garbage=target.has_garbage,
-    )
+    joint, outliers = fit_joint(target, splits)
     calibration = joint.score(collect(target, splits.calibrate, keep_maps=False)).sort().values
     description = {
         "splits": splits.record(),

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from invaudit.data import ImageSet, synthetic_outliers
+from invaudit.data import ImageSet, Splits, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
 from invaudit.ood.parts import PARTS, Branch, State, checked_state, listed, nearest_classes, read_first_block
@@ -287,6 +287,25 @@ class Joint:
                 raise ModelError(f"{name}.reference has fewer than {FEWEST} values; fit it again")
         self.branches = _checked_branches(state.get(BRANCHES, torch.tensor(1)))
         return self
+
+
+def fit_joint(target: Target, splits: Splits) -> tuple[Joint, dict[str, Activations]]:
+    """Return a detector that is fitted to a network by ``train`` and ``fit``, and the outliers that weighed its parts.
+
+    Raises:
+        SettingError: What ``Joint.fit_parts`` refuses.
+    """
+    train, fit = (collect(target, images, keep_maps=False) for images in (splits.train, splits.fit))
+    outliers = synthetic_activations(target, splits.fit)
+    joint = Joint().fit_parts(
+        train,
+        splits.train.labels,
+        held_out=fit,
+        held_out_labels=splits.fit.labels,
+        outliers=outliers,
+        garbage=target.has_garbage,
+    )
+    return joint, outliers
 
 
 def _mean_of(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -8,7 +8,7 @@ References:
     and Tippett's rule (the largest).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,25 +22,25 @@ PAPER = "arXiv 2406.16045"
 HARTUNG_KAPPA = 0.2
 
 
-def fisher(surprise: Scores) -> Scores:
+def fisher(surprises: Scores) -> Scores:
     """Return the sum of minus log p-values (N,), of those of k detectors (k, N).
 
     References:
         Fisher (1932).
     """
-    return surprise.sum(0)
+    return surprises.sum(0)
 
 
-def stouffer(surprise: Scores) -> Scores:
+def stouffer(surprises: Scores) -> Scores:
     """Return the sum of the normal quantiles of 1 - p over the root of k, (N,).
 
     References:
         Stouffer et al. (1949).
     """
-    return _normal(surprise).sum(0) / np.sqrt(len(surprise))
+    return _normal(surprises).sum(0) / np.sqrt(len(surprises))
 
 
-def hartung(surprise: Scores) -> Scores:
+def hartung(surprises: Scores) -> Scores:
     """Return Stouffer's sum over a standard deviation that allows for scores that go together, (N,).
 
     Their correlation is estimated for each image by how little its quantiles spread: 1 - variance, at least
@@ -49,15 +49,15 @@ def hartung(surprise: Scores) -> Scores:
     References:
         Hartung, Biometrical Journal 41 (1999), with kappa 0.2.
     """
-    normal, k = _normal(surprise), len(surprise)
+    normal, k = _normal(surprises), len(surprises)
     correlation = np.maximum(1 - normal.var(0, ddof=1), -1 / (k - 1))
     correlation = correlation + HARTUNG_KAPPA * np.sqrt(2 / (k + 1)) * (1 - correlation)
     return normal.sum(0) / np.sqrt(k + k * (k - 1) * correlation)
 
 
-def largest(surprise: Scores) -> Scores:
+def largest(surprises: Scores) -> Scores:
     """Return the largest of the minus log p-values, (N,): the detector that finds an image strangest."""
-    return surprise.max(0)
+    return surprises.max(0)
 
 
 RULES: dict[str, Callable[[Scores], Scores]] = {
@@ -73,22 +73,13 @@ SIX = ("GEN", "EnergyBased", "KNN", "ViM", "fDBD", "RMD")
 those of high cost."""
 
 
-def fuse(rule: str, held_out: Mapping[str, Scores], scores: Mapping[str, Scores]) -> Scores:
-    """Return the fused scores (N,) of some images.
-
-    Args:
-        rule: Key of ``RULES``.
-        held_out: Name of a detector -> its scores (n,) of held-out ID images.
-        scores: The same names -> its scores (N,) of the images.
-    """
-    surprise = []
-    for name, reference in held_out.items():
-        scale = Scale(torch.from_numpy(reference).double().sort().values)
-        surprise.append(scale(torch.from_numpy(scores[name]).double()).numpy())
-    return RULES[rule](np.stack(surprise))
+def surprise(held_out: Scores, scores: Scores) -> Scores:
+    """Return minus the log p-values (N,) of a detector's scores (N,) among its scores (n,) of held-out ID images."""
+    scale = Scale(torch.from_numpy(held_out).double().sort().values)
+    return scale(torch.from_numpy(scores).double()).numpy()
 
 
-def _normal(surprise: Scores) -> Scores:
+def _normal(surprises: Scores) -> Scores:
     """Return the normal quantiles of 1 - p, of minus log p-values."""
     # A p-value of 1 has the quantile minus infinity, which would decide alone.
-    return -ndtri_exp(-np.maximum(surprise, 1e-6))
+    return -ndtri_exp(-np.maximum(surprises, 1e-6))

@@ -7,7 +7,7 @@ import numpy as np
 
 from invaudit.benchmarks.ood.scoring import Outcomes
 from invaudit.ood import BASELINES
-from invaudit.ood.fusions import PAPER, RULES, SIX, fuse
+from invaudit.ood.fusions import PAPER, RULES, SIX, surprise
 from invaudit.records import DetectorInfo, scores_key
 from invaudit.records.names import HELD_OUT
 from invaudit.runtime.errors import NotApplicableError
@@ -31,6 +31,11 @@ def fused_scores(arrays: Mapping[str, np.ndarray], sets: Sequence[str], outcomes
     for name, row in BASELINES.items():
         if "@" not in name and row.info.cost != "high" and scores_key(name, HELD_OUT) in arrays:
             all_names.append(name)
+    surprises: dict[str, np.ndarray] = {}
+    for name, set_name in product(all_names, sets):
+        key = scores_key(name, set_name)
+        if key in arrays:
+            surprises[key] = surprise(arrays[scores_key(name, HELD_OUT)], arrays[key])
     fused: dict[str, np.ndarray] = {}
     for (list_name, names), rule in product({"all": tuple(all_names), "six": SIX}.items(), RULES):
         info = DetectorInfo(
@@ -40,12 +45,10 @@ def fused_scores(arrays: Mapping[str, np.ndarray], sets: Sequence[str], outcomes
             missing = [name for name in names if name not in all_names]
             if missing or len(names) < FEWEST:
                 raise NotApplicableError(f"needs the scores of {', '.join(missing) or 'two detectors'}")
-            held_out = {name: arrays[scores_key(name, HELD_OUT)] for name in names}
             scores = {}
             for set_name in sets:
-                of_set = {name: arrays.get(scores_key(name, set_name)) for name in names}
-                there = {name: values for name, values in of_set.items() if values is not None}
-                if len(there) == len(names):
-                    scores[scores_key(info.name, set_name)] = fuse(rule, held_out, there)
+                keys = [scores_key(name, set_name) for name in names]
+                if all(key in surprises for key in keys):
+                    scores[scores_key(info.name, set_name)] = RULES[rule](np.stack([surprises[key] for key in keys]))
             fused |= scores
     return fused

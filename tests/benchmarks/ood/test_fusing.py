@@ -4,8 +4,9 @@ import numpy as np
 
 from invaudit.benchmarks.ood.fusing import fused_scores
 from invaudit.benchmarks.ood.scoring import Outcomes
-from invaudit.ood.fusions import RULES, SIX, fuse
+from invaudit.ood.fusions import RULES, SIX
 from invaudit.records import scores_key
+from tests.ood.test_fusions import fuse
 
 
 def stored(names, sets=("held-out", "id-test", "other")):

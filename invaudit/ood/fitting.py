@@ -69,7 +69,6 @@ def guard(
     description = {
         "splits": splits.record(),
         "part_weights": joint.part_weights,
-        "branches": joint.branches,
         **(about or {}),
     }
     guarded = GuardedClassifier(target, joint, calibration, description)

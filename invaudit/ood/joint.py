@@ -1,8 +1,7 @@
 """``joint``: one score from one forward pass, joined by one rule that needs held-out ID images alone.
 
-A class branch asks for another class and always counts. A picture branch asks for another kind of picture; where that
-says little about the class it can only raise the score. Synthetic outliers, made from the held-out images, weigh the
-parts.
+A class branch asks for another class, a picture branch for another kind of picture; each counts as much as the other.
+Synthetic outliers, made from the held-out images, weigh the parts of a branch.
 """
 
 import math
@@ -17,7 +16,7 @@ from torch import Tensor
 from invaudit.data import ImageSet, Splits, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
-from invaudit.ood.parts import PARTS, Branch, State, checked_state, listed, nearest_classes, read_first_block
+from invaudit.ood.parts import FORMER_PARTS, KNOWN_PARTS, PARTS, Branch, State, checked_state, listed
 from invaudit.ood.scores import require_finite
 from invaudit.records import DetectorInfo
 from invaudit.runtime.errors import ModelError, SettingError
@@ -33,15 +32,11 @@ LARGE_PIXELS = 128 * 128
 OUTLIERS_OF_LARGE_IMAGES = 50
 LEAST_ERROR = 1e-4
 """No error on a family counts for less: some hundred outliers show no smaller one."""
-LEAST_WEIGHT = 0.01
-"""Weight of a part that tells nothing: not 0, so that no part is lost."""
-ONSET = 1.0
-"""What the picture branch must exceed to count: its mean over held-out ID images, as minus the log of a p-value has the
-mean 1."""
-ENOUGH = 2 / 3
-"""Where the first block tells the classes so well, between chance and the network itself, both branches are one."""
-BRANCHES = "branches"
-"""Where a state says how many branches there are; without it there is one, as in detectors of earlier versions."""
+LEAST_TOLD = 0.1
+"""A part that tells nothing counts as if it told so much, so that no part is lost."""
+VERSION = "version"
+"""Where a state says by which rule its parts are joined; without it by that of earlier versions, one weighted sum."""
+SUM, BRANCHES = 1, 2
 
 
 @dataclass(frozen=True)
@@ -74,10 +69,10 @@ def mean_error(aurocs: Iterable[float]) -> float:
 
 
 def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
-    """Return how much a part tells: the mean over families of log(0.5 / error), at least 0.01.
+    """Return how much a part counts: the square of the mean over families of log(0.5 / error), at least 0.01.
 
     The error is 1 - AUROC, but at least 0.0001. A family at chance contributes 0, one with an AUROC below 0.5 a
-    negative amount.
+    negative amount. Squared, so that parts that tell little hardly blur the others of their branch.
 
     Args:
         inside: (N,) scores of held-out ID images.
@@ -86,8 +81,8 @@ def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
     aurocs = []
     for scores in outliers.values():
         aurocs.append(auroc(inside.numpy(), scores.numpy()))
-    error = mean_error(aurocs)
-    return max(math.log(0.5 / error), LEAST_WEIGHT)
+    told = math.log(0.5 / mean_error(aurocs))
+    return max(told, LEAST_TOLD) ** 2
 
 
 def synthetic_activations(
@@ -108,42 +103,25 @@ def synthetic_activations(
     return activations
 
 
-def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float], branches: int) -> Tensor:
-    """Return the joined score (N,) of scaled parts.
-
-    Of one branch it is their weighted sum. Of two it is the weighted mean of the class branch, and what the weighted
-    mean of the picture branch exceeds ``ONSET`` by.
+def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float], version: int = BRANCHES) -> Tensor:
+    """Return the joined score (N,) of scaled parts: the weighted mean of the class branch and that of the picture branch.
 
     Args:
         scaled: Name of a part -> its scaled values (N,).
         weights: Name of a part -> its weight.
-        branches: 1 or 2.
+        version: ``SUM``: of a detector of an earlier version, the weighted sum of all parts.
     """
-    if branches == 1:
+    if version == SUM:
         return torch.stack([weights[name] * values for name, values in scaled.items()]).sum(0)
-    return _mean_of("class", scaled, weights) + (_mean_of("picture", scaled, weights) - ONSET).clamp_min(0)
-
-
-def first_block_tells_classes(
-    activations: Activations, labels: Tensor, held_out: Activations, held_out_labels: Tensor, classes: int
-) -> bool:
-    """Return whether the looks of a picture tell its class about as well as the network does.
-
-    The class of the nearest training image in the first block is right for some of the held-out images. That share,
-    where 0 is chance and 1 what the network gets right, is at least ``ENOUGH``.
-    """
-    told = nearest_classes(read_first_block(activations), labels, read_first_block(held_out)) == held_out_labels
-    known = held_out.logits[:, :classes].argmax(1) == held_out_labels
-    least = 1 / classes + ENOUGH * (float(known.double().mean()) - 1 / classes)
-    return float(told.double().mean()) >= least
+    return _mean_of("class", scaled, weights) + _mean_of("picture", scaled, weights)
 
 
 class Joint:
     """Our detector: scaled parts in two branches, each weighed by how well it tells synthetic outliers from ID images.
 
-    The parts stand in two branches, see ``Part.branch`` and ``joined``. Which depth of a network tells most depends on
-    the images. On digits and clothes the first block tells the classes nearly as well as the network, and both branches
-    are one; on photographs it says little, and an onset keeps it out of the order of images that look like ID.
+    Which depth of a network tells most depends on the images. On digits and clothes early layers tell more than the
+    head, on photographs they say little about the class. So the parts that read the head are one branch, those that
+    read the blocks the other, and neither drowns the other: see ``Part.branch`` and ``joined``.
 
     No image of an OOD set is seen. In a network of one block, or of none, some parts read the same vectors and count
     twice or three times.
@@ -158,7 +136,7 @@ class Joint:
 
     def __init__(self) -> None:
         self.state: dict[str, State] = {}
-        self.branches = 1
+        self.version = BRANCHES
 
     def fit(self, inputs: FitInputs) -> Self:
         """Fit the parts to the training images, and weigh them by outliers made from the held-out ones.
@@ -172,7 +150,6 @@ class Joint:
             inputs.train,
             inputs.train_labels,
             held_out=inputs.fit,
-            held_out_labels=inputs.fit_labels,
             outliers=synthetic_activations(inputs.target, inputs.held_out),
             garbage=inputs.target.has_garbage,
         )
@@ -183,7 +160,6 @@ class Joint:
         labels: Tensor,
         *,
         held_out: Activations,
-        held_out_labels: Tensor,
         outliers: Mapping[str, Activations],
         garbage: bool,
     ) -> Self:
@@ -193,7 +169,6 @@ class Joint:
             activations: Activations of N training images.
             labels: (N,) classes, each of them at least once.
             held_out: Activations of at least 30 ID images that nothing was trained on.
-            held_out_labels: Their classes.
             outliers: Activations of synthetic outliers by family, see ``synthetic_activations``.
             garbage: Whether the last logit is a garbage class.
 
@@ -208,7 +183,7 @@ class Joint:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
         classes = activations.logits.shape[1] - garbage
         _require_every_class(labels, classes)
-        self.state = {}
+        self.state, self.version = {}, BRANCHES
         for name, part in PARTS.items():
             if part.needs_garbage and not garbage:
                 continue
@@ -218,8 +193,6 @@ class Joint:
             state["reference"] = inside.sort().values
             state["weight"] = torch.tensor(part_weight(inside, outside), dtype=torch.float64)
             self.state[name] = state
-        one = first_block_tells_classes(activations, labels, held_out, held_out_labels, classes)
-        self.branches = 1 if one else 2
         return self
 
     @property
@@ -234,7 +207,7 @@ class Joint:
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
         scaled = {name: Scale(self.state[name]["reference"])(values) for name, values in parts.items()}
-        return joined(scaled, self.part_weights, self.branches)
+        return joined(scaled, self.part_weights, self.version)
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64, higher = more OOD.
@@ -248,7 +221,7 @@ class Joint:
 
     def state_dict(self) -> State:
         """Return everything that was fitted, as named tensors."""
-        tensors = {BRANCHES: torch.tensor(self.branches)}
+        tensors = {VERSION: torch.tensor(self.version)} if self.version != SUM else {}
         for name, state in self.state.items():
             for key, value in state.items():
                 # A bank holds float32 numbers, see `parts`: half the size loses nothing.
@@ -267,25 +240,26 @@ class Joint:
         """
         states: dict[str, State] = {}
         for key, value in state.items():
-            if key == BRANCHES:
+            if key == VERSION:
                 continue
             name, _, field = key.partition(".")
             is_bank = field == "bank" and value.dtype == torch.float32
             states.setdefault(name, {})[field] = value.double() if is_bank else value
-        unknown = states.keys() - PARTS.keys()
+        self.version = _checked_version(state.get(VERSION, torch.tensor(SUM)))
+        parts = FORMER_PARTS if self.version == SUM else PARTS
+        unknown = states.keys() - parts.keys()
         if unknown or not states:
-            raise ModelError(f"joint got the parts {listed(unknown)}, expected {', '.join(PARTS)}; fit it again")
-        missing = [name for name, part in PARTS.items() if not part.needs_garbage and name not in states]
+            raise ModelError(f"joint got the parts {listed(unknown)}, expected {', '.join(parts)}; fit it again")
+        missing = [name for name, part in parts.items() if not part.needs_garbage and name not in states]
         if missing:
             raise ModelError(f"joint lacks the parts {listed(missing)}; fit it again")
         self.state = {}
-        for name in PARTS:
+        for name in parts:
             if name not in states:
                 continue
             self.state[name] = checked_state(name, states[name], like)
             if len(self.state[name]["reference"]) < FEWEST:
                 raise ModelError(f"{name}.reference has fewer than {FEWEST} values; fit it again")
-        self.branches = _checked_branches(state.get(BRANCHES, torch.tensor(1)))
         return self
 
 
@@ -301,7 +275,6 @@ def fit_joint(target: Target, splits: Splits) -> tuple[Joint, dict[str, Activati
         train,
         splits.train.labels,
         held_out=fit,
-        held_out_labels=splits.fit.labels,
         outliers=outliers,
         garbage=target.has_garbage,
     )
@@ -315,15 +288,15 @@ def _mean_of(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str,
     return torch.stack([weights[name] / total * scaled[name] for name in names]).sum(0)
 
 
-def _checked_branches(branches: Tensor) -> int:
-    """Return the number of branches that a file holds.
+def _checked_version(version: Tensor) -> int:
+    """Return the version that a file holds.
 
     Raises:
-        ModelError: It is neither 1 nor 2.
+        ModelError: It is none of ours.
     """
-    if branches.shape != () or branches.dtype != torch.int64 or int(branches) not in (1, 2):
-        raise ModelError(f"{BRANCHES} is {str(branches.tolist())[:40]}, expected 1 or 2; fit it again")
-    return int(branches)
+    if version.shape != () or version.dtype != torch.int64 or int(version) not in (SUM, BRANCHES):
+        raise ModelError(f"{VERSION} is {str(version.tolist())[:40]}, expected {SUM} or {BRANCHES}; fit it again")
+    return int(version)
 
 
 def _require_every_class(labels: Tensor, classes: int) -> None:
@@ -346,7 +319,8 @@ def _fit_part(name: str, activations: Activations, labels: Tensor) -> State:
 
 
 def _scores(name: str, state: State, activations: Activations) -> Tensor:
-    return require_finite(PARTS[name].score(state, PARTS[name].read(activations)), f"joint/{name}")
+    part = KNOWN_PARTS[name]
+    return require_finite(part.score(state, part.read(activations)), f"joint/{name}")
 
 
 def _interpolated_rank(values: Tensor, reference: Tensor) -> Tensor:

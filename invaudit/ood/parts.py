@@ -19,6 +19,9 @@ State = dict[str, Tensor]
 Branch = Literal["class", "picture"]
 NEIGHBOUR = 5
 """Which neighbour tells how dense the training images lie."""
+GEN_POWER = 0.1
+GEN_CLASSES = 100
+"""Exponent of the generalised entropy, and of how many classes it is at most: the values of its paper."""
 BANK = 20_000
 """Training vectors that a part keeps at most: time and memory of a score grow with them."""
 _CHUNK = 512
@@ -27,6 +30,7 @@ _CHUNK = 512
 NEAREST = {"bank": "MD"}
 STANDARD = {"mean": "D", "scale": "D", "map": "DE"}
 WHITENED = STANDARD | {"bank": "ME"}
+RELATIVE = STANDARD | {"centres": "KE", "background": "DF"}
 SCALING = {"reference": "R", "weight": ""}
 """What scaling and weighing a part adds to its state."""
 POSITIVE = ("scale", "own", "weight")
@@ -59,14 +63,14 @@ def checked_state(name: str, state: State, like: Activations) -> State:
     """Return a part's state that comes from a file, if it is one that the part could have.
 
     Args:
-        name: Key of ``PARTS``.
+        name: Key of ``KNOWN_PARTS``.
         state: The state, with scale and weight.
         like: Activations of any images, in the shapes that the network gives.
 
     Raises:
         ModelError: A tensor is missing or unknown, of another type or shape, not finite, or out of its range.
     """
-    for problem in _problems(PARTS[name], state, like):
+    for problem in _problems(KNOWN_PARTS[name], state, like):
         raise ModelError(f"{name}{problem}; fit it again")
     return state
 
@@ -124,6 +128,17 @@ def energy_score(state: State, logits: Tensor) -> Tensor:
     return -logits[:, : int(state["classes"])].double().logsumexp(1)
 
 
+def gen_score(state: State, logits: Tensor) -> Tensor:
+    """Return the generalised entropy of the class probabilities, of logits (N, K) or (N, K + 1), (N,).
+
+    References:
+        GEN (Liu et al. 2023, CVPR), equation 3.
+    """
+    classes = int(state["classes"])
+    p = logits[:, :classes].double().softmax(1).topk(min(classes, GEN_CLASSES)).values
+    return (p * (1 - p).clamp_min(0)).pow(GEN_POWER).sum(1)
+
+
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     """Return the distance of each of the queries (N, D) to its ``k``-th nearest of bank (M, D), (N,) float64."""
     return torch.cat([distances[:, -1] for distances, _ in _nearest(queries, bank, k)])
@@ -147,13 +162,6 @@ def nearest_state(vectors: Tensor, _labels: Tensor) -> State:
     return {"bank": _as_saved(_normalised(_thinned(vectors)))}
 
 
-def nearest_classes(vectors: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
-    """Return the class (M,) of the training vector (N, D) that is nearest to each query (M, D) on the unit sphere."""
-    bank, labels_of_bank = _normalised(_thinned(vectors)), _thinned(labels)
-    nearest = [index[:, 0] for _, index in _nearest(_normalised(queries), bank, 1)]
-    return labels_of_bank[torch.cat(nearest)]
-
-
 def nearest_score(state: State, vectors: Tensor) -> Tensor:
     """Return the distance of vectors (N, D) to the nearest of the bank on the unit sphere, (N,).
 
@@ -170,11 +178,8 @@ def whitened_state(vectors: Tensor, labels: Tensor) -> State:
     which a class hardly varies do not decide alone.
     """
     standard, state = _standardised(vectors)
-    centred = standard.clone()
-    for label in labels.unique():
-        centred[labels == label] -= standard[labels == label].mean(0)
-    values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
-    whitening = rotation / (values.clamp_min(0) + 0.3 * values.mean()).clamp_min(1e-12).sqrt()
+    centres = _class_means(standard, labels)
+    whitening = _whitening(standard - centres[labels], ridge=0.3)
     return state | {"map": whitening, "bank": _as_saved(_thinned(standard @ whitening))}
 
 
@@ -208,6 +213,31 @@ def density_score(state: State, vectors: Tensor) -> Tensor:
     return torch.cat(ratios)
 
 
+def relative_state(vectors: Tensor, labels: Tensor) -> State:
+    """Fit a Gaussian for each class, with one covariance, and one for all standardised training vectors (N, D)."""
+    standard, state = _standardised(vectors)
+    centres = _class_means(standard, labels)
+    whitening = _whitening(standard - centres[labels], ridge=0.05)
+    return state | {
+        "map": whitening,
+        "centres": centres[labels.unique()] @ whitening,
+        "background": _whitening(standard, ridge=0.05),
+    }
+
+
+def relative_score(state: State, vectors: Tensor) -> Tensor:
+    """Return the squared Mahalanobis distance of vectors (N, D) to the nearest class, less that to all images, (N,).
+
+    References:
+        Relative Mahalanobis distance, arXiv 2106.09022, equation 2; here of standardised features, with 0.05 of the
+        mean eigenvalue added to each of both covariances.
+    """
+    mapped, centres = _mapped(state, vectors), state["centres"]
+    to_classes = mapped.square().sum(1, keepdim=True) + centres.square().sum(1) - 2 * mapped @ centres.T
+    to_all = (_standard(state, vectors) @ state["background"]).square().sum(1)
+    return to_classes.min(1).values - to_all
+
+
 def residual_state(vectors: Tensor, _labels: Tensor) -> State:
     """Find where standardised training vectors (N, D) hardly vary: the directions of the last 2 % of variance."""
     standard, state = _standardised(vectors)
@@ -231,8 +261,29 @@ def _standardised(vectors: Tensor) -> tuple[Tensor, State]:
     return (vectors - state["mean"]) / state["scale"], state
 
 
+def _standard(state: State, vectors: Tensor) -> Tensor:
+    return (vectors.double() - state["mean"]) / state["scale"]
+
+
 def _mapped(state: State, vectors: Tensor) -> Tensor:
-    return ((vectors.double() - state["mean"]) / state["scale"]) @ state["map"]
+    return _standard(state, vectors) @ state["map"]
+
+
+def _class_means(vectors: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of the vectors (N, D) of each class up to the largest (K, D), 0 where a class has none."""
+    means = vectors.new_zeros(int(labels.max()) + 1, vectors.shape[1])
+    for label in labels.unique():
+        means[label] = vectors[labels == label].mean(0)
+    return means
+
+
+def _whitening(centred: Tensor, ridge: float) -> Tensor:
+    """Return the map (D, D) that makes the covariance of vectors (N, D) one, with a share of its mean eigenvalue added.
+
+    So directions in which the vectors hardly vary do not decide alone.
+    """
+    values, rotation = torch.linalg.eigh(centred.T @ centred / len(centred))
+    return rotation / (values.clamp_min(0) + ridge * values.mean()).clamp_min(1e-12).sqrt()
 
 
 def _scale(vectors: Tensor) -> Tensor:
@@ -267,6 +318,12 @@ def read_first_block(activations: Activations) -> Tensor:
     return activations.moments[0]
 
 
+def read_early_blocks(activations: Activations) -> Tensor:
+    """Read the channel moments of all blocks but the last (N, D), of the only one where there is one."""
+    *early, last = activations.moments
+    return torch.cat(early or [last], 1)
+
+
 def read_last_block(activations: Activations) -> Tensor:
     """Read the channel moments of the last block (N, D)."""
     return activations.moments[-1]
@@ -281,10 +338,19 @@ CLASSES = {"classes": ""}
 PARTS: dict[str, Part] = {
     "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, "class", needs_garbage=True),
     "energy": Part(read_logits, energy_state, energy_score, CLASSES, "class"),
+    "generalised-entropy": Part(read_logits, energy_state, gen_score, CLASSES, "class"),
+    "relative-mahalanobis": Part(read_features, relative_state, relative_score, RELATIVE, "class"),
+    "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
     "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST, "picture"),
-    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED, "picture"),
+    "nearest-early-whitened": Part(read_early_blocks, whitened_state, whitened_score, WHITENED, "picture"),
     "nearest-last": Part(read_last_block, nearest_state, nearest_score, NEAREST, "picture"),
     "density-last": Part(read_last_block, density_state, density_score, {**WHITENED, "own": "M"}, "picture"),
-    "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
     "residual-head": Part(read_features, residual_state, residual_score, STANDARD, "picture"),
 }
+
+FORMER_PARTS = {
+    name: PARTS[name]
+    for name in ("garbage", "energy", "nearest-first", "nearest-last", "density-last", "nearest-head", "residual-head")
+} | {"nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED, "picture")}
+"""Parts of a detector of an earlier version, which is loaded and scores as before."""
+KNOWN_PARTS = PARTS | FORMER_PARTS

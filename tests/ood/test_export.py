@@ -46,33 +46,33 @@ def colours(n, stage):
     return ImageSet(stage, (torch.cat(images) * 255).round().byte(), torch.arange(n) % 3)
 
 
-def with_parts(guarded, parts, branches, calibration):
+def with_parts(guarded, parts, calibration):
     """The guard with some parts of its detector alone, which takes a fraction of the time to export."""
     if parts is None:
         return guarded
     joint = Joint()
-    joint.state, joint.branches = {name: guarded.joint.state[name] for name in parts}, branches
+    joint.state = {name: guarded.joint.state[name] for name in parts}
     guarded = replace(guarded, joint=joint)
     return replace(guarded, calibration=guarded.score(calibration).sort().values)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("network", "parts", "branches"),
+    ("network", "parts"),
     [
-        (lambda: build("plain-cnn", COLOURS, 4), None, None),
-        (resnet, ("energy", "nearest-first-whitened"), 2),
-        (vit, ("nearest-last", "residual-head"), 1),
+        (lambda: build("plain-cnn", COLOURS, 4), None),
+        (resnet, ("generalised-entropy", "nearest-early-whitened")),
+        (vit, ("relative-mahalanobis", "nearest-last", "residual-head")),
     ],
     ids=["cnn", "resnet", "vit"],
 )
-def test_onnxruntime_judges_as_torch_does(network, parts, branches, tmp_path, monkeypatch, capsys):
+def test_onnxruntime_judges_as_torch_does(network, parts, tmp_path, monkeypatch, capsys):
     import onnxruntime
 
     torch.manual_seed(0)
     target = Target(network(), COLOURS, 3).eval()
     sets = [colours(n, stage) for stage, n in (("train", 60), ("fit", 45), ("calibrate", 60), ("test", 12))]
-    guarded = with_parts(guard(target, Splits(*sets)), parts, branches, sets[2])
+    guarded = with_parts(guard(target, Splits(*sets)), parts, sets[2])
     new = colours(30, "new")
     capsys.readouterr()
     comparison = guarded.export(tmp_path / "guard.onnx", alpha=0.1, images=new)

@@ -5,8 +5,8 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
-from scipy.spatial.distance import cdist
 from pytorch_ood.detector import GEN
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -14,7 +14,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from invaudit.data import FAMILIES, load
 from invaudit.models import Activations, InputSpec, Target, build
 from invaudit.ood import PARTS, Joint, parts, synthetic_activations
-from invaudit.ood.joint import Scale, joined, part_weight
+from invaudit.ood.joint import Scale, part_weight
 from invaudit.ood.parts import (
     FORMER_PARTS,
     density_score,

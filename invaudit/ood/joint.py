@@ -104,7 +104,7 @@ def synthetic_activations(
 
 
 def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float], version: int = BRANCHES) -> Tensor:
-    """Return the joined score (N,) of scaled parts: the weighted mean of the class branch and that of the picture branch.
+    """Return the joined score (N,) of scaled parts: the weighted means of both branches, added.
 
     Args:
         scaled: Name of a part -> its scaled values (N,).

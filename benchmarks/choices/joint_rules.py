@@ -23,9 +23,10 @@ from invaudit.benchmarks.ood.networks import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.data import ImageSet
-from invaudit.models import collect, limit_threads
-from invaudit.ood import PARTS, synthetic_activations
-from invaudit.ood.joint import ONSET, Scale, first_block_tells_classes, mean_error, part_weight
+from invaudit.models import Activations, collect, limit_threads
+from invaudit.ood import synthetic_activations
+from invaudit.ood.joint import Scale, mean_error, part_weight
+from invaudit.ood.parts import FORMER_PARTS, KNOWN_PARTS, PARTS, Part
 from invaudit.runtime import describe_environment, load_config, write_bytes, write_json
 from invaudit.runtime.files import content_hash, npz_bytes
 from invaudit.stats import auroc
@@ -41,17 +42,13 @@ CONFIGS = [
 NETWORKS = ["released", "plain", "full"]
 MOST = 2_000
 """Images of a set that are scored."""
-FIT, TEST = "fit", "test"
-ONE_BRANCH = "one-branch"
+TRAIN, FIT, TEST = "train", "fit", "test"
 
 Scores = dict[str, dict[str, Tensor]]
 """Part -> where -> scores (N,): held-out images (``fit``), ``test``, and ``family/NAME`` and ``ood/NAME``."""
 
 KEEP_PICTURE = ("class-mix", "overlays")
 """Families that keep the picture and lose the class; all others break the picture."""
-CLASS = tuple(name for name, part in PARTS.items() if part.branch == "class")
-PICTURE = tuple(name for name, part in PARTS.items() if part.branch == "picture")
-FIRST = ("nearest-first", "nearest-first-whitened")
 
 
 class Rule(NamedTuple):
@@ -61,87 +58,87 @@ class Rule(NamedTuple):
         classes: Parts of the class branch.
         picture: Parts of the picture branch; none: there is one branch.
         onset: What the picture branch must exceed to count.
-        by_branch: Whether a branch is weighed by the families that it asks for, or by all.
-        balanced: Whether the picture branch counts more where it tells the families that keep the picture better.
+        power: Of how much a part tells, which is its weight.
     """
 
     classes: tuple[str, ...]
     picture: tuple[str, ...] = ()
-    onset: float = ONSET
-    by_branch: bool = False
-    balanced: bool = False
+    onset: float = 0
+    power: float = 1
 
 
+def branch(parts: dict[str, Part], name: str, *without: str) -> tuple[str, ...]:
+    """Return the names of the parts of a branch, less some."""
+    return tuple(part for part in parts if parts[part].branch == name and part not in without)
+
+
+CLASS, PICTURE = branch(PARTS, "class"), branch(PARTS, "picture")
+FORMER_CLASS, FORMER_PICTURE = branch(FORMER_PARTS, "class"), branch(FORMER_PARTS, "picture")
+OURS = "ours: branches alike, squared weights"
 RULES = {
-    "one branch": Rule((*CLASS, *PICTURE)),
-    "two branches": Rule(CLASS, PICTURE),
-    "two, onset 0": Rule(CLASS, PICTURE, onset=0),
-    "two, onset 2": Rule(CLASS, PICTURE, onset=2),
-    "two, onset 4": Rule(CLASS, PICTURE, onset=4),
-    "two, each weighed by its families": Rule(CLASS, PICTURE, by_branch=True),
-    "two, balanced": Rule(CLASS, PICTURE, balanced=True),
-    "two, last block in the class branch": Rule(
-        (*CLASS, "nearest-last"), tuple(name for name in PICTURE if name != "nearest-last")
-    ),
-    "two, first block alone in the picture branch": Rule(
-        (*CLASS, *(name for name in PICTURE if name not in FIRST)), FIRST
-    ),
-    "class branch alone": Rule(CLASS),
+    "former: one weighted sum": Rule(tuple(FORMER_PARTS)),
+    "former parts, onset 1": Rule(FORMER_CLASS, FORMER_PICTURE, onset=1),
+    "former parts, branches alike": Rule(FORMER_CLASS, FORMER_PICTURE),
+    "early blocks for the first, whitened": Rule(FORMER_CLASS, PICTURE),
+    "and generalised entropy": Rule((*FORMER_CLASS, "generalised-entropy"), PICTURE),
+    "or relative Mahalanobis": Rule((*FORMER_CLASS, "relative-mahalanobis"), PICTURE),
+    "and both": Rule(CLASS, PICTURE),
+    OURS: Rule(CLASS, PICTURE, power=2),
+    "ours, onset 1": Rule(CLASS, PICTURE, onset=1, power=2),
+    "ours, fourth powers": Rule(CLASS, PICTURE, power=4),
+    "ours without the energy": Rule(branch(PARTS, "class", "energy"), PICTURE, power=2),
+    "ours as one sum": Rule((*CLASS, *PICTURE), power=2),
+    "class branch alone": Rule(CLASS, power=2),
+    "picture branch alone": Rule(PICTURE, power=2),
 }
-"""``joint`` is the first where the first block tells the classes, else the second."""
 
 
-def scored(settings: OODBenchmark, network: str, seed: int) -> dict[str, np.ndarray]:
-    """Return the scores of every part by ``PART::WHERE``, of one network that is trained or loaded."""
+def seen(settings: OODBenchmark, network: str, seed: int) -> tuple[dict[str, Activations], Tensor]:
+    """Return activations of all sets of one network, which is trained or loaded, and its training labels."""
     sets = load_sets(settings, seed)
     splits = sets.splits
     target = new_network(settings, seed, network, sets)
     if settings.networks[network].model is None:
         train_new(settings, seed, network, sets, target)
-    train = collect(target, splits.train, keep_maps=False)
-    seen = {FIT: splits.fit, TEST: _some(splits.test)} | {
-        f"ood/{name}": _some(images) for name, images in sets.ood.items()
-    }
-    found = {where: collect(target, images, keep_maps=False) for where, images in seen.items()}
+    images = {TRAIN: splits.train, FIT: splits.fit, TEST: _some(splits.test)}
+    for name, of_set in sets.ood.items():
+        images[f"ood/{name}"] = _some(of_set)
+    found = {where: collect(target, some, keep_maps=False) for where, some in images.items()}
     for family, activations in synthetic_activations(target, splits.fit).items():
         found[f"family/{family}"] = activations
-    tells = first_block_tells_classes(train, splits.train.labels, found[FIT], splits.fit.labels, target.classes)
-    scores: dict[str, np.ndarray] = {ONE_BRANCH: np.array(tells)}
-    for name, part in PARTS.items():
-        if part.needs_garbage and not target.has_garbage:
+    return found, splits.train.labels
+
+
+def scored(found: dict[str, Activations], labels: Tensor) -> dict[str, np.ndarray]:
+    """Return the scores of every part by ``PART::WHERE``."""
+    classes = int(labels.max()) + 1
+    has_garbage = found[TRAIN].logits.shape[1] > classes
+    scores: dict[str, np.ndarray] = {}
+    for name, part in KNOWN_PARTS.items():
+        if part.needs_garbage and not has_garbage:
             continue
-        state = part.fit(part.read(train), splits.train.labels)
+        state = part.fit(part.read(found[TRAIN]), labels)
         for where, activations in found.items():
-            scores[f"{name}::{where}"] = part.score(state, part.read(activations)).numpy()
+            if where != TRAIN:
+                scores[f"{name}::{where}"] = part.score(state, part.read(activations)).numpy()
     return scores
 
 
 def joined(scores: Scores, rule: Rule) -> dict[str, Tensor]:
     """Return the joined scores (N,) of every set."""
     scaled, weights = {}, {}
-    for names, keeps in ((rule.classes, True), (rule.picture, False)):
-        for name in set(names) & scores.keys():
-            of_part = scores[name]
-            telling = {
-                where: values
-                for where, values in of_part.items()
-                if _is_family(where, keeps if rule.by_branch else None)
-            }
-            weights[name] = part_weight(of_part[FIT], telling)
-            scale = Scale(of_part[FIT].sort().values)
-            scaled[name] = {where: scale(values) for where, values in of_part.items()}
+    for name in {*rule.classes, *rule.picture} & scores.keys():
+        of_part = scores[name]
+        outliers = {where: values for where, values in of_part.items() if where.startswith("family/")}
+        # The square of what a part tells.
+        weights[name] = part_weight(of_part[FIT], outliers) ** (rule.power / 2)
+        scale = Scale(of_part[FIT].sort().values)
+        scaled[name] = {where: scale(values) for where, values in of_part.items()}
     classes = _mean(rule.classes, scaled, weights)
     if not rule.picture:
         return classes
     picture = _mean(rule.picture, scaled, weights)
-    factor = 1.0
-    if rule.balanced:
-        tells = [
-            part_weight(branch[FIT], {w: v for w, v in branch.items() if _is_family(w, True)})
-            for branch in (classes, picture)
-        ]
-        factor = max(1.0, tells[1] / tells[0])
-    return {where: classes[where] + factor * (picture[where] - rule.onset).clamp_min(0) for where in classes}
+    return {where: classes[where] + (picture[where] - rule.onset).clamp_min(0) for where in classes}
 
 
 def _mean(names: tuple[str, ...], scaled: Scores, weights: dict[str, float]) -> dict[str, Tensor]:
@@ -153,10 +150,10 @@ def _mean(names: tuple[str, ...], scaled: Scores, weights: dict[str, float]) -> 
     }
 
 
-def _is_family(where: str, keeps: bool | None) -> bool:
+def _is_family(where: str, keeps: bool) -> bool:
     """Return whether a set is a family of synthetic outliers, of those that keep the picture or of the others."""
     kind, _, name = where.partition("/")
-    return kind == "family" and (keeps is None or (name in KEEP_PICTURE) == keeps)
+    return kind == "family" and (name in KEEP_PICTURE) == keeps
 
 
 def measured(scores: Scores, rule: Rule) -> dict[str, float]:
@@ -196,25 +193,22 @@ def main() -> None:
             settings = load_config(OODBenchmark, config)
             if network not in settings.networks:
                 continue
-            how = content_hash(settings.model_dump_json(), *PARTS)
+            how = content_hash(settings.model_dump_json(), *KNOWN_PARTS)
             name = f"{Path(config).stem}-{network}-{seed}"
             kept = options.work / f"{name}-{how[:8]}.npz"
             if not kept.is_file():
                 print(f"training {name}", file=sys.stderr, flush=True)
-                write_bytes(kept, npz_bytes(scored(settings, network, seed)))
+                write_bytes(kept, npz_bytes(scored(*seen(settings, network, seed))))
             with np.load(kept) as file:
-                one_branch = bool(file[ONE_BRANCH])
                 scores: Scores = {}
                 for key in file.files:
                     part, _, where = key.partition("::")
-                    if where:
-                        scores.setdefault(part, {})[where] = torch.from_numpy(file[key])
+                    scores.setdefault(part, {})[where] = torch.from_numpy(file[key])
             for rule_name, rule in RULES.items():
                 row = {key: round(value, 3) for key, value in measured(scores, rule).items()}
-                ours = rule_name == ("one branch" if one_branch else "two branches")
-                rows.append({"network": name, "rule": rule_name, "ours": ours, **row})
+                rows.append({"network": name, "rule": rule_name, **row})
                 print(
-                    f"{name:36} {rule_name:44} {'*' if ours else ' '}",
+                    f"{name:36} {rule_name:44}",
                     *(f"{key} {value:.2f}" for key, value in row.items()),
                     flush=True,
                 )

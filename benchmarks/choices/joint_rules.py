@@ -11,6 +11,7 @@ development sets. Scores are kept in --work, so that a run that was stopped cont
 
 import argparse
 import sys
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +23,10 @@ from torch import Tensor
 from invaudit.benchmarks.ood.networks import new_network, train_new
 from invaudit.benchmarks.ood.sets import load_sets
 from invaudit.benchmarks.ood.settings import OODBenchmark
-from invaudit.data import ImageSet
+from invaudit.data import FAMILIES, KEEP_PICTURE, ImageSet
 from invaudit.models import Activations, collect, limit_threads
 from invaudit.ood import synthetic_activations
-from invaudit.ood.joint import Scale, mean_error, part_weight
+from invaudit.ood.joint import Scale, mean_error, told
 from invaudit.ood.parts import FORMER_PARTS, KNOWN_PARTS, PARTS, Part
 from invaudit.runtime import describe_environment, load_config, write_bytes, write_json
 from invaudit.runtime.files import content_hash, npz_bytes
@@ -47,9 +48,6 @@ TRAIN, FIT, TEST = "train", "fit", "test"
 Scores = dict[str, dict[str, Tensor]]
 """Part -> where -> scores (N,): held-out images (``fit``), ``test``, and ``family/NAME`` and ``ood/NAME``."""
 
-KEEP_PICTURE = ("class-mix", "overlays")
-"""Families that keep the picture and lose the class; all others break the picture."""
-
 
 class Rule(NamedTuple):
     """A way to join parts.
@@ -58,13 +56,15 @@ class Rule(NamedTuple):
         classes: Parts of the class branch.
         picture: Parts of the picture branch; none: there is one branch.
         onset: What the picture branch must exceed to count.
-        power: Of how much a part tells, which is its weight.
+        power: Of what a part tells, which is its weight.
+        of_branches: Power of what a branch tells of the families that keep the picture, which is its weight.
     """
 
     classes: tuple[str, ...]
     picture: tuple[str, ...] = ()
     onset: float = 0
     power: float = 1
+    of_branches: float = 0
 
 
 def branch(parts: dict[str, Part], name: str, *without: str) -> tuple[str, ...]:
@@ -74,19 +74,21 @@ def branch(parts: dict[str, Part], name: str, *without: str) -> tuple[str, ...]:
 
 CLASS, PICTURE = branch(PARTS, "class"), branch(PARTS, "picture")
 FORMER_CLASS, FORMER_PICTURE = branch(FORMER_PARTS, "class"), branch(FORMER_PARTS, "picture")
-OURS = "ours: branches alike, squared weights"
+RMD, GEN, GRADIENT = "relative-mahalanobis", "generalised-entropy", "gradient-norm"
 RULES = {
     "former: one weighted sum": Rule(tuple(FORMER_PARTS)),
     "former parts, onset 1": Rule(FORMER_CLASS, FORMER_PICTURE, onset=1),
     "former parts, branches alike": Rule(FORMER_CLASS, FORMER_PICTURE),
     "early blocks for the first, whitened": Rule(FORMER_CLASS, PICTURE),
-    "and generalised entropy": Rule((*FORMER_CLASS, "generalised-entropy"), PICTURE),
-    "or relative Mahalanobis": Rule((*FORMER_CLASS, "relative-mahalanobis"), PICTURE),
-    "and both": Rule(CLASS, PICTURE),
-    OURS: Rule(CLASS, PICTURE, power=2),
-    "ours, onset 1": Rule(CLASS, PICTURE, onset=1, power=2),
-    "ours, fourth powers": Rule(CLASS, PICTURE, power=4),
-    "ours without the energy": Rule(branch(PARTS, "class", "energy"), PICTURE, power=2),
+    "and relative Mahalanobis": Rule((*FORMER_CLASS, RMD), PICTURE),
+    "and generalised entropy": Rule((*FORMER_CLASS, RMD, GEN), PICTURE),
+    "and squared weights": Rule((*FORMER_CLASS, RMD, GEN), PICTURE, power=2),
+    "and gradient norm for the energy": Rule(CLASS, PICTURE, power=2),
+    "ours: and weights of branches": Rule(CLASS, PICTURE, power=2, of_branches=0.5),
+    "ours, branches in full measure": Rule(CLASS, PICTURE, power=2, of_branches=1),
+    "ours, onset 1": Rule(CLASS, PICTURE, onset=1, power=2, of_branches=0.5),
+    "ours, fourth powers": Rule(CLASS, PICTURE, power=4, of_branches=0.5),
+    "ours and the energy": Rule((*CLASS, "energy"), PICTURE, power=2, of_branches=0.5),
     "ours as one sum": Rule((*CLASS, *PICTURE), power=2),
     "class branch alone": Rule(CLASS, power=2),
     "picture branch alone": Rule(PICTURE, power=2),
@@ -129,16 +131,19 @@ def joined(scores: Scores, rule: Rule) -> dict[str, Tensor]:
     scaled, weights = {}, {}
     for name in {*rule.classes, *rule.picture} & scores.keys():
         of_part = scores[name]
-        outliers = {where: values for where, values in of_part.items() if where.startswith("family/")}
-        # The square of what a part tells.
-        weights[name] = part_weight(of_part[FIT], outliers) ** (rule.power / 2)
+        weights[name] = _told(of_part, FAMILIES) ** rule.power
         scale = Scale(of_part[FIT].sort().values)
         scaled[name] = {where: scale(values) for where, values in of_part.items()}
     classes = _mean(rule.classes, scaled, weights)
     if not rule.picture:
         return classes
     picture = _mean(rule.picture, scaled, weights)
-    return {where: classes[where] + (picture[where] - rule.onset).clamp_min(0) for where in classes}
+    share = (_told(picture, KEEP_PICTURE) / _told(classes, KEEP_PICTURE)) ** rule.of_branches
+    return {where: classes[where] + share * (picture[where] - rule.onset).clamp_min(0) for where in classes}
+
+
+def _told(scores: dict[str, Tensor], families: Iterable[str]) -> float:
+    return told(scores[FIT], {name: scores[f"family/{name}"] for name in families})
 
 
 def _mean(names: tuple[str, ...], scaled: Scores, weights: dict[str, float]) -> dict[str, Tensor]:

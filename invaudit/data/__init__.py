@@ -9,7 +9,7 @@ from invaudit.runtime.lazy import attach
 
 if TYPE_CHECKING:
     from invaudit.data.digits import Benchmark, digits_benchmark
-    from invaudit.data.families import FAMILIES, synthetic_outliers
+    from invaudit.data.families import FAMILIES, KEEP_PICTURE, synthetic_outliers
     from invaudit.data.image_set import ImageSet
     from invaudit.data.outliers import DERIVED, NOISES, derived, noise
     from invaudit.data.pixels import STATISTICS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DERIVED",
     "FAMILIES",
+    "KEEP_PICTURE",
     "NOISES",
     "SOURCES",
     "STATISTICS",

@@ -156,6 +156,9 @@ FAMILIES: dict[str, Family] = {
 """Name -> family: ``n`` outliers, (n, C, H, W) float in [0, 1], from ID images (N, C, H, W) float in [0, 1] with
 labels (N,) and a generator."""
 
+KEEP_PICTURE = ("class-mix", "overlays")
+"""Families whose outliers look like ID images and lose the class alone; all others break the picture as well."""
+
 _SOURCES = 512
 """Of pictures that are read from files, so many are made into outliers: memory must not grow with the set."""
 

@@ -1,19 +1,19 @@
 """``joint``: one score from one forward pass, joined by one rule that needs held-out ID images alone.
 
-A class branch asks for another class, a picture branch for another kind of picture; each counts as much as the other.
-Synthetic outliers, made from the held-out images, weigh the parts of a branch.
+A class branch asks for another class, a picture branch for another kind of picture. Synthetic outliers, made from the
+held-out images, weigh the parts of a branch, and the branches.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import geometric_mean
-from typing import Self
+from typing import Self, get_args
 
 import torch
 from torch import Tensor
 
-from invaudit.data import ImageSet, Splits, synthetic_outliers
+from invaudit.data import KEEP_PICTURE, ImageSet, Splits, synthetic_outliers
 from invaudit.models import Activations, Target, collect
 from invaudit.ood.fit_inputs import FitInputs
 from invaudit.ood.parts import FORMER_PARTS, KNOWN_PARTS, PARTS, Branch, State, checked_state, listed
@@ -34,9 +34,11 @@ LEAST_ERROR = 1e-4
 """No error on a family counts for less: some hundred outliers show no smaller one."""
 LEAST_TOLD = 0.1
 """A part that tells nothing counts as if it told so much, so that no part is lost."""
-VERSION = "version"
-"""Where a state says by which rule its parts are joined; without it by that of earlier versions, one weighted sum."""
-SUM, BRANCHES = 1, 2
+INSIDE = "inside"
+"""Held-out ID images, among names of families of outliers."""
+BRANCHES: tuple[Branch, ...] = get_args(Branch)
+BRANCH_WEIGHTS = "branches"
+"""Where a state has the weights of both branches; those of earlier versions have none, and one weighted sum."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,11 @@ def mean_error(aurocs: Iterable[float]) -> float:
     return geometric_mean(max(1 - value, LEAST_ERROR) for value in aurocs)
 
 
-def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
-    """Return how much a part counts: the square of the mean over families of log(0.5 / error), at least 0.01.
+def told(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
+    """Return how much a score tells: the mean over families of log(0.5 / error), at least 0.1.
 
     The error is 1 - AUROC, but at least 0.0001. A family at chance contributes 0, one with an AUROC below 0.5 a
-    negative amount. Squared, so that parts that tell little hardly blur the others of their branch.
+    negative amount.
 
     Args:
         inside: (N,) scores of held-out ID images.
@@ -81,8 +83,7 @@ def part_weight(inside: Tensor, outliers: Mapping[str, Tensor]) -> float:
     aurocs = []
     for scores in outliers.values():
         aurocs.append(auroc(inside.numpy(), scores.numpy()))
-    told = math.log(0.5 / mean_error(aurocs))
-    return max(told, LEAST_TOLD) ** 2
+    return max(math.log(0.5 / mean_error(aurocs)), LEAST_TOLD)
 
 
 def synthetic_activations(
@@ -103,25 +104,24 @@ def synthetic_activations(
     return activations
 
 
-def joined(scaled: Mapping[str, Tensor], weights: Mapping[str, float], version: int = BRANCHES) -> Tensor:
-    """Return the joined score (N,) of scaled parts: the weighted means of both branches, added.
-
-    Args:
-        scaled: Name of a part -> its scaled values (N,).
-        weights: Name of a part -> its weight.
-        version: ``SUM``: of a detector of an earlier version, the weighted sum of all parts.
-    """
-    if version == SUM:
-        return torch.stack([weights[name] * values for name, values in scaled.items()]).sum(0)
-    return _mean_of("class", scaled, weights) + _mean_of("picture", scaled, weights)
+def branch_mean(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the weighted mean (N,) of the scaled parts (N,) of a branch."""
+    names = [name for name in scaled if PARTS[name].branch == branch]
+    total = sum(weights[name] for name in names)
+    return torch.stack([weights[name] / total * scaled[name] for name in names]).sum(0)
 
 
 class Joint:
-    """Our detector: scaled parts in two branches, each weighed by how well it tells synthetic outliers from ID images.
+    """Our detector: scaled parts in two branches, weighed by how well they tell synthetic outliers from ID images.
 
     Which depth of a network tells most depends on the images. On digits and clothes early layers tell more than the
     head, on photographs they say little about the class. So the parts that read the head are one branch, those that
-    read the blocks the other, and neither drowns the other: see ``Part.branch`` and ``joined``.
+    read the blocks the other (``Part.branch``), and neither drowns the other.
+
+    - The weight of a part in its branch is the square of what it tells (``told``), so that parts that tell little
+      hardly blur the others.
+    - The weight of a branch is the square root of what its mean tells of the outliers that keep the picture and lose
+      the class alone (``KEEP_PICTURE``), which are most like another class. The root, since these are two families.
 
     No image of an OOD set is seen. In a network of one block, or of none, some parts read the same vectors and count
     twice or three times.
@@ -136,7 +136,7 @@ class Joint:
 
     def __init__(self) -> None:
         self.state: dict[str, State] = {}
-        self.version = BRANCHES
+        self.branch_weights: Tensor | None = None
 
     def fit(self, inputs: FitInputs) -> Self:
         """Fit the parts to the training images, and weigh them by outliers made from the held-out ones.
@@ -183,17 +183,31 @@ class Joint:
             raise SettingError("joint got no family of synthetic outliers, expected at least one to weigh its parts by")
         classes = activations.logits.shape[1] - garbage
         _require_every_class(labels, classes)
-        self.state, self.version = {}, BRANCHES
+        self.state = {}
+        found = {INSIDE: held_out, **outliers}
+        scaled: dict[str, dict[str, Tensor]] = {where: {} for where in found}
         for name, part in PARTS.items():
             if part.needs_garbage and not garbage:
                 continue
             state = _fit_part(name, activations, labels)
-            inside = _scores(name, state, held_out)
-            outside = {family: _scores(name, state, found) for family, found in outliers.items()}
-            state["reference"] = inside.sort().values
-            state["weight"] = torch.tensor(part_weight(inside, outside), dtype=torch.float64)
+            scores = {where: _scores(name, state, images) for where, images in found.items()}
+            outside = {family: scores[family] for family in outliers}
+            state["reference"] = scores[INSIDE].sort().values
+            state["weight"] = torch.tensor(told(scores[INSIDE], outside) ** 2, dtype=torch.float64)
             self.state[name] = state
+            for where, values in scores.items():
+                scaled[where][name] = Scale(state["reference"])(values)
+        self.branch_weights = self._weighed(scaled)
         return self
+
+    def _weighed(self, scaled: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        """Return the weights of the branches (2,) for scaled parts of held-out images and of families of outliers."""
+        families = [name for name in KEEP_PICTURE if name in scaled] or [name for name in scaled if name != INSIDE]
+        weights = []
+        for branch in BRANCHES:
+            means = {where: branch_mean(branch, scaled[where], self.part_weights) for where in (INSIDE, *families)}
+            weights.append(math.sqrt(told(means.pop(INSIDE), means)))
+        return torch.tensor(weights, dtype=torch.float64)
 
     @property
     def part_weights(self) -> dict[str, float]:
@@ -207,7 +221,13 @@ class Joint:
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """Return the joined score (N,) of the scores of the parts."""
         scaled = {name: Scale(self.state[name]["reference"])(values) for name, values in parts.items()}
-        return joined(scaled, self.part_weights, self.version)
+        weights = self.part_weights
+        if self.branch_weights is None:
+            return torch.stack([weights[name] * values for name, values in scaled.items()]).sum(0)
+        branches = []
+        for branch, weight in zip(BRANCHES, self.branch_weights, strict=True):
+            branches.append(weight * branch_mean(branch, scaled, weights))
+        return torch.stack(branches).sum(0)
 
     def score(self, activations: Activations) -> Tensor:
         """Return scores (N,) float64, higher = more OOD.
@@ -221,7 +241,7 @@ class Joint:
 
     def state_dict(self) -> State:
         """Return everything that was fitted, as named tensors."""
-        tensors = {VERSION: torch.tensor(self.version)} if self.version != SUM else {}
+        tensors = {} if self.branch_weights is None else {BRANCH_WEIGHTS: self.branch_weights}
         for name, state in self.state.items():
             for key, value in state.items():
                 # A bank holds float32 numbers, see `parts`: half the size loses nothing.
@@ -240,13 +260,13 @@ class Joint:
         """
         states: dict[str, State] = {}
         for key, value in state.items():
-            if key == VERSION:
+            if key == BRANCH_WEIGHTS:
                 continue
             name, _, field = key.partition(".")
             is_bank = field == "bank" and value.dtype == torch.float32
             states.setdefault(name, {})[field] = value.double() if is_bank else value
-        self.version = _checked_version(state.get(VERSION, torch.tensor(SUM)))
-        parts = FORMER_PARTS if self.version == SUM else PARTS
+        self.branch_weights = _checked_weights(state[BRANCH_WEIGHTS]) if BRANCH_WEIGHTS in state else None
+        parts = FORMER_PARTS if self.branch_weights is None else PARTS
         unknown = states.keys() - parts.keys()
         if unknown or not states:
             raise ModelError(f"joint got the parts {listed(unknown)}, expected {', '.join(parts)}; fit it again")
@@ -281,22 +301,16 @@ def fit_joint(target: Target, splits: Splits) -> tuple[Joint, dict[str, Activati
     return joint, outliers
 
 
-def _mean_of(branch: Branch, scaled: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Return the weighted mean (N,) of the parts of a branch."""
-    names = [name for name in scaled if PARTS[name].branch == branch]
-    total = sum(weights[name] for name in names)
-    return torch.stack([weights[name] / total * scaled[name] for name in names]).sum(0)
-
-
-def _checked_version(version: Tensor) -> int:
-    """Return the version that a file holds.
+def _checked_weights(weights: Tensor) -> Tensor:
+    """Return the weights of the branches that a file holds.
 
     Raises:
-        ModelError: It is none of ours.
+        ModelError: They are not two positive numbers.
     """
-    if version.shape != () or version.dtype != torch.int64 or int(version) not in (SUM, BRANCHES):
-        raise ModelError(f"{VERSION} is {str(version.tolist())[:40]}, expected {SUM} or {BRANCHES}; fit it again")
-    return int(version)
+    good = weights.shape == (len(BRANCHES),) and weights.dtype == torch.float64
+    if not (good and weights.isfinite().all() and (weights > 0).all()):
+        raise ModelError(f"{BRANCH_WEIGHTS} is {str(weights.tolist())[:40]}, expected 2 positive numbers; fit it again")
+    return weights
 
 
 def _require_every_class(labels: Tensor, classes: int) -> None:

@@ -114,11 +114,6 @@ def garbage_score(state: State, logits: Tensor) -> Tensor:
     return garbage_odds(logits, int(state["classes"]))
 
 
-def energy_state(_logits: Tensor, labels: Tensor) -> State:
-    """Keep how many of the logits are those of classes (N,)."""
-    return {"classes": labels.max() + 1}
-
-
 def energy_score(state: State, logits: Tensor) -> Tensor:
     """Return minus the log-sum-exp of the class logits, of logits (N, K) or with a garbage class (N, K + 1), (N,).
 
@@ -126,6 +121,11 @@ def energy_score(state: State, logits: Tensor) -> Tensor:
         Energy-based OOD detection, arXiv 2010.03759, equation 4, at temperature 1.
     """
     return -logits[:, : int(state["classes"])].double().logsumexp(1)
+
+
+def classes_state(_vectors: Tensor, labels: Tensor) -> State:
+    """Keep how many of the logits are those of classes (N,)."""
+    return {"classes": labels.max() + 1}
 
 
 def gen_score(state: State, logits: Tensor) -> Tensor:
@@ -137,6 +137,21 @@ def gen_score(state: State, logits: Tensor) -> Tensor:
     classes = int(state["classes"])
     p = logits[:, :classes].double().softmax(1).topk(min(classes, GEN_CLASSES)).values
     return (p * (1 - p).clamp_min(0)).pow(GEN_POWER).sum(1)
+
+
+def gradient_score(state: State, norms_and_logits: Tensor) -> Tensor:
+    """Return minus the length of a gradient, of the lengths of features before the logits (N, 1 + K), (N,).
+
+    It is the gradient, in the weights of the head, of how far the probabilities of the classes are from equal ones
+    (cross-entropy with equal targets). Its sum of absolute values is that of the features times that of the
+    probabilities less 1 / K, so that no backward pass is needed.
+
+    References:
+        GradNorm, arXiv 2110.00218, equation 9.
+    """
+    classes = int(state["classes"])
+    probabilities = norms_and_logits[:, 1 : 1 + classes].double().softmax(1)
+    return -(probabilities - 1 / classes).abs().sum(1) * norms_and_logits[:, 0].double()
 
 
 def kth_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
@@ -313,6 +328,11 @@ def read_logits(activations: Activations) -> Tensor:
     return activations.logits
 
 
+def read_norms_and_logits(activations: Activations) -> Tensor:
+    """Read the sum of absolute features before the logits (N, 1 + K)."""
+    return torch.cat([activations.features.abs().sum(1, keepdim=True), activations.logits], 1)
+
+
 def read_first_block(activations: Activations) -> Tensor:
     """Read the channel moments of the first block (N, D)."""
     return activations.moments[0]
@@ -337,8 +357,8 @@ def read_features(activations: Activations) -> Tensor:
 CLASSES = {"classes": ""}
 PARTS: dict[str, Part] = {
     "garbage": Part(read_logits, garbage_state, garbage_score, CLASSES, "class", needs_garbage=True),
-    "energy": Part(read_logits, energy_state, energy_score, CLASSES, "class"),
-    "generalised-entropy": Part(read_logits, energy_state, gen_score, CLASSES, "class"),
+    "generalised-entropy": Part(read_logits, classes_state, gen_score, CLASSES, "class"),
+    "gradient-norm": Part(read_norms_and_logits, classes_state, gradient_score, CLASSES, "class"),
     "relative-mahalanobis": Part(read_features, relative_state, relative_score, RELATIVE, "class"),
     "nearest-head": Part(read_features, nearest_state, nearest_score, NEAREST, "class"),
     "nearest-first": Part(read_first_block, nearest_state, nearest_score, NEAREST, "picture"),
@@ -348,9 +368,15 @@ PARTS: dict[str, Part] = {
     "residual-head": Part(read_features, residual_state, residual_score, STANDARD, "picture"),
 }
 
-FORMER_PARTS = {
-    name: PARTS[name]
-    for name in ("garbage", "energy", "nearest-first", "nearest-last", "density-last", "nearest-head", "residual-head")
-} | {"nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED, "picture")}
+FORMER_PARTS: dict[str, Part] = {
+    "garbage": PARTS["garbage"],
+    "energy": Part(read_logits, classes_state, energy_score, CLASSES, "class"),
+    "nearest-first": PARTS["nearest-first"],
+    "nearest-first-whitened": Part(read_first_block, whitened_state, whitened_score, WHITENED, "picture"),
+    "nearest-last": PARTS["nearest-last"],
+    "density-last": PARTS["density-last"],
+    "nearest-head": PARTS["nearest-head"],
+    "residual-head": PARTS["residual-head"],
+}
 """Parts of a detector of an earlier version, which is loaded and scores as before."""
 KNOWN_PARTS = PARTS | FORMER_PARTS

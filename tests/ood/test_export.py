@@ -52,6 +52,7 @@ def with_parts(guarded, parts, calibration):
         return guarded
     joint = Joint()
     joint.state = {name: guarded.joint.state[name] for name in parts}
+    joint.branch_weights = guarded.joint.branch_weights
     guarded = replace(guarded, joint=joint)
     return replace(guarded, calibration=guarded.score(calibration).sort().values)
 
@@ -61,8 +62,8 @@ def with_parts(guarded, parts, calibration):
     ("network", "parts"),
     [
         (lambda: build("plain-cnn", COLOURS, 4), None),
-        (resnet, ("generalised-entropy", "nearest-early-whitened")),
-        (vit, ("relative-mahalanobis", "nearest-last", "residual-head")),
+        (resnet, ("gradient-norm", "nearest-early-whitened")),
+        (vit, ("relative-mahalanobis", "generalised-entropy", "residual-head")),
     ],
     ids=["cnn", "resnet", "vit"],
 )

@@ -188,7 +188,7 @@ def test_a_description_that_no_guard_could_have_is_refused(guard, tmp_path, chan
         GuardedClassifier.load(tmp_path)
 
 
-@pytest.mark.parametrize("field", ["calibration", "energy.weight", "nearest-head.bank", "density-last.own"])
+@pytest.mark.parametrize("field", ["calibration", "gradient-norm.weight", "nearest-head.bank", "density-last.own"])
 @pytest.mark.parametrize(
     "change",
     [None, lambda value: value.reshape(-1)[:0].clone(), lambda value: value.float() * torch.nan],

@@ -14,13 +14,13 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from invaudit.data import FAMILIES, load
 from invaudit.models import Activations, InputSpec, Target, build
 from invaudit.ood import PARTS, Joint, parts, synthetic_activations
-from invaudit.ood.joint import Scale, part_weight
+from invaudit.ood.joint import Scale, told
 from invaudit.ood.parts import (
     FORMER_PARTS,
+    classes_state,
     density_score,
     density_state,
     energy_score,
-    energy_state,
     gen_score,
     kth_distance,
     nearest_score,
@@ -203,7 +203,7 @@ def test_energy_part_leaves_the_garbage_class_out():
     queries = sample(20, 2, shift=1.0)[0].logits
     expected = -scipy.special.logsumexp(queries[:, :CLASSES].double().numpy(), axis=1)
     for logits in (queries, queries[:, :CLASSES]):
-        found = energy_score(energy_state(train.logits[:, : logits.shape[1]], labels), logits)
+        found = energy_score(classes_state(train.logits[:, : logits.shape[1]], labels), logits)
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
@@ -211,7 +211,7 @@ def test_generalised_entropy_agrees_with_pytorch_ood():
     train, labels = sample(300, 0)
     queries = sample(20, 2, shift=1.0)[0].logits
     for logits in (queries, queries[:, :CLASSES]):
-        found = gen_score(energy_state(train.logits[:, : logits.shape[1]], labels), logits)
+        found = gen_score(classes_state(train.logits[:, : logits.shape[1]], labels), logits)
         # Theirs is the mean over the classes.
         expected = CLASSES * GEN.score(logits[:, :CLASSES].double(), gamma=0.1)
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6)
@@ -222,6 +222,22 @@ def test_generalised_entropy_reads_the_largest_hundred_of_many_classes():
     found = gen_score({"classes": torch.tensor(300)}, logits)
     expected = 100 * GEN.score(logits.double(), gamma=0.1, M=100)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("garbage", [True, False])
+def test_gradient_norm_is_that_of_a_backward_pass(garbage):
+    train, labels = sample(300, 0)
+    queries = sample(20, 2, shift=1.0)[0]
+    queries = queries if garbage else queries.classes_only(CLASSES)
+    part = PARTS["gradient-norm"]
+    found = part.score(part.fit(part.read(train), labels), part.read(queries))
+    for features, logits, score in zip(queries.features, queries.logits[:, :CLASSES], found, strict=True):
+        # A head that gives these logits for these features.
+        weights = torch.outer(logits, features).double() / features.double().square().sum()
+        weights.requires_grad_()
+        equal = torch.full((CLASSES,), 1 / CLASSES, dtype=torch.float64)
+        torch.nn.functional.cross_entropy(weights @ features.double(), equal).backward()
+        assert float(score) == pytest.approx(-float(weights.grad.abs().sum()), rel=1e-5)
 
 
 def test_relative_mahalanobis_is_the_nearest_class_less_all_images():
@@ -249,11 +265,11 @@ def test_early_blocks_are_all_but_the_last(blocks):
     assert read.unique().tolist() == [float(i) for i in range(max(1, blocks - 1))]
 
 
-CLASS_BRANCH = ("garbage", "energy", "generalised-entropy", "relative-mahalanobis", "nearest-head")
+CLASS_BRANCH = ("garbage", "generalised-entropy", "gradient-norm", "relative-mahalanobis", "nearest-head")
 PICTURE_BRANCH = ("nearest-first", "nearest-early-whitened", "nearest-last", "density-last", "residual-head")
 
 
-def test_joint_is_the_mean_of_the_class_branch_and_that_of_the_picture_branch(fitted):
+def test_joint_is_the_weighted_sum_of_the_means_of_both_branches(fitted):
     found = Activations.cat([sample(50, 4)[0], sample(50, 5, shift=1.5)[0]])
     parts = fitted.score_parts(found)
     assert set(parts) == {*CLASS_BRANCH, *PICTURE_BRANCH}
@@ -261,7 +277,24 @@ def test_joint_is_the_mean_of_the_class_branch_and_that_of_the_picture_branch(fi
     for branch in (CLASS_BRANCH, PICTURE_BRANCH):
         scaled = [Scale(fitted.state[name]["reference"])(parts[name]).numpy() for name in branch]
         means.append(np.average(scaled, axis=0, weights=[fitted.part_weights[name] for name in branch]))
-    np.testing.assert_allclose(fitted.score(found).numpy(), sum(means), rtol=1e-9)
+    classes, picture = fitted.branch_weights.numpy()
+    assert classes != picture
+    np.testing.assert_allclose(fitted.score(found).numpy(), classes * means[0] + picture * means[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_branch_weighs_the_root_of_what_it_tells_of_outliers_that_keep_the_picture(kept):
+    train, labels = sample(600, 0)
+    held_out = sample(120, 1)[0]
+    outliers = {"class-mix": OUTLIERS["near"], "blobs": OUTLIERS["far"]} if kept else OUTLIERS
+    joint = fit(train, labels, outliers=outliers)
+    of_branch = joint.branch_weights
+    names = ["class-mix"] if kept else list(OUTLIERS)
+    for branch, weight in zip((CLASS_BRANCH, PICTURE_BRANCH), of_branch, strict=True):
+        # With the other branch left out, the joint is the mean of this one.
+        joint.branch_weights = torch.tensor([float(branch is one) for one in (CLASS_BRANCH, PICTURE_BRANCH)]).double()
+        means = {name: joint.score(outliers[name]) for name in names}
+        assert float(weight) == pytest.approx(np.sqrt(told(joint.score(held_out), means)))
 
 
 def test_parts_weigh_what_they_tell(fitted):
@@ -275,10 +308,10 @@ def test_parts_weigh_what_they_tell(fitted):
         assert weight == pytest.approx(max(np.mean([np.log(0.5 / max(error, 1e-4)) for error in errors]), 0.1) ** 2)
 
 
-@pytest.mark.parametrize(("shift", "weight"), [(9.0, np.log(5_000) ** 2), (-9.0, 0.01)])
-def test_no_weight_is_endless_or_nothing(shift, weight):
+@pytest.mark.parametrize(("shift", "weight"), [(9.0, np.log(5_000)), (-9.0, 0.1)])
+def test_no_score_tells_all_or_nothing(shift, weight):
     inside = torch.arange(50.0)
-    assert part_weight(inside, {"one": 10 * shift + inside}) == pytest.approx(weight)
+    assert told(inside, {"one": 10 * shift + inside}) == pytest.approx(weight)
 
 
 def test_a_part_that_tells_nothing_hardly_counts():
@@ -328,14 +361,16 @@ def test_state_survives_a_round_trip(fitted):
 
 
 def former(fitted):
-    """Return the state that an earlier version would have had, with its weights for an earlier part."""
+    """Return the state that an earlier version would have had: its parts, and no weights of branches."""
     state = {name: value for name, value in fitted.state_dict().items() if name.split(".")[0] in FORMER_PARTS}
     train, labels = sample(600, 0)
-    part = FORMER_PARTS["nearest-first-whitened"]
-    own = part.fit(part.read(train), labels)
-    own["reference"] = part.score(own, part.read(sample(120, 1)[0])).sort().values
-    own["weight"] = torch.tensor(1.5, dtype=torch.float64)
-    return state | {f"nearest-first-whitened.{field}": value for field, value in own.items()}
+    for name in FORMER_PARTS.keys() - PARTS.keys():
+        part = FORMER_PARTS[name]
+        own = part.fit(part.read(train), labels)
+        own["reference"] = part.score(own, part.read(sample(120, 1)[0])).sort().values
+        own["weight"] = torch.tensor(1.5, dtype=torch.float64)
+        state |= {f"{name}.{field}": value for field, value in own.items()}
+    return state
 
 
 def test_a_detector_of_an_earlier_version_scores_as_it_did_the_weighted_sum_of_its_parts(fitted):
@@ -364,25 +399,32 @@ def spoilt(field, change):
     [
         (lambda state: {**state, "gaussian.means": torch.zeros(1)}, "got the parts 'gaussian'"),
         (lambda _: {}, "got the parts nothing"),
-        (lambda state: {k: v for k, v in state.items() if "energy" not in k}, "lacks the parts 'energy'"),
+        (lambda state: {k: v for k, v in state.items() if "entropy" not in k}, "lacks the parts 'generalised-entropy'"),
         (lambda state: {k: v for k, v in state.items() if not k.endswith("weight")}, "garbage has .*; fit it again"),
-        (lambda state: {**state, "energy.more": torch.zeros(1)}, "energy has .* 'more'"),
-        (spoilt("energy.weight", lambda value: value.view(1)), r"weight has shape \(1,\), expected \(\)"),
-        (spoilt("energy.weight", lambda value: -value), "weight has values from -"),
-        (spoilt("energy.weight", lambda value: value * torch.nan), "weight has values from nan"),
-        (spoilt("energy.weight", lambda value: value.float()), "weight has type torch.float32, expected torch.float64"),
-        (spoilt("energy.classes", lambda value: value + 5), r"energy\.classes is \d+, the network gives"),
-        (spoilt("energy.classes", lambda value: value * 0), r"energy\.classes is 0"),
-        (spoilt("energy.reference", lambda value: value.flip(0)), "ascending"),
-        (spoilt("energy.reference", lambda value: value[:5]), "fewer than 30"),
+        (lambda state: {**state, "gradient-norm.more": torch.zeros(1)}, "gradient-norm has .* 'more'"),
+        (spoilt("gradient-norm.weight", lambda value: value.view(1)), r"weight has shape \(1,\), expected \(\)"),
+        (spoilt("gradient-norm.weight", lambda value: -value), "weight has values from -"),
+        (spoilt("gradient-norm.weight", lambda value: value * torch.nan), "weight has values from nan"),
+        (
+            spoilt("gradient-norm.weight", lambda value: value.float()),
+            "weight has type torch.float32, expected torch.float64",
+        ),
+        (spoilt("generalised-entropy.classes", lambda value: value + 5), r"entropy\.classes is \d+, the network gives"),
+        (spoilt("generalised-entropy.classes", lambda value: value * 0), r"entropy\.classes is 0"),
+        (spoilt("gradient-norm.reference", lambda value: value.flip(0)), "ascending"),
+        (spoilt("gradient-norm.reference", lambda value: value[:5]), "fewer than 30"),
         (spoilt("nearest-head.bank", lambda value: value[:0]), r"bank has shape \(0, "),
         (spoilt("nearest-head.bank", lambda value: value[:, :1]), r"bank has shape \(\d+, 1\), expected \('M', \d+\)"),
         (spoilt("nearest-head.bank", lambda value: value.long()), "bank has type torch.int64"),
         (spoilt("density-last.own", lambda value: value[:-1]), r"own has shape"),
         (spoilt("density-last.scale", lambda value: value * 0), "scale has values from 0"),
-        (spoilt("version", lambda value: value + 1), "version is 3, expected 1 or 2"),
-        (spoilt("version", lambda value: value.double()), "version is 2.0, expected 1 or 2"),
-        (spoilt("version", lambda value: value - 1), "got the parts 'generalised-entropy', 'nearest-early-whitened'"),
+        (spoilt("branches", lambda value: -value), r"branches is \[-\d.*, expected 2 positive numbers"),
+        (spoilt("branches", lambda value: value.float()), "branches is .*, expected 2 positive numbers"),
+        (spoilt("branches", lambda value: value[:1]), "branches is .*, expected 2 positive numbers"),
+        (
+            lambda state: {k: v for k, v in state.items() if k != "branches"},
+            "got the parts 'generalised-entropy', 'gradient-norm', 'nearest-early-whitened', 'relative-mahalanobis'",
+        ),
         (spoilt("relative-mahalanobis.centres", lambda value: value[:, 1:]), r"centres has shape"),
         (spoilt("relative-mahalanobis.background", lambda value: value[1:]), r"background has shape"),
         (spoilt("residual-head.map", lambda value: value[0]), r"map has shape"),

@@ -69,6 +69,7 @@ def guard(
     description = {
         "splits": splits.record(),
         "part_weights": joint.part_weights,
+        "branch_weights": joint.named_branch_weights,
         **(about or {}),
     }
     guarded = GuardedClassifier(target, joint, calibration, description)

@@ -214,6 +214,13 @@ class Joint:
         """Weight of each part, by name."""
         return {name: float(state["weight"]) for name, state in self.state.items()}
 
+    @property
+    def named_branch_weights(self) -> dict[str, float]:
+        """Weight of each branch, by name; none in a detector of an earlier version."""
+        if self.branch_weights is None:
+            return {}
+        return dict(zip(BRANCHES, self.branch_weights.tolist(), strict=True))
+
     def score_parts(self, activations: Activations) -> dict[str, Tensor]:
         """Return the score of each part (N,), not scaled."""
         return {name: _scores(name, state, activations) for name, state in self.state.items()}

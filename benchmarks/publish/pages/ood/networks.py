@@ -12,6 +12,7 @@ from benchmarks.publish.pages.ood.summary_rows import OWN_SCORES
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_if_recorded, read_recorded
 from invaudit.ood import PARTS
+from invaudit.ood.parts import FORMER_PARTS
 from invaudit.records import CalibrationRow, CostRow, DecisionRow, OodRow, ResistanceRow, WeightRow
 from invaudit.records.names import OURS
 
@@ -74,7 +75,8 @@ def _accuracy_and_cost(calibration: pd.DataFrame, cost: pd.DataFrame) -> str:
 
 def _part_weights(weights: pd.DataFrame) -> str:
     means = weights.pivot_table(index="network", columns="part", values="weight", sort=False)
-    means = means[[part for part in PARTS if part in means]]
+    parts = FORMER_PARTS if set(means) <= FORMER_PARTS.keys() else PARTS
+    means = means[[part for part in parts if part in means]]
     rows = []
     for network, row in means.iterrows():
         cells = ("" if pd.isna(weight) else f"{weight:.1f}" for weight in row)

@@ -40,6 +40,16 @@ class StudentSettings(Settings):
     """Pictures of inversions that it is trained on, the same number of every class. A generator draws an inversion for
     each; those by pixels are repeated, each time turned, sized and shifted anew where the target saw them so."""
 
+    darkening: float = Field(default=0.0, ge=0, lt=1)
+    """Largest grey level, in [0, 1], that is made black, drawn for each picture; lighter ones are stretched. A search
+    leaves a haze around what it draws, where real pictures may have an even background."""
+
+    fading: float = Field(default=0.0, ge=0, lt=1)
+    """Largest share of its brightness that a picture loses, drawn for each: a search likes white."""
+
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Largest standard deviation of noise over a picture, drawn for each, so that no fine pattern counts."""
+
     arch: str | None = None
     """Architecture of ours; unset: that of the target where it is one of ours, else ``vgg-small``."""
 
@@ -105,7 +115,7 @@ def train_student(
         module = build(arch, target.spec, target.classes)
     student = Target(module, target.spec, arch=full_name(arch)).to(target.device)
     start = time.perf_counter()
-    inversions = _seen(inversion, target.classes, settings.inversions, rng)
+    inversions = _seen(inversion, target.classes, settings, rng)
     seconds = time.perf_counter() - start
     training = settings.training or default_training(target.spec, epochs=12)
     precision = resolve_precision(training.precision, target.device)
@@ -156,13 +166,31 @@ def _drawn(
         yield inversion.sample(labels, rng), labels
 
 
-def _seen(inversion: Sampler | PixelInversion, classes: int, n: int, rng: torch.Generator) -> ImageSet:
-    """Return about n pictures of inversions with 8 bits, as the target was shown them."""
+def _seen(
+    inversion: Sampler | PixelInversion, classes: int, settings: StudentSettings, rng: torch.Generator
+) -> ImageSet:
+    """Return about as many pictures of inversions as are wanted, with 8 bits: as the target was shown them, varied."""
     pictures, classes_of = [], []
-    for images, labels in _drawn(inversion, classes, n, rng):
-        pictures.append(eight_bits(_turned(inversion, images, rng)))
+    for images, labels in _drawn(inversion, classes, settings.inversions, rng):
+        pictures.append(eight_bits(varied(_turned(inversion, images, rng), settings, rng)))
         classes_of.append(labels)
     return ImageSet("inversions", torch.cat(pictures), torch.cat(classes_of))
+
+
+def varied(images: torch.Tensor, settings: StudentSettings, rng: torch.Generator) -> torch.Tensor:
+    """Return images (N, C, H, W) in [0, 1], each darkened, faded and made noisy by an amount of its own."""
+
+    def amount(largest: float) -> torch.Tensor:
+        return largest * torch.rand((len(images), 1, 1, 1), generator=rng)
+
+    if settings.darkening:
+        black = amount(settings.darkening)
+        images = ((images - black) / (1 - black)).clamp_min(0)
+    if settings.fading:
+        images = images * (1 - amount(settings.fading))
+    if settings.noise:
+        images = (images + amount(settings.noise) * torch.randn(images.shape, generator=rng)).clamp(0, 1)
+    return images
 
 
 def _turned(inversion: Sampler | PixelInversion, images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -5,7 +5,14 @@ import torch
 from pydantic import ValidationError
 
 from invaudit.data import ImageSet, seeded_rng
-from invaudit.explain.student import MOST_INVERSIONS, Student, StudentSettings, default_training, train_student
+from invaudit.explain.student import (
+    MOST_INVERSIONS,
+    Student,
+    StudentSettings,
+    default_training,
+    train_student,
+    varied,
+)
 from invaudit.inversion import PixelInversion, PixelInversionSettings
 from invaudit.models import InputSpec, TrainingSettings
 from invaudit.runtime.errors import DataError, ShapeError
@@ -79,6 +86,27 @@ def test_the_few_images_of_a_search_by_pixels_are_shown_in_as_many_views_as_are_
     assert as_they_are.n_inversions == thrown_about.n_inversions == 1_000
     assert as_they_are.accuracy.value > 0.6
     assert thrown_about.inversion_accuracy.value < as_they_are.inversion_accuracy.value - 0.1
+
+
+def test_pictures_are_darkened_faded_and_noisy_each_by_an_amount_of_its_own():
+    ramp = torch.linspace(0, 1, 64).view(1, 1, 8, 8).repeat(500, 1, 1, 1)
+    rng = seeded_rng(0, "tests")
+    assert torch.equal(varied(ramp, StudentSettings(), rng), ramp)
+    darker = varied(ramp, StudentSettings(darkening=0.5), rng)
+    assert torch.equal(darker.amax((1, 2, 3)), torch.ones(500))
+    black = (darker == 0).float().mean((1, 2, 3))
+    assert black.min() < 0.02
+    assert 0.48 < black.max() <= 0.5
+    faded = varied(ramp, StudentSettings(fading=0.6), rng)
+    brightest = faded.amax((1, 2, 3))
+    torch.testing.assert_close(faded, ramp * brightest[:, None, None, None])
+    assert 0.4 <= brightest.min() < 0.42
+    assert brightest.max() > 0.98
+    noisy = varied(torch.full_like(ramp, 0.5), StudentSettings(noise=0.1), rng)
+    spread = noisy.std((1, 2, 3))
+    assert spread.min() < 0.005
+    assert 0.09 < spread.max() < 0.14
+    assert varied(ramp, StudentSettings(noise=1), rng).min() >= 0
 
 
 def test_a_foreign_network_gets_a_student_of_ours(trained, held_out_digits, monkeypatch):

@@ -38,10 +38,7 @@ def networks_section(folder: Path) -> Iterator[str]:
     yield "## The networks"
     yield "ID accuracy (garbage counts as an error), calibration error, cost of training on one core:"
     yield _accuracy_and_cost(calibration, read_recorded(folder, "cost.csv", CostRow))
-    weights = read_if_recorded(folder, "weights.csv", WeightRow)
-    if not weights.empty:
-        yield "Weights of the parts of `joint`, which synthetic outliers give:"
-        yield _part_weights(weights)
+    yield from _weights(folder)
     yield from _hard_decisions(read_recorded(folder, "decisions.csv", DecisionRow))
     ours = calibration[calibration["network"] == OURS[0]]
     yield (
@@ -49,6 +46,32 @@ def networks_section(folder: Path) -> Iterator[str]:
         f"{false_alarms_in_band(calibration)[0]} inside the 99.9 % band); on the test images, which other people may "
         f"have made, {mean_and_sd(ours['false_alarms'])}."
     )
+
+
+def trained_elsewhere(folder: Path) -> bool:
+    """Return whether a run has trained no network."""
+    return read_if_recorded(folder, "cost.csv", CostRow).empty
+
+
+def released_section(folder: Path) -> Iterator[str]:
+    """Give accuracy, calibration, false alarms and weights of networks that were trained elsewhere."""
+    rows = []
+    for network, found in read_recorded(folder, "calibration.csv", CalibrationRow).groupby("network", sort=False):
+        shares = (mean_and_sd(found[name]) for name in ("id_accuracy", "false_alarms_held_out", "false_alarms"))
+        rows.append((code(str(network)), *shares, percent(found["ece"].mean())))
+    yield "## The networks"
+    yield "Trained elsewhere, and left as they are. False alarms are those of ours at 5 %:"
+    yield markdown_table(
+        ("network", "ID accuracy", "false alarms, held-out images", "false alarms, test images", "ECE"), rows
+    )
+    yield from _weights(folder)
+
+
+def _weights(folder: Path) -> Iterator[str]:
+    weights = read_if_recorded(folder, "weights.csv", WeightRow)
+    if not weights.empty:
+        yield "Weights of the parts of `joint`, which synthetic outliers give:"
+        yield _part_weights(weights)
 
 
 def _accuracy_and_cost(calibration: pd.DataFrame, cost: pd.DataFrame) -> str:

@@ -13,11 +13,14 @@ from benchmarks.publish.pages.ood.networks import (
     known_effects,
     near_by_seed,
     networks_section,
+    released_section,
     resistance_section,
+    trained_elsewhere,
 )
 from benchmarks.publish.pages.ood.record import is_ablation, read_with_baselines
 from benchmarks.publish.pages.ood.summary_rows import (
     OWN_SCORES,
+    RELEASED,
     best_baseline,
     best_text,
     difference_to_ours,
@@ -29,7 +32,7 @@ from invaudit.records import OodSummaryRow
 from invaudit.records.names import AGGREGATES
 
 PACKAGES = ("invaudit", "torch", "pytorch-ood")
-SHOWN_NETWORKS = ("plain", "noise", "full")
+SHOWN_NETWORKS = ("plain", "noise", "full", RELEASED)
 TRAINING_TIME = ("logit-norm", "vos", "outlier-exposure", "energy")
 """Training-time baselines without outside data."""
 NOTES = {
@@ -88,6 +91,9 @@ def comparison(folder: Path, summary: pd.DataFrame) -> Iterator[str]:
     yield "## What the score and what the network adds"
     yield "Mean-near, with the difference to ours:"
     yield markdown_table(("network", "score", "mean-near", "difference"), _own_scores(summary))
+    if trained_elsewhere(folder):
+        yield from released_section(folder)
+        return
     yield from networks_section(folder)
     yield from resistance_section(folder)
     yield from attacker_section(folder)

@@ -9,9 +9,18 @@ from invaudit.report.printing import DASH, p_text
 OWN_SCORES = ("joint", "garbage-logit")
 
 
+RELEASED = "released"
+"""A network that others trained: it stands for ours in a run that trains none."""
+
+
+def our_network(table: pd.DataFrame) -> str:
+    """Return the network that ours of a record runs on: of those in the column ``network``."""
+    return RELEASED if RELEASED in set(table["network"]) else OURS[0]
+
+
 def our_row(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:
     """Return our row for an OOD set or an aggregate, or None if it has no figure."""
-    is_ours = (summary["network"] == OURS[0]) & (summary["detector"] == OURS[1])
+    is_ours = (summary["network"] == our_network(summary)) & (summary["detector"] == OURS[1])
     rows = summary[is_ours & (summary["ood_set"] == ood_set)]
     return None if rows.empty or rows["auroc"].isna().all() else rows.iloc[0]
 

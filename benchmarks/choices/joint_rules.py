@@ -67,14 +67,14 @@ class Rule(NamedTuple):
     of_branches: float = 0
 
 
-def branch(parts: dict[str, Part], name: str, *without: str) -> tuple[str, ...]:
-    """Return the names of the parts of a branch, less some."""
-    return tuple(part for part in parts if parts[part].branch == name and part not in without)
+def branch(parts: dict[str, Part], name: str) -> tuple[str, ...]:
+    """Return the names of the parts of a branch."""
+    return tuple(part for part in parts if parts[part].branch == name)
 
 
 CLASS, PICTURE = branch(PARTS, "class"), branch(PARTS, "picture")
 FORMER_CLASS, FORMER_PICTURE = branch(FORMER_PARTS, "class"), branch(FORMER_PARTS, "picture")
-RMD, GEN, GRADIENT = "relative-mahalanobis", "generalised-entropy", "gradient-norm"
+RMD, GEN = "relative-mahalanobis", "generalised-entropy"
 RULES = {
     "former: one weighted sum": Rule(tuple(FORMER_PARTS)),
     "former parts, onset 1": Rule(FORMER_CLASS, FORMER_PICTURE, onset=1),

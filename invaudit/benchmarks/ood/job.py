@@ -179,7 +179,7 @@ class _NetworkJob:
         return JobScores(self.seed, self.network, arrays, pictures, job)
 
     def _train(self, target: Target, checkpoint: Path) -> TrainingResult | None:
-        if not self.choices.trained or self.choices.model is not None:
+        if not self.choices.is_trained_here:
             return None
         return train_new(self.settings, self.seed, self.network, self.sets, target, checkpoint)
 

@@ -79,13 +79,16 @@ class PictureSettings(Settings):
 class Network(ModelSettings):
     """One network of the comparison; everything that is not named here is the same for all.
 
-    With ``model`` it is a network that was trained elsewhere and is taken as it is; else it is trained here, with
-    ``arch`` in place of the benchmark's where that is set.
+    With ``model`` it is a network that was trained elsewhere, which is taken as it is, or trained on where ``training``
+    says how; else it is trained here from scratch, with ``arch`` in place of the benchmark's where that is set.
     """
 
     model: str | None = None
-    """MODEL: a trained network, which is not trained again: a file (also in the folder of INVAUDIT_WEIGHTS), a folder,
-    or the name of published weights."""
+    """MODEL: a trained network: a file (also in the folder of INVAUDIT_WEIGHTS), a folder, or the name of published
+    weights."""
+    training: TrainingSettings | None = None
+    """How it is trained, if not as the benchmark says; unnamed settings take the defaults. With ``model``: how it is
+    trained on from there; unset: not at all."""
     garbage: GarbageSettings | None = None
     """What its garbage class is fed with; unset: it gets none."""
     inversion: InversionSettings | None = None
@@ -100,6 +103,11 @@ class Network(ModelSettings):
     """Whether pytorch-ood's detectors run on it, or the names of those that do."""
     tuned: bool = False
     """Whether they also run tuned on synthetic outliers."""
+
+    @property
+    def is_trained_here(self) -> bool:
+        """Whether the benchmark trains it, from scratch or from ``model`` on."""
+        return self.trained and (self.model is None or self.training is not None)
 
     @property
     def baseline_names(self) -> list[str]:
@@ -134,9 +142,12 @@ class Network(ModelSettings):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     yield f"{name} says how a trained network is read; name it under model, or leave {name} out"
             return
-        for name in ("garbage", "inversion", "loss"):
+        for name in () if self.training else ("garbage", "inversion", "loss"):
             if getattr(self, name) is not None:
-                yield f"{name} says how a network is trained, and that of model is not trained again; leave one out"
+                yield (
+                    f"{name} says how a network is trained, and that of model is taken as it is; leave {name} out, or "
+                    "say under training how it is trained on"
+                )
         if not self.trained:
             yield "model is a trained network; leave trained: false out"
 
@@ -303,7 +314,7 @@ class OODBenchmark(Settings):
                 f"network {name!r} has trained {network.trained}; the one that is not trained is called "
                 f"{UNTRAINED!r}, since tables show it as a control, and all others are trained"
             )
-        yield from smoothing_problems(network.loss, self.training)
+        yield from smoothing_problems(network.loss, network.training or self.training)
 
     def _problems_of_reference(self) -> Iterator[str]:
         if self.compare_with is None:

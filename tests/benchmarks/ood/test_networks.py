@@ -13,6 +13,9 @@ from invaudit.benchmarks.ood.networks import new_network, numbered_as, train_new
 from invaudit.benchmarks.ood.sets import _wanted, load_sets
 from invaudit.data import Preparation, Transform, load
 from invaudit.data.folders import PictureInput
+from invaudit.models import save_target
+from invaudit.models.training import accuracy
+from invaudit.ood import with_garbage
 from invaudit.runtime import ConfigError, ModelError, RunFolderError
 from invaudit.runtime.settings import load_config
 
@@ -162,6 +165,36 @@ def test_code_with_as_many_outputs_as_classes_gets_a_garbage_class(fields):
     trained = train_new(settings, 0, "full", sets, target)
     assert trained.target.hash != again.hash
     assert new_network(settings, 1, "full", sets).hash != again.hash
+
+
+def test_a_network_trained_elsewhere_can_be_trained_on(fields, folder):
+    mine = fields["networks"]["mine"]
+    networks = {
+        "on": {**mine, "training": {"epochs": 2, "learning_rate": 1e-3}},
+        "garbage": {**mine, "training": {"epochs": 1, "learning_rate": 1e-3}, "garbage": {"noise": 1.0}},
+    }
+    settings = OODBenchmark.model_validate(fields | {"networks": networks, "compare_with": None})
+    sets = load_sets(settings, 0)
+    before = torch.load(folder / "mine.pth", weights_only=True)
+    for name, steps in (("on", 18), ("garbage", 9)):
+        target = new_network(settings, 0, name, sets)
+        assert target.has_garbage == (name == "garbage")
+        torch.testing.assert_close(target.head.weight[:10].detach(), before["fc.weight"])
+        trained = train_new(settings, 0, name, sets, target)
+        assert trained.steps == steps
+        assert not torch.equal(target.head.weight[:10], before["fc.weight"])
+        images = sets.splits.test
+        assert accuracy(target(images.floats()).argmax(1), images.labels) > 0.8
+
+
+def test_a_garbage_class_that_training_would_not_feed_is_refused(fields, tmp_path):
+    settings = OODBenchmark.model_validate(fields)
+    sets = load_sets(settings, 0)
+    save_target(with_garbage(new_network(settings, 0, "mine", sets)), tmp_path / "with.safetensors")
+    network = {"model": str(tmp_path / "with.safetensors"), "arch": ARCH, "training": {"epochs": 1}}
+    settings = OODBenchmark.model_validate(fields | {"networks": {"on": network}, "compare_with": None})
+    with pytest.raises(ModelError, match="has a garbage class, and its training feeds none"):
+        new_network(settings, 0, "on", sets)
 
 
 def test_classes_are_numbered_as_those_of_the_network_by_their_names(fields):

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.publish.pages.ood.aims import COMPARED, aims_of_being_ahead, further_aims
 from benchmarks.publish.pages.ood.networks import resistance_text
 from benchmarks.publish.pages.ood.page import page
+from invaudit.benchmarks.ood.open_set import UNKNOWN
 from invaudit.ood import PARTS
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,29 @@ def test_the_images_that_ours_takes_most_for_id_are_shown(finished, tmp_path):
     text = page(folder)
     assert "| `letters` | 32.00 of 50 | 10.70 of 2000 |" in text
     assert "](../images/worst-small-letters.png)" in text
+
+
+def test_an_open_set_is_judged_on_each_network_by_draw(finished, tmp_path):
+    folder = copied(finished, tmp_path / "ood-open", "summary", "weights")
+    tables = {}
+    for name in ("summary", "table"):
+        rows = pd.read_csv(finished / f"{name}.csv")
+        tables[name] = rows.replace({"ood_set": {"letters": UNKNOWN}})
+    one = tables["table"][tables["table"]["seed"] == 0]
+    draws = [one.assign(seed=seed, auroc=one["auroc"] - 0.01 * seed) for seed in range(5)]
+    tables["table"] = pd.concat(draws)
+    for name, rows in tables.items():
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    text = page(folder)
+    (line,) = [line for line in text.splitlines() if line.startswith("| `plain` |") and " of " in line.split("|")[-2]]
+    aurocs = one[(one["network"] == "plain") & (one["ood_set"] == UNKNOWN)].set_index("detector")["auroc"]
+    others = aurocs[[name for name in aurocs.index if name != name.lower()]].dropna()
+    assert f"| {100 * (aurocs['joint'] - 0.02):.2f} ± 1.58 |" in line
+    assert f"{100 * (others.max() - 0.02):.2f} ± 1.58 {others.idxmax()}: " in line
+    gap = f"{100 * (others.max() - aurocs['joint']):+.2f}"
+    assert f"{gap} [{gap}; {gap}]" in line
+    assert "## Resistance" not in text
+    assert "The best score without a network is `" in text
 
 
 def ablated(finished: Path, to: Path, vos: str = "", **gaps: float) -> Path:

@@ -12,6 +12,8 @@ from invaudit.records import DetectorInfo, scores_key
 from invaudit.records.names import HELD_OUT
 from invaudit.runtime.errors import NotApplicableError
 
+FUSION_PREFIX = "fusion-"
+"""How names of fusions begin."""
 FEWEST = 2
 """Detectors that can be joined."""
 
@@ -39,7 +41,7 @@ def fused_scores(arrays: Mapping[str, np.ndarray], sets: Sequence[str], outcomes
     fused: dict[str, np.ndarray] = {}
     for (list_name, names), rule in product({"all": tuple(all_names), "six": SIX}.items(), RULES):
         info = DetectorInfo(
-            name=f"fusion-{rule}-{list_name}", role="library", consumes="logits+features+maps", paper=PAPER
+            name=f"{FUSION_PREFIX}{rule}-{list_name}", role="library", consumes="logits+features+maps", paper=PAPER
         )
         with outcomes.of(info):
             missing = [name for name in names if name not in all_names]

@@ -8,13 +8,12 @@ import pandas as pd
 from benchmarks.publish.pages.markdown import code, markdown_table, mean_and_sd, percent, points_with_interval
 from benchmarks.publish.pages.ood.aims import false_alarms_in_band
 from benchmarks.publish.pages.ood.record import means_of_all
-from benchmarks.publish.pages.ood.summary_rows import OWN_SCORES
+from benchmarks.publish.pages.ood.summary_rows import OWN_SCORES, our_network
 from benchmarks.publish.pages.seeds import paired_difference
 from benchmarks.publish.reading import read_if_recorded, read_recorded
 from invaudit.ood import PARTS
 from invaudit.ood.parts import FORMER_PARTS
 from invaudit.records import CalibrationRow, CostRow, DecisionRow, OodRow, ResistanceRow, WeightRow
-from invaudit.records.names import OURS
 
 PUBLISHED = {
     "mnist": {"fashion-mnist": 0.895, "cifar10": 0.994},
@@ -40,7 +39,7 @@ def networks_section(folder: Path) -> Iterator[str]:
     yield _accuracy_and_cost(calibration, read_recorded(folder, "cost.csv", CostRow))
     yield from _weights(folder)
     yield from _hard_decisions(read_recorded(folder, "decisions.csv", DecisionRow))
-    ours = calibration[calibration["network"] == OURS[0]]
+    ours = calibration[calibration["network"] == our_network(calibration)]
     yield (
         f"False alarms of ours at 5 %: on held-out images {mean_and_sd(ours['false_alarms_held_out'])} ("
         f"{false_alarms_in_band(calibration)[0]} inside the 99.9 % band); on the test images, which other people may "

@@ -8,6 +8,7 @@ import pandas as pd
 from benchmarks.publish.pages.markdown import Cells, code, markdown_table, percent, points_with_interval
 from benchmarks.publish.pages.ood.aims import COMPARED, HEAD, aims_of_being_ahead, further_aims
 from benchmarks.publish.pages.ood.attacks import attacker_section, worst_images_section
+from benchmarks.publish.pages.ood.by_draw import by_draw_section
 from benchmarks.publish.pages.ood.networks import (
     inversion_section,
     known_effects,
@@ -17,7 +18,7 @@ from benchmarks.publish.pages.ood.networks import (
     resistance_section,
     trained_elsewhere,
 )
-from benchmarks.publish.pages.ood.record import is_ablation, read_with_baselines
+from benchmarks.publish.pages.ood.record import is_ablation, is_open_set, read_with_baselines
 from benchmarks.publish.pages.ood.summary_rows import (
     OWN_SCORES,
     RELEASED,
@@ -88,6 +89,8 @@ def comparison(folder: Path, summary: pd.DataFrame) -> Iterator[str]:
     yield markdown_table(
         ("OOD set", "group", "ours", "FPR95", "FPR95 ID", "best of pytorch-ood"), _single_sets(summary, networks)
     )
+    if is_open_set(folder):
+        yield from by_draw_section(folder)
     yield "## What the score and what the network adds"
     yield "Mean-near, with the difference to ours:"
     yield markdown_table(("network", "score", "mean-near", "difference"), _own_scores(summary))
@@ -95,6 +98,8 @@ def comparison(folder: Path, summary: pd.DataFrame) -> Iterator[str]:
         yield from released_section(folder)
         return
     yield from networks_section(folder)
+    if is_open_set(folder):
+        return
     yield from resistance_section(folder)
     yield from attacker_section(folder)
     yield from worst_images_section(folder)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.publish.reading import read_recorded
-from invaudit.records import OOD_RUN, CalibrationRow, Row, schema_of
+from invaudit.benchmarks.ood.open_set import UNKNOWN
+from invaudit.records import OOD_RUN, CalibrationRow, OodSummaryRow, Row, schema_of
 from invaudit.records.names import CONTROL_NETWORKS
 from invaudit.records.ood_run import read_detectors
 from invaudit.stats.comparison import is_baseline
@@ -16,9 +17,14 @@ def is_ablation(folder: Path) -> bool:
     return "refilled" in set(read_recorded(folder, "calibration.csv", CalibrationRow)["network"])
 
 
+def is_open_set(folder: Path) -> bool:
+    """Tell whether the OOD images of a run are those of classes that its networks do not know."""
+    return UNKNOWN in set(read_recorded(folder, "summary.csv", OodSummaryRow)["ood_set"])
+
+
 def by_seed_table(folder: Path) -> str:
     """Return which table by seed the page is made from; a record keeps no other."""
-    return "table.csv" if is_ablation(folder) else "attacks.csv"
+    return "table.csv" if is_ablation(folder) or is_open_set(folder) else "attacks.csv"
 
 
 def read_with_baselines(folder: Path, name: str, kind: type[Row]) -> pd.DataFrame:

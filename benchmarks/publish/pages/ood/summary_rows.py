@@ -11,11 +11,14 @@ OWN_SCORES = ("joint", "garbage-logit")
 
 RELEASED = "released"
 """A network that others trained: it stands for ours in a run that trains none."""
+PLAIN = "plain"
+"""The network without garbage: it stands for ours in a run that trains none with our recipe."""
 
 
 def our_network(table: pd.DataFrame) -> str:
     """Return the network that ours of a record runs on: of those in the column ``network``."""
-    return RELEASED if RELEASED in set(table["network"]) else OURS[0]
+    networks = set(table["network"])
+    return next(name for name in (RELEASED, OURS[0], PLAIN) if name in networks)
 
 
 def our_row(summary: pd.DataFrame, ood_set: str) -> pd.Series | None:

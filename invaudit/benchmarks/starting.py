@@ -67,6 +67,10 @@ OOD = Start(
                 {"mine": {**MINE, "baselines": True}},
             ),
             Example(
+                "the same network, trained on with a garbage class, to see what that brings.",
+                {"mine-on": {**MINE, "training": {"epochs": 3, "learning_rate": 5e-4}, "garbage": {"noise": 1.0}}},
+            ),
+            Example(
                 "an architecture of yours, which is trained here. It is code, and runs only if the command names it, "
                 "too: --allow-code mypackage.networks:make",
                 {"own": {"arch": "mypackage.networks:make", "baselines": True}},

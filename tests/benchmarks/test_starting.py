@@ -58,8 +58,14 @@ def test_the_first_line_says_how_to_run_it_and_words_fit_into_a_hundred_columns(
 
 def test_all_ood_examples_together_are_right(tmp_path):
     settings = settings_with_examples("ood", tmp_path)
-    assert list(settings.networks) == ["plain", "random", "mine", "own", "full"]
-    assert settings.networks["mine"].model == "mine.pth"
+    assert list(settings.networks) == ["plain", "random", "mine", "mine-on", "own", "full"]
+    assert settings.networks["mine"].model == settings.networks["mine-on"].model == "mine.pth"
+    assert [name for name, network in settings.networks.items() if network.is_trained_here] == [
+        "plain",
+        "mine-on",
+        "own",
+        "full",
+    ]
     assert settings.code() == ["mypackage.networks:make"]
     assert [ood_set.name for ood_set in settings.ood] == ["textures", "other-birds"]
     assert (settings.id, settings.id_test, settings.side, settings.channels) == ("photos/train", "photos/val", 64, 3)

@@ -26,7 +26,7 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 def photo_network(released: Target, photos: ImageSet) -> Target:
-    """Return a copy of a released network with a head for the classes of some photos."""
+    """Give a released network a head for the classes of some photos in place of its own, and return it."""
     features = collect(released, photos, keep_maps=False).features.double()
     mean, std = features.mean(0), features.std(0).clamp_min(1e-6)
     search = GridSearchCV(

@@ -43,7 +43,7 @@ def photo_network(released: Target, photos: ImageSet) -> Target:
         head.weight.copy_(weight)
         head.bias.copy_(bias)
     released.module.set_submodule(released.layers.head, head)
-    target = Target(released.module, released.spec, len(weight), arch=released.arch)
+    target = released.with_module(released.module, len(weight))
     target.class_names = photos.class_names
     return target
 

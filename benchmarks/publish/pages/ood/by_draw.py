@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,6 +18,15 @@ from invaudit.report.printing import DASH
 HEAD = ("network", "ours", "best of pytorch-ood, less ours", "best fusion, less ours", "ahead by the mean")
 
 
+class Judged(NamedTuple):
+    """AUROC on one network by draw: of ours, and by detector of single detectors and of fusions."""
+
+    network: str
+    ours: pd.Series
+    singles: pd.DataFrame
+    fusions: pd.DataFrame
+
+
 def by_draw_section(folder: Path) -> Iterator[str]:
     """Give ours, the best detector and the best fusion of each network, and what pixels alone say."""
     table = read_with_baselines(folder, "table.csv", OodRow)
@@ -28,12 +38,12 @@ def by_draw_section(folder: Path) -> Iterator[str]:
         "the best is that with the highest mean. Differences are paired over the draws. Last column: detectors and "
         "fusions whose mean is over that of ours, of those that ran in all draws."
     )
-    networks = list(table.loc[table["is_baseline"], "network"].unique())
-    yield markdown_table(HEAD, [_of_network(table, network) for network in networks])
+    judged = [_judged(table, network) for network in table.loc[table["is_baseline"], "network"].unique()]
+    yield markdown_table(HEAD, map(_of_network, judged))
     yield "AUROC of ours and of the best single detector of that network for each draw:"
     yield markdown_table(
         ("network", *(f"draw {seed}" for seed in sorted(table["seed"].unique()))),
-        [_each_draw(table, network) for network in networks],
+        map(_each_draw, judged),
     )
     pixels = _by_detector(table[table["network"] == PIXELS])
     is_turned = pixels.mean() < 0.5
@@ -42,18 +52,23 @@ def by_draw_section(folder: Path) -> Iterator[str]:
     yield f"The best score without a network, in either direction, is `{best}`: {mean_and_sd(pixels[best])}."
 
 
-def _of_network(table: pd.DataFrame, network: str) -> Cells:
+def _judged(table: pd.DataFrame, network: str) -> Judged:
     rows = table[table["network"] == network]
-    ours = _ours(rows)
+    ours = rows[rows["detector"] == OURS[1]].set_index("seed")["auroc"]
     others = _by_detector(rows[rows["is_baseline"]])
     is_fusion = others.columns.str.startswith(FUSION_PREFIX)
-    n_ahead = int((others.mean() > ours.mean()).sum())
+    return Judged(network, ours, others.loc[:, ~is_fusion], others.loc[:, is_fusion])
+
+
+def _of_network(judged: Judged) -> Cells:
+    ours = judged.ours
+    means = pd.concat([judged.singles.mean(), judged.fusions.mean()])
     return (
-        code(network),
+        code(judged.network),
         mean_and_sd(ours),
-        _best(others.loc[:, ~is_fusion], ours),
-        _best(others.loc[:, is_fusion], ours),
-        f"{n_ahead} of {others.shape[1]}",
+        _best(judged.singles, ours),
+        _best(judged.fusions, ours),
+        f"{(means > ours.mean()).sum()} of {len(means)}",
     )
 
 
@@ -65,20 +80,12 @@ def _best(others: pd.DataFrame, ours: pd.Series) -> str:
     return f"{mean_and_sd(others[best])} {best}: {difference}"
 
 
-def _each_draw(table: pd.DataFrame, network: str) -> Cells:
-    rows = table[table["network"] == network]
-    ours = _ours(rows)
-    others = _by_detector(rows[rows["is_baseline"]])
-    others = others.loc[:, ~others.columns.str.startswith(FUSION_PREFIX)]
+def _each_draw(judged: Judged) -> Cells:
     cells = []
-    for seed, auroc in ours.sort_index().items():
-        of_draw = others.loc[seed]
+    for seed, auroc in judged.ours.sort_index().items():
+        of_draw = judged.singles.loc[seed]
         cells.append(f"{percent(auroc)}; {percent(of_draw.max())} {of_draw.idxmax()}")
-    return code(network), *cells
-
-
-def _ours(rows: pd.DataFrame) -> pd.Series:
-    return rows[rows["detector"] == OURS[1]].set_index("seed")["auroc"]
+    return code(judged.network), *cells
 
 
 def _by_detector(rows: pd.DataFrame) -> pd.DataFrame:

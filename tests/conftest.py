@@ -47,8 +47,9 @@ def settings():
 def finished(settings, tmp_path_factory):
     """The folder of a small OOD benchmark, run once for each test process."""
     from invaudit.benchmarks.ood import run
+    from invaudit.runtime.executor import ExecutorChoice
 
-    return run(settings, tmp_path_factory.mktemp("runs") / "whole", workers=1).folder
+    return run(settings, tmp_path_factory.mktemp("runs") / "whole", executor=ExecutorChoice("serial")).folder
 
 
 @pytest.fixture

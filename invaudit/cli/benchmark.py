@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import AllowCode, Common, print_json, refuse_existing
+from invaudit.cli.options import AllowCode, Common, JobOptions, print_json, refuse_existing
 from invaudit.cli.printing import print_table
 from invaudit.runtime.console import say
 
@@ -20,6 +20,7 @@ def ood(
     *,
     detector: Annotated[tuple[str, ...] | None, Parameter(negative="")] = None,
     allow_code: AllowCode = (),
+    jobs: JobOptions = JobOptions(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Compare the garbage-class detector with every detector of pytorch-ood.
@@ -31,6 +32,7 @@ def ood(
         allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
     """
     common.start()
+    executor = jobs.choice(common)
     from invaudit.benchmarks.ood import OODBenchmark, run
     from invaudit.benchmarks.ood.runner import describe_failures
 
@@ -43,7 +45,7 @@ def ood(
         device=common.device,
         detectors=detector,
     )
-    finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, workers=common.workers)
+    finished = run(settings, common.folder(f"ood-{settings.name}"), resume=common.resume, executor=executor)
     _print_ood(finished.folder, as_json=common.json)
     if finished.failures:
         say(describe_failures(finished.failures))
@@ -55,6 +57,7 @@ def leakage(
     *,
     download: bool | None = None,
     allow_code: AllowCode = (),
+    jobs: JobOptions = JobOptions(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Reconstruct training images from networks that memorised them, and say which of them leak.
@@ -66,6 +69,7 @@ def leakage(
         allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
     """
     common.start("precision")
+    executor = jobs.choice(common)
     from invaudit.benchmarks.leakage import LeakageBenchmark, run
 
     settings = common.settings(
@@ -76,7 +80,7 @@ def leakage(
         device=common.device,
         download=download,
     )
-    folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, workers=common.workers)
+    folder = run(settings, common.folder(f"leakage-{settings.name}"), resume=common.resume, executor=executor)
     _print_leakage(folder, as_json=common.json)
     return 0
 
@@ -85,6 +89,7 @@ def leakage(
 def explain(
     *,
     allow_code: AllowCode = (),
+    jobs: JobOptions = JobOptions(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Invert networks in several ways, and say by measures what the images are worth.
@@ -96,6 +101,7 @@ def explain(
         allow_code: Code that the config names and that may be imported and run: package.module:NAME; may be repeated.
     """
     common.start("precision")
+    executor = jobs.choice(common)
     from invaudit.benchmarks.explain import ExplainBenchmark, run
 
     settings = common.settings(
@@ -105,7 +111,7 @@ def explain(
         seeds=common.seeds,
         device=common.device,
     )
-    folder = run(settings, common.folder(f"explain-{settings.name}"), resume=common.resume, workers=common.workers)
+    folder = run(settings, common.folder(f"explain-{settings.name}"), resume=common.resume, executor=executor)
     _print_explain(folder, as_json=common.json)
     return 0
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from invaudit.data.preparation import Preparation
     from invaudit.models import InputSpec, Target
+    from invaudit.runtime.executor import ExecutorChoice
     from invaudit.runtime.settings import Settings
     from invaudit.stats import OverallVerdict
 
@@ -297,6 +298,29 @@ class Model:
         from invaudit.data.preparation import Preparation
 
         return Preparation(self.resize, self.crop, self.interpolation or "bilinear", self.squash)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class JobOptions:
+    """Options of a command whose work is many jobs."""
+
+    executor: str | None = None
+    "serial, processes (both on this machine), ray (on its cores), ray:ADDRESS (on a cluster). No number depends on it."
+    gpus_per_job: float | None = None
+    "Accelerators of a Ray cluster that a job takes, or a share of one; by default one where there are some."
+    memory_per_job: float | None = None
+    "Memory in GiB of a Ray cluster that a job takes; by default what there is."
+
+    def choice(self, common: Common) -> "ExecutorChoice":
+        """Return the executor that the command asks for.
+
+        Raises:
+            ConfigError: Unknown, or options that do not go together.
+        """
+        from invaudit.runtime.executor import ExecutorChoice
+
+        return ExecutorChoice.parse(self.executor, common.workers, self.gpus_per_job, self.memory_per_job)
 
 
 def configure_threads(workers: int | None) -> None:

@@ -1,6 +1,5 @@
 """Where and how precisely to compute."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -38,35 +37,6 @@ def resolve_device(text: str) -> torch.device:
             f"--device {text}: this machine shows {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
     return device
-
-
-def worker_devices(text: str, workers: int | None = None) -> list[str]:
-    """Return the device of each worker of a run: one worker for each core, or for each accelerator.
-
-    Args:
-        text: As `resolve_device` takes it; ``auto`` and ``cuda`` stand for all accelerators that there are.
-        workers: Workers that are wanted; never more than there are accelerators, where jobs run on these.
-
-    Raises:
-        SettingError: Unknown name, or no such device on this machine.
-    """
-    device = resolve_device(text)
-    if device.type == "cpu":
-        return ["cpu"] * (workers or os.cpu_count() or 1)
-    if device.index is not None:
-        return [str(device)]
-    devices = [f"{device.type}:{index}" for index in range(torch.cuda.device_count())]
-    return devices[: workers or None]
-
-
-def computed_with(text: str) -> dict[str, Any]:
-    """Return what the numbers of a run depend on beside its settings, for ``environment.json``.
-
-    Raises:
-        SettingError: No such device.
-    """
-    precision = resolve_precision("auto", resolve_device(text))
-    return {"threads_per_job": 1, "auto_precision": str(precision).removeprefix("torch.")}
 
 
 def resolve_precision(text: str, device: torch.device) -> torch.dtype:

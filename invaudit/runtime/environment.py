@@ -19,18 +19,23 @@ SOURCES = ("invaudit", "configs", ":(glob)benchmarks/**/*.py", "pyproject.toml")
 
 def describe_environment(**extra: Any) -> dict[str, Any]:
     """Return date, versions, hardware, command and git state as plain values, with ``extra`` beside them."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
-        versions[name] = _version(name)
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": versions,
+        "versions": package_versions(),
         "hardware": {"processor": _processor(), "machine": platform.machine(), "cores": os.cpu_count()},
         "system": platform.platform(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git": git_state(Path(__file__).resolve().parents[2]),
         **extra,
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that numbers depend on; None: not installed."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        versions[name] = _version(name)
+    return versions
 
 
 def _version(name: str) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from invaudit.benchmarks.leakage import LeakageBenchmark, run
+from invaudit.runtime.executor import ExecutorChoice
 
 PERCEPTRON = {"recipe": {"arch": "mlp-40", "steps": 400}, "members": 20}
 LEAKAGE = {
@@ -22,4 +23,8 @@ LEAKAGE = {
 @pytest.fixture(scope="session")
 def finished_leakage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small leakage benchmark, run once for each test process; not to be changed."""
-    return run(LeakageBenchmark.model_validate(LEAKAGE), tmp_path_factory.mktemp("runs") / "leakage", workers=1)
+    return run(
+        LeakageBenchmark.model_validate(LEAKAGE),
+        tmp_path_factory.mktemp("runs") / "leakage",
+        executor=ExecutorChoice("serial"),
+    )

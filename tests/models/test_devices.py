@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from invaudit.models import limit_threads, resolve_device
-from invaudit.models.devices import autocast, images_at_once, resolve_precision, seed_torch, worker_devices
+from invaudit.models.devices import autocast, images_at_once, resolve_precision, seed_torch
+from invaudit.models.workers import worker_devices
 from invaudit.runtime.errors import SettingError
 
 CPU = torch.device("cpu")

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from invaudit.runtime.executor import Job, Processes, Serial, make_executor, run_jobs
+from invaudit.runtime.jobs import Job, Serial, run_jobs
+from invaudit.runtime.processes import Processes
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +28,13 @@ def folder_of(path, done=()):
     return SimpleNamespace(path=path, record=lambda name: {} if name in done else None)
 
 
+def two_processes(folder, devices=("cpu", "cpu")):
+    return Processes(devices, {}, (), folder / "log.txt")
+
+
 @pytest.fixture(params=["serial", "processes"])
 def executor(request, tmp_path):
-    return make_executor(["cpu"] if request.param == "serial" else ["cpu", "cpu"], [], tmp_path / "log.txt")
+    return Serial("cpu", {}) if request.param == "serial" else two_processes(tmp_path)
 
 
 def test_every_job_gives_its_result_under_its_key(executor):
@@ -48,22 +53,15 @@ def test_the_parent_stores_what_jobs_return_and_skips_what_is_done(executor, tmp
     assert stored == {"job-0": (1, "cpu"), "job-3": (4, "cpu")}
 
 
-def test_one_device_is_done_in_this_process_and_more_in_others(tmp_path):
-    assert make_executor(["cuda:1"], [], tmp_path / "log.txt") == Serial("cuda:1")
-    assert dict(Serial("cuda:1").run([Job("a", process, ())])) == {"a": (os.getpid(), "cuda:1")}
-    executor = make_executor(["cuda:0", "cuda:1"], [], tmp_path / "log.txt")
-    assert (type(executor), executor.workers) == (Processes, 2)
-
-
 def test_each_worker_keeps_one_device_and_no_two_have_the_same(tmp_path):
-    executor = Processes(("cuda:0", "cuda:1"), (), tmp_path / "log.txt")
+    executor = two_processes(tmp_path, ("cuda:0", "cuda:1"))
     places = {result for _, result in executor.run([Job(str(k), process, ()) for k in range(12)])}
     assert os.getpid() not in {worker for worker, _ in places}
     assert len(places) == len({worker for worker, _ in places}) == len({device for _, device in places}) <= 2
 
 
 def test_workers_write_to_the_log_of_the_run(tmp_path):
-    list(Processes(("cpu", "cpu"), (), tmp_path / "log.txt").run([Job("a", say, ("hello",))]))
+    list(two_processes(tmp_path).run([Job("a", say, ("hello",))]))
     assert "hello on cpu" in (tmp_path / "log.txt").read_text()
 
 
@@ -72,7 +70,8 @@ import sys
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
-from invaudit.runtime.executor import Job, make_executor, run_jobs
+from invaudit.runtime.jobs import Job, run_jobs
+from invaudit.runtime.processes import Processes
 
 def work(*, device):
     print("x", end="", flush=True)
@@ -80,7 +79,7 @@ def work(*, device):
 
 if __name__ == "__main__":
     folder = SimpleNamespace(path=Path(sys.argv[1]), record=lambda name: None)
-    executor = make_executor(["cpu", "cpu"], [], folder.path / "log.txt")
+    executor = Processes(("cpu", "cpu"), {}, (), folder.path / "log.txt")
     run_jobs([Job("a", work, ()), Job("b", work, ())], executor, folder, print)
 """
 
@@ -101,8 +100,8 @@ import sys
 from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 from types import SimpleNamespace
-from invaudit.runtime import executor
-from invaudit.runtime.executor import Job
+from invaudit.runtime import jobs
+from invaudit.runtime.processes import Processes
 
 def work(folder, number, *, device):
     (folder / f"begun-{number}").touch()
@@ -125,10 +124,10 @@ if __name__ == "__main__":
         if "a job failed" in text:
             flock(gate, LOCK_UN)
 
-    executor.notice = notice
-    workers = executor.make_executor(["cpu"] * int(sys.argv[2]), [], folder / "log.txt")
-    jobs = [Job(str(k), work, (folder, k)) for k in range(30)]
-    executor.run_jobs(jobs, workers, run, lambda key, number: (folder / f"done-{number}").touch())
+    jobs.notice = notice
+    workers = Processes(("cpu",) * int(sys.argv[2]), {}, (), folder / "log.txt")
+    todo = [jobs.Job(str(k), work, (folder, k)) for k in range(30)]
+    jobs.run_jobs(todo, workers, run, lambda key, number: (folder / f"done-{number}").touch())
 """
 
 
@@ -152,6 +151,6 @@ def test_a_result_that_cannot_be_stored_stops_the_workers(tmp_path):
     def full(_key, _result):
         raise OSError("no space left")
 
-    executor = Processes(("cpu", "cpu"), (), tmp_path / "log.txt")
+    executor = two_processes(tmp_path)
     with pytest.raises(OSError, match="no space left"):
         run_jobs([Job(str(k), add, (k, k)) for k in range(4)], executor, folder_of(tmp_path), full)

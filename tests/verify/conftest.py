@@ -20,6 +20,7 @@ from invaudit.benchmarks import leakage, ood
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import TargetRecipe, degraded_copies, train_target
 from invaudit.models import save_target
+from invaudit.runtime.executor import ExecutorChoice
 from tests.audit.image_files import save, save_digits
 
 RECIPE = {"arch": "mlp-40", "steps": 400}
@@ -70,13 +71,13 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def leakage_run(tmp_path_factory):
     settings = leakage.LeakageBenchmark.model_validate(LEAKAGE)
-    return leakage.run(settings, tmp_path_factory.mktemp("verify") / "leakage", workers=1)
+    return leakage.run(settings, tmp_path_factory.mktemp("verify") / "leakage", executor=ExecutorChoice("serial"))
 
 
 @pytest.fixture(scope="session")
 def ood_run(tmp_path_factory):
     settings = ood.OODBenchmark.model_validate(OOD)
-    return ood.run(settings, tmp_path_factory.mktemp("verify") / "ood", workers=1).folder
+    return ood.run(settings, tmp_path_factory.mktemp("verify") / "ood", executor=ExecutorChoice("serial")).folder
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,11 @@ from invaudit.benchmarks.explain.jobs import InversionJob, inversion_jobs, run_i
 from invaudit.benchmarks.explain.networks import NetworkJob, network_jobs, run_network_job
 from invaudit.benchmarks.explain.settings import ExplainBenchmark
 from invaudit.benchmarks.explain.tables import write_tables
-from invaudit.models.devices import computed_with, worker_devices
+from invaudit.models.workers import start_executor
 from invaudit.records.folder import EXPLAIN_BENCHMARK_RUN
 from invaudit.runtime.console import notice
-from invaudit.runtime.executor import Job, make_executor, run_jobs
+from invaudit.runtime.executor import THIS_MACHINE, ExecutorChoice
+from invaudit.runtime.jobs import Job, run_jobs
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "invaudit.benchmarks.explain.jobs"]
@@ -21,15 +22,17 @@ MAY_CHANGE = ("only",)
 """Settings that a run may be resumed with other values of."""
 
 
-def run(settings: ExplainBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
+def run(
+    settings: ExplainBenchmark, out: Path, *, resume: bool = False, executor: ExecutorChoice = THIS_MACHINE
+) -> Path:
     """Run a benchmark and write its folder.
 
     Args:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds, perhaps with other variants under ``only``.
-        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
-            where they run on these. The numbers do not depend on it.
+        executor: What does the jobs, one thread each; by default one at a time for each core or accelerator of this
+            machine. The numbers do not depend on it.
 
     Returns:
         The folder.
@@ -38,22 +41,22 @@ def run(settings: ExplainBenchmark, out: Path, *, resume: bool = False, workers:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
     inputs = check_benchmark(settings)
-    devices = worker_devices(settings.device, workers)
-    environment = computed_with(settings.device)
-    with RunFolder.open(
-        out,
-        settings,
-        kind=EXPLAIN_BENCHMARK_RUN,
-        resume=resume,
-        inputs=inputs,
-        may_change=MAY_CHANGE,
-        **environment,
-    ) as folder:
-        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
+    with (
+        start_executor(executor, settings.device, PRELOAD, out) as workers,
+        RunFolder.open(
+            out,
+            settings,
+            kind=EXPLAIN_BENCHMARK_RUN,
+            resume=resume,
+            inputs=inputs,
+            may_change=MAY_CHANGE,
+            **workers.environment,
+        ) as folder,
+    ):
         networks = [_job(run_network_job, settings, job, folder.path) for job in network_jobs(settings)]
-        run_jobs(networks, executor, folder, lambda key, row: folder.finish(key, row.model_dump(mode="json")))
+        run_jobs(networks, workers, folder, lambda key, row: folder.finish(key, row.model_dump(mode="json")))
         inversions = [_job(run_inversion_job, settings, job, folder.path) for job in inversion_jobs(settings)]
-        run_jobs(inversions, executor, folder, lambda _, result: result.store(folder))
+        run_jobs(inversions, workers, folder, lambda _, result: result.store(folder))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         notice("making tables")
         write_tables(folder.path, settings)

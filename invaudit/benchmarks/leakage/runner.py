@@ -19,16 +19,17 @@ from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec
-from invaudit.models.devices import computed_with, worker_devices
 from invaudit.models.loading import model_file
+from invaudit.models.workers import start_executor
 from invaudit.records import LEAKAGE_RUN, AuditRecord
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import MissingDataError, ModelError
-from invaudit.runtime.executor import Job as RunJob
-from invaudit.runtime.executor import make_executor, run_jobs
+from invaudit.runtime.executor import THIS_MACHINE, ExecutorChoice
 from invaudit.runtime.files import content_hash, write_json
+from invaudit.runtime.jobs import Job as RunJob
+from invaudit.runtime.jobs import run_jobs
 from invaudit.runtime.paths import read_bytes
 from invaudit.runtime.problems import Problems
 from invaudit.runtime.runs import RunFolder
@@ -36,15 +37,17 @@ from invaudit.runtime.runs import RunFolder
 PRELOAD = ["torch._dynamo", "sklearn.linear_model", "invaudit.benchmarks.leakage.jobs"]
 
 
-def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> Path:
+def run(
+    settings: LeakageBenchmark, out: Path, *, resume: bool = False, executor: ExecutorChoice = THIS_MACHINE
+) -> Path:
     """Run a benchmark and write its folder.
 
     Args:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds.
-        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
-            where they run on these. The numbers do not depend on it.
+        executor: What does the jobs, one thread each; by default one at a time for each core or accelerator of this
+            machine. The numbers do not depend on it.
 
     Returns:
         The folder.
@@ -52,22 +55,22 @@ def run(settings: LeakageBenchmark, out: Path, *, resume: bool = False, workers:
     Raises:
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
-    environment = computed_with(settings.device)
     data = _checked_data(settings)
     inputs = {settings.data: data.hash} | _released_inputs(settings)
-    devices, hashes = worker_devices(settings.device, workers), tuple(inputs.values())
-    with RunFolder.open(
-        out,
-        settings,
-        kind=LEAKAGE_RUN,
-        resume=resume,
-        inputs=hashes,
-        **environment,
-    ) as folder:
-        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
+    with (
+        start_executor(executor, settings.device, PRELOAD, out) as workers,
+        RunFolder.open(
+            out,
+            settings,
+            kind=LEAKAGE_RUN,
+            resume=resume,
+            inputs=tuple(inputs.values()),
+            **workers.environment,
+        ) as folder,
+    ):
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             todo = [_run_job(settings, job, folder) for job in jobs]
-            run_jobs(todo, executor, folder, lambda _, result: result.store(folder))
+            run_jobs(todo, workers, folder, lambda _, result: result.store(folder))
         write_scores_record(folder.path)
         notice("making tables")
         shutil.rmtree(folder.path / "work", ignore_errors=True)

@@ -13,7 +13,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
-from invaudit.models.devices import computed_with, worker_devices
+from invaudit.models.workers import start_executor
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name, whole_of
@@ -21,8 +21,9 @@ from invaudit.records.ood import SIDE_TABLES
 from invaudit.report import ood_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import SettingError
-from invaudit.runtime.executor import Job, make_executor, run_jobs
+from invaudit.runtime.executor import THIS_MACHINE, ExecutorChoice
 from invaudit.runtime.files import write_json
+from invaudit.runtime.jobs import Job, run_jobs
 from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "pytorch_ood.detector", "invaudit.benchmarks.ood.job"]
@@ -49,15 +50,17 @@ class FinishedRun(NamedTuple):
     failures: tuple[Failure, ...]
 
 
-def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int | None = None) -> FinishedRun:
+def run(
+    settings: OODBenchmark, out: Path, *, resume: bool = False, executor: ExecutorChoice = THIS_MACHINE
+) -> FinishedRun:
     """Run a benchmark and write its folder.
 
     Args:
         settings: What to run.
         out: The run folder.
         resume: Continue a run that the folder holds.
-        workers: Jobs at a time, one thread each; by default one for each core, and at most one for each accelerator
-            where they run on these. The numbers do not depend on it.
+        executor: What does the jobs, one thread each; by default one at a time for each core or accelerator of this
+            machine. The numbers do not depend on it.
 
     Raises:
         InputError: Bad settings, missing ID data, a folder that cannot be used; or a detector that the settings name by
@@ -67,19 +70,19 @@ def run(settings: OODBenchmark, out: Path, *, resume: bool = False, workers: int
     checked = check_benchmark(settings)
     for name, reason in checked.sets.missing.items():
         notice(f"OOD set {name} is skipped: {reason}")
-    devices = worker_devices(settings.device, workers)
-    environment = computed_with(settings.device)
-    with RunFolder.open(
-        out,
-        settings,
-        kind=OOD_RUN,
-        resume=resume,
-        inputs=checked.inputs,
-        **environment,
-    ) as folder:
+    with (
+        start_executor(executor, settings.device, PRELOAD, out) as workers,
+        RunFolder.open(
+            out,
+            settings,
+            kind=OOD_RUN,
+            resume=resume,
+            inputs=checked.inputs,
+            **workers.environment,
+        ) as folder,
+    ):
         _prepare_sets(settings, checked.sets, folder)
-        executor = make_executor(devices, PRELOAD, folder.path / "log.txt")
-        run_jobs(_jobs(settings, folder), executor, folder, lambda _, scores: store_job(folder, scores))
+        run_jobs(_jobs(settings, folder), workers, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
         write_scores_record(folder.path)
         notice("making tables")

@@ -19,6 +19,7 @@ from invaudit.models import collect, load_model
 from invaudit.records import read_rows
 from invaudit.records.explain_table import ExplainRow, ExplainSummaryRow
 from invaudit.runtime import RunFolderError, load_config
+from invaudit.runtime.executor import ExecutorChoice
 from invaudit.verify import verify
 
 pytestmark = [pytest.mark.xdist_group("explain-benchmark"), pytest.mark.slow]
@@ -51,7 +52,7 @@ def small(**changes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(small(), tmp_path_factory.mktemp("explain") / "run", workers=1)
+    return run(small(), tmp_path_factory.mktemp("explain") / "run", executor=ExecutorChoice("serial"))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_a_killed_run_goes_on_to_the_same_tables(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / "records" / "seed-4-small-default.json").unlink()
     (folder / "table.csv").unlink()
-    run(small(), folder, resume=True, workers=1)
+    run(small(), folder, resume=True, executor=ExecutorChoice("serial"))
     for name in ("table.csv", "summary.csv", "variants.csv", "figures/seed-4-small-default.png"):
         assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
 
@@ -150,14 +151,14 @@ def test_a_run_goes_on_with_other_variants_and_not_with_other_settings(finished,
         small(only=["default", "later"], released={"absent": SMALL["released"]["absent"]}),
         folder,
         resume=True,
-        workers=1,
+        executor=ExecutorChoice("serial"),
     )
     rows = read_rows(folder / "table.csv", ExplainRow)
     assert {row.variant for row in rows} == {"default", "later"}
     before = [row for row in read_rows(finished / "table.csv", ExplainRow) if row.variant == "default"]
     assert [row for row in rows if row.variant == "default"] == before
     with pytest.raises(RunFolderError, match="other settings"):
-        run(small(images=7), folder, resume=True, workers=1)
+        run(small(images=7), folder, resume=True, executor=ExecutorChoice("serial"))
 
 
 def test_the_command_prints_the_summary(finished, tmp_path, monkeypatch, capsys):

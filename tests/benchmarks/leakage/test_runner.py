@@ -30,6 +30,7 @@ from invaudit.records import (
     read_rows,
 )
 from invaudit.runtime import ConfigError, InputError, RunFolderError, child_seed, load_config
+from invaudit.runtime.executor import ExecutorChoice
 from invaudit.stats import Pairs, holm, verdict_test
 
 pytestmark = [pytest.mark.xdist_group("leakage-benchmark"), pytest.mark.slow]
@@ -55,7 +56,7 @@ def small(**changes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(small(), tmp_path_factory.mktemp("leakage") / "run", workers=1)
+    return run(small(), tmp_path_factory.mktemp("leakage") / "run", executor=ExecutorChoice("serial"))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def released(tmp_path_factory):
         "wrong": given | {"model": str(folder / "blank.pth")},
     }
     changes = {"targets": {}, "released": targets, "metrics": {"ssim": {}}}
-    return run(small(**changes), folder / "run", workers=1)
+    return run(small(**changes), folder / "run", executor=ExecutorChoice("serial"))
 
 
 def test_a_released_target_is_audited_under_the_observational_design(released):
@@ -230,11 +231,11 @@ def test_interrupted_and_resumed_gives_the_same_bytes(finished, tmp_path, monkey
 
     monkeypatch.setattr(runner, "run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(small(), tmp_path / "run", workers=1)
+        run(small(), tmp_path / "run", executor=ExecutorChoice("serial"))
     monkeypatch.setattr(runner, "run_job", original)
     with pytest.raises(RunFolderError, match="--resume"):
-        run(small(), tmp_path / "run", workers=1)
-    run(small(), tmp_path / "run", workers=1, resume=True)
+        run(small(), tmp_path / "run", executor=ExecutorChoice("serial"))
+    run(small(), tmp_path / "run", executor=ExecutorChoice("serial"), resume=True)
     assert [job.target for job in done] == ["attack-control", "mlp"]
     for name in ("membership.csv", "controls.csv", "targets.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
@@ -247,7 +248,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(finished, tmp_path, monkey
 
 
 def test_without_images_no_pixel_of_the_pool_is_in_any_file(finished, tmp_path):
-    folder = run(small(images="none"), tmp_path / "run", workers=1)
+    folder = run(small(images="none"), tmp_path / "run", executor=ExecutorChoice("serial"))
     assert not list(folder.rglob("images.npz"))
     settings = small()
     pool, _ = draw_pool(settings, load_data(settings), 3, "mlp")
@@ -273,7 +274,7 @@ def test_a_failed_method_is_a_row_with_its_reason(tmp_path, monkeypatch):
         raise RuntimeError("no luck today")
 
     monkeypatch.setattr(target, "reconstruct", broken)
-    folder = run(small(), tmp_path / "run", workers=1)
+    folder = run(small(), tmp_path / "run", executor=ExecutorChoice("serial"))
     rows = pd.read_csv(folder / "table.csv")
     assert set(rows["status"]) == {"failed"}
     assert rows["reason"].str.contains("no luck today").all()
@@ -324,7 +325,7 @@ def test_bad_settings_are_refused(changes, words):
 )
 def test_nothing_is_written_for_data_that_does_not_do(changes, tmp_path):
     with pytest.raises(InputError):
-        run(small(**changes), tmp_path / "run", workers=1)
+        run(small(**changes), tmp_path / "run", executor=ExecutorChoice("serial"))
     assert not (tmp_path / "run").exists()
 
 
@@ -395,7 +396,10 @@ def test_an_attack_control_that_few_hits_carry_is_no_leak_found():
 def test_a_target_that_does_not_fit_its_members_is_rows_with_the_reason(tmp_path):
     recipe = {"arch": "mlp-40", "steps": 400}
     targets = {"mlp": {"recipe": recipe, "members": 20}, "lazy": {"recipe": recipe | {"steps": 1}, "members": 20}}
-    table = pd.read_csv(run(small(targets=targets, metrics={"ssim": {}}), tmp_path / "run", workers=1) / "table.csv")
+    table = pd.read_csv(
+        run(small(targets=targets, metrics={"ssim": {}}), tmp_path / "run", executor=ExecutorChoice("serial"))
+        / "table.csv"
+    )
     status = table.set_index("target")["status"]
     assert (status["mlp"], status["lazy"]) == ("ok", "not-applicable")
     assert "of its 20 members" in table.set_index("target").loc["lazy", "reason"]

@@ -17,6 +17,7 @@ from invaudit.models import save_target
 from invaudit.models.training import accuracy
 from invaudit.ood import with_garbage
 from invaudit.runtime import ConfigError, ModelError, RunFolderError
+from invaudit.runtime.executor import ExecutorChoice
 from invaudit.runtime.settings import load_config
 
 pytestmark = pytest.mark.xdist_group("own-networks")
@@ -90,7 +91,9 @@ def fields(folder):
 
 @pytest.fixture(scope="module")
 def finished(fields, tmp_path_factory):
-    return run(OODBenchmark.model_validate(fields), tmp_path_factory.mktemp("runs") / "own", workers=1).folder
+    return run(
+        OODBenchmark.model_validate(fields), tmp_path_factory.mktemp("runs") / "own", executor=ExecutorChoice("serial")
+    ).folder
 
 
 @pytest.mark.slow
@@ -133,7 +136,7 @@ def test_the_report_names_the_row_that_all_are_compared_with(finished):
 def test_a_run_without_any_reference_is_a_table_of_detectors(fields, tmp_path):
     networks = {"mine": {**fields["networks"]["mine"], "baselines": ["MaxSoftmax"]}}
     settings = OODBenchmark.model_validate(fields | {"networks": networks, "compare_with": None})
-    finished = run(settings, tmp_path / "run", workers=1).folder
+    finished = run(settings, tmp_path / "run", executor=ExecutorChoice("serial")).folder
     summary = pd.read_csv(finished / "summary.csv")
     assert summary["difference"].isna().all()
     assert summary["p_adjusted"].isna().all()
@@ -149,7 +152,7 @@ def test_a_run_is_not_resumed_with_another_network_of_the_same_name(fields, fold
     (folder / "mine.pth").write_bytes((tmp_path / "mine.pth").read_bytes())
     try:
         with pytest.raises(RunFolderError, match="other"):
-            run(OODBenchmark.model_validate(fields), finished, resume=True, workers=1)
+            run(OODBenchmark.model_validate(fields), finished, resume=True, executor=ExecutorChoice("serial"))
     finally:
         (folder / "mine.pth").write_bytes(weights)
 

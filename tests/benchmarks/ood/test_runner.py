@@ -31,6 +31,7 @@ from invaudit.records import (
 )
 from invaudit.records.ood import SIDE_TABLES
 from invaudit.runtime import ControlError, ModelError, RunFolderError, load_config
+from invaudit.runtime.executor import ExecutorChoice
 from invaudit.stats import auroc_interval
 
 pytestmark = [pytest.mark.xdist_group("benchmark"), pytest.mark.slow]
@@ -362,7 +363,11 @@ def test_a_network_may_say_how_its_inversions_are_made(finished, settings, tmp_p
     }
     own["same"] = own["same"].model_copy(update={"baselines": ("MaxSoftmax",)})
     more = {"networks": {"full": full, **own}, "seeds": (0,), "detectors": (f"{__name__}:Distance",)}
-    folder = run(settings.model_copy(update=more), tmp_path / "own", workers=1).folder / "scores" / "seed-0"
+    folder = (
+        run(settings.model_copy(update=more), tmp_path / "own", executor=ExecutorChoice("serial")).folder
+        / "scores"
+        / "seed-0"
+    )
     stored = finished / "scores" / "seed-0" / "full.npz"
     full, same, sure = (np.load(path)["joint::letters"] for path in (stored, folder / "same.npz", folder / "sure.npz"))
     assert (same == full).all()
@@ -392,14 +397,14 @@ def test_a_job_that_fails_is_named(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr("invaudit.benchmarks.ood.networks.train_network", diverges)
     with pytest.raises(ModelError, match=r"seed-\d-\w+: logits that are not finite"):
-        run(settings, tmp_path / "run", workers=1)
+        run(settings, tmp_path / "run", executor=ExecutorChoice("serial"))
 
 
 def test_a_run_is_not_resumed_with_other_images(finished, settings, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.setattr(ImageSet, "hash", "changed")
     with pytest.raises(RunFolderError, match="other settings or inputs"):
-        run(settings, tmp_path / "run", workers=1, resume=True)
+        run(settings, tmp_path / "run", executor=ExecutorChoice("serial"), resume=True)
 
 
 def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_path, monkeypatch):
@@ -415,11 +420,11 @@ def test_interrupted_and_resumed_gives_the_same_bytes(finished, settings, tmp_pa
 
     monkeypatch.setattr(module, "run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(settings, tmp_path / "again", workers=1)
+        run(settings, tmp_path / "again", executor=ExecutorChoice("serial"))
     with pytest.raises(RunFolderError, match="--resume"):
-        run(settings, tmp_path / "again", workers=1)
+        run(settings, tmp_path / "again", executor=ExecutorChoice("serial"))
     monkeypatch.setattr(module, "run_job", original)
-    again = run(settings, tmp_path / "again", workers=2, resume=True).folder
+    again = run(settings, tmp_path / "again", executor=ExecutorChoice(workers=2), resume=True).folder
     for name in ("table.csv", "summary.csv"):
         before, after = (
             pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (finished, again)

@@ -6,6 +6,7 @@ from invaudit.benchmarks.ood import OODBenchmark, run, sets
 from invaudit.benchmarks.ood.sets import load_sets, read_sets, write_sets
 from invaudit.data import ImageSet, Transform, load
 from invaudit.runtime.errors import DataError, MissingDataError
+from invaudit.runtime.executor import ExecutorChoice
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,7 @@ def test_each_set_is_read_transformed_and_hashed_once_for_each_seed(tmp_path, mo
     count(ImageSet, "image_hashes", "each", len)
     count(ImageSet.__dict__["hash"], "func", "hashed", lambda images: images.name)
     settings = chosen(seeds=[0, 1], networks={"plain": {}, **REAL_NETWORKS}, training=TRAINING, attacks=ATTACKS)
-    run(settings, tmp_path / "run", workers=1)
+    run(settings, tmp_path / "run", executor=ExecutorChoice("serial"))
     # A set that is not there is looked for as well.
     texts = ["shapes:train", "shapes:test", "others:test", "absent:test", "others:train"]
     assert sorted(calls["read"]) == sorted(2 * texts)

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import socket
+import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +17,9 @@ from invaudit.runtime.jobs import Job, Results, WorkerLost, as_they_end
 from invaudit.runtime.runs import LOGGED
 
 GIB = 2**30
-CONNECT = "check that a cluster runs there: ray status"
+ANSWERS_IN_S = 10
+"""Seconds in which a cluster takes a connection; Ray alone would try for minutes."""
+NO_ANSWER = "no Ray cluster answers; check with: ray status"
 
 
 @dataclass(frozen=True)
@@ -117,18 +121,38 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     # Ray sends reports of its use to its makers, unless it is told not to.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     address = address or os.environ.get("RAY_ADDRESS")
+    if address is not None:
+        _check_answers(address)
+    # Ray prints on stdout what happens to its workers, between what a command prints there for programs.
+    with redirect_stdout(sys.stderr):
+        _connect(address, workers)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            ray.init(num_cpus=workers or os.cpu_count() or 1, include_dashboard=False, **quiet)
+            _ray().init(num_cpus=workers or os.cpu_count() or 1, include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            _ray().init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SettingError(f"--executor ray:{address}: no Ray cluster answers ({error}); {CONNECT}") from error
+        raise SettingError(f"--executor ray:{address}: {NO_ANSWER} ({error})") from error
+
+
+def _check_answers(address: str) -> None:
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingError(f"--executor ray:{address}: expected ray:auto or ray:HOST:PORT, as ray start prints it")
     try:
-        yield
-    finally:
-        ray.shutdown()
+        socket.create_connection((host, int(port)), ANSWERS_IN_S).close()
+    except (OSError, OverflowError) as error:
+        raise SettingError(f"--executor ray:{address}: {NO_ANSWER} ({error})") from error
 
 
 def start(describe: Callable[[str], dict[str, Any]], folder: Path, needs: JobNeeds, most: int | None) -> Ray:

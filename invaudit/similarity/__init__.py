@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from invaudit.similarity.embedded import Embedded, embed_once
     from invaudit.similarity.registry import METRICS, Metric, make_metric
     from invaudit.similarity.search import Neighbours, nearest, pairwise
+    from invaudit.similarity.shards import Shard, nearest_in_shards, shards_of
     from invaudit.similarity.structural import paired_ssim
 
 __all__ = [
@@ -18,10 +19,13 @@ __all__ = [
     "Embedded",
     "Metric",
     "Neighbours",
+    "Shard",
     "embed_once",
     "make_metric",
     "nearest",
+    "nearest_in_shards",
     "paired_ssim",
     "pairwise",
+    "shards_of",
 ]
 __getattr__, __dir__ = attach(__name__)

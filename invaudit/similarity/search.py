@@ -35,6 +35,32 @@ class Neighbours:
     value: Tensor
 
 
+class BestSoFar:
+    """The k most similar images of every query among those that were merged.
+
+    Attributes:
+        similarity: (Q, k) float64, highest first; -inf where there are fewer images.
+        index: (Q, k) int64, their positions; -1 where there are fewer.
+    """
+
+    def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
+        self.similarity = torch.full((queries, k), -torch.inf, dtype=torch.float64, device=device)
+        self.index = torch.full((queries, k), -1, dtype=torch.int64, device=device)
+
+    def merge(self, similarity: Tensor, index: Tensor) -> None:
+        """Take other images of every query, (Q, M) each; -inf and -1 where there is none.
+
+        Of equal similarities the first position comes first, in whatever order images are merged.
+        """
+        device, k = self.index.device, self.index.shape[1]
+        similarities = torch.cat([self.similarity, similarity.to(device)], 1)
+        indices = torch.cat([self.index, index.to(device)], 1)
+        # By index, then by a sort that keeps that order.
+        indices, order = indices.sort(dim=1)
+        similarities, order = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)
+        self.similarity, self.index = similarities[:, :k], indices.gather(1, order[:, :k])
+
+
 @torch.no_grad()
 @full_precision()
 def nearest(
@@ -161,9 +187,7 @@ class _NearestSearch:
         self.record = Record(records, _identity(queries, metric, k) if records else "")
         self.known = self.record.read()
         self.seen = 0
-        shape, device = (len(queries), k), self.queries.device
-        self.similarity = torch.full(shape, -torch.inf, dtype=torch.float64, device=device)
-        self.index = torch.full(shape, -1, dtype=torch.int64, device=device)
+        self.best = BestSoFar(len(queries), k, self.queries.device)
 
     def add(self, block: Tensor | Embedded) -> None:
         """Take the next gallery images, those that the record knows already by their hash alone."""
@@ -174,7 +198,8 @@ class _NearestSearch:
         if len(block):
             self._compare(block)
             if self.record.path is not None and isinstance(block, Tensor):
-                self.record.write(State(self.similarity, self.index, self.seen, self.record.hashed(block)))
+                best = self.best
+                self.record.write(State(best.similarity, best.index, self.seen, self.record.hashed(block)))
 
     def _skip(self, block: Tensor, known: State) -> None:
         self.seen += len(block)
@@ -182,7 +207,7 @@ class _NearestSearch:
         if self.seen == known.seen:
             if digest != known.digest:
                 raise RunFolderError(f"{self.record.path} was made with another gallery; remove it or search that one")
-            self.similarity, self.index = known.similarity.to(self.index.device), known.index.to(self.index.device)
+            self.best.merge(known.similarity, known.index)
             self.known = None
 
     def _compare(self, block: Tensor | Embedded) -> None:
@@ -197,19 +222,15 @@ class _NearestSearch:
 
     def _take(self, gallery: Tensor, columns: Tensor | None, highest: Tensor) -> None:
         """Compute and merge pairs of every query with gallery images (columns), those that may be among its k best."""
-        rows, places = (highest >= self.similarity[:, -1:]).nonzero(as_tuple=True)
+        rows, places = (highest >= self.best.similarity[:, -1:]).nonzero(as_tuple=True)
         positions = places if columns is None else columns[rows, places]
         similarity = self.sign * exact_values(self.metric, self.queries, gallery, rows, positions)
         counts = rows.bincount(minlength=len(highest))
-        places = self.k + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-        shape = len(counts), self.k + int(counts.max())
-        similarities, indices = self.similarity.new_full(shape, -torch.inf), self.index.new_full(shape, -1)
-        similarities[:, : self.k], indices[:, : self.k] = self.similarity, self.index
+        places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+        shape = len(counts), int(counts.max())
+        similarities, indices = similarity.new_full(shape, -torch.inf), positions.new_full(shape, -1)
         similarities[rows, places], indices[rows, places] = similarity, self.seen + positions
-        # By index, then by a sort that keeps that order: of equal similarities the first image comes first.
-        indices, order = indices.sort(dim=1)
-        similarities, order = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)
-        self.similarity, self.index = similarities[:, : self.k], indices.gather(1, order[:, : self.k])
+        self.best.merge(similarities, indices)
 
     def result(self) -> Neighbours:
         """Return the neighbours."""
@@ -217,4 +238,4 @@ class _NearestSearch:
             raise RunFolderError(f"{self.record.path} was made with a larger gallery; remove it or search that one")
         if self.k > self.seen:
             raise SettingError(f"k is {self.k}, expected at most the {self.seen} images of the gallery")
-        return Neighbours(self.index.cpu(), (self.sign * self.similarity).cpu())
+        return Neighbours(self.best.index.cpu(), (self.sign * self.best.similarity).cpu())

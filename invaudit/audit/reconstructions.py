@@ -26,6 +26,7 @@ from invaudit.leakage import Pool, make_pool, read_groups, read_pairs
 from invaudit.leakage.matches import Embeddings
 from invaudit.leakage.pool import stratified
 from invaudit.models import resolve_device
+from invaudit.models.workers import start_executor
 from invaudit.records import (
     LEAKAGE_RUN,
     AuditRecord,
@@ -40,19 +41,20 @@ from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
 from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.runtime.executor import ONE_AT_A_TIME, ExecutorChoice
 from invaudit.runtime.files import write_json
+from invaudit.runtime.jobs import Executor
 from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name, OneSeed
-from invaudit.similarity import nearest
+from invaudit.similarity import nearest_in_shards, shards_of
+from invaudit.similarity.shards import PRELOAD
 from invaudit.stats import BlindBaseline, OverallVerdict, overall_of
 
 POOL, CONTROL_POOL = "pool-given", f"pool-{ATTACK_CONTROL}"
 """Names of the records of the pool, and of that of the attack control."""
 NEIGHBOURS = "neighbours.csv"
-BATCH = 1024
-"""Images that are turned into floats at once."""
 
 
 class ScoreSettings(AuditSettings):
@@ -145,7 +147,9 @@ class _Inputs:
         return hashes
 
 
-def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreResult:
+def score(
+    settings: ScoreSettings, out: Path, *, resume: bool = False, executor: ExecutorChoice = ONE_AT_A_TIME
+) -> ScoreResult:
     """Score reconstructions and write the folder of the audit.
 
     Args:
@@ -153,6 +157,8 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
         out: The folder: ``table.csv``, ``membership.csv``, ``neighbours.csv`` (the nearest member and control of every
             reconstruction, over all images), ``report.html``, ``audit.json``.
         resume: Continue an audit that the folder holds.
+        executor: What searches the nearest images, in shards of members and controls; by default this process, with all
+            cores. No number depends on it.
 
     Returns:
         The folder, the verdict and the tests.
@@ -164,12 +170,15 @@ def score(settings: ScoreSettings, out: Path, *, resume: bool = False) -> ScoreR
     hashes = tuple(inputs.hashes.values())
     if inputs.control is not None:
         hashes += (inputs.control.pairs_hash,)
-    with RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=hashes) as folder:
+    with (
+        start_executor(executor, settings.device, PRELOAD, out) as workers,
+        RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=hashes) as folder,
+    ):
         if inputs.control is not None:
             notice("scoring the attack control")
             _score_control(settings, inputs.control, folder)
         notice("searching the nearest images")
-        _score(settings, inputs, folder)
+        _score(settings, inputs, folder, workers)
         write_scores_record(folder.path)
         notice("making the report")
         rows = write_score_tables(folder.path, settings)
@@ -241,7 +250,7 @@ def _score_control(settings: ScoreSettings, control: AttackControl, folder: RunF
     folder.finish(f"seed-{seed}-{ATTACK_CONTROL}", audit.record.model_dump())
 
 
-def _score(settings: ScoreSettings, inputs: _Inputs, folder: RunFolder) -> None:
+def _score(settings: ScoreSettings, inputs: _Inputs, folder: RunFolder, executor: Executor) -> None:
     """Score the reconstructions, and write records, arrays and their neighbours."""
     seed, tested = settings.seeds[0], inputs.tested
     embeddings = Embeddings(inputs.reconstructions.floats())
@@ -253,7 +262,7 @@ def _score(settings: ScoreSettings, inputs: _Inputs, folder: RunFolder) -> None:
     write_array_files(array_files(audit, tested, images=settings.images == "full"), path, seed, settings.name)
     folder.finish(f"seed-{seed}-{POOL}", pool.model_dump())
     folder.finish(f"seed-{seed}-{settings.name}", audit.record.model_dump())
-    write_rows(path / NEIGHBOURS, NeighbourRow, _neighbours(inputs, embeddings.images, path / "work"))
+    write_rows(path / NEIGHBOURS, NeighbourRow, _neighbours(inputs, embeddings.images, path / "work", executor))
     shutil.rmtree(path / "work", ignore_errors=True)
 
 
@@ -310,14 +319,16 @@ def _stored(folder: Path, settings: ScoreSettings, name: str) -> AuditRecord:
     return record.model_copy(update=ordered)
 
 
-def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[NeighbourRow]:
+def _neighbours(inputs: _Inputs, images: Tensor, work: Path, executor: Executor) -> Iterator[NeighbourRow]:
     """Yield the nearest member and the nearest control of every reconstruction, over all that were given.
 
     The search may be long, so it keeps its state in ``work``, and goes on from there.
     """
     for name, metric in inputs.metrics.ready.items():
-        members = nearest(images, _Batches(inputs.members), metric, 1, records=work / f"{name}-member")
-        controls = nearest(images, _Batches(inputs.controls), metric, 1, records=work / f"{name}-control")
+        members, controls = (
+            nearest_in_shards(images, shards_of(found), metric, executor=executor, records=work / f"{name}-{side}")
+            for side, found in (("member", inputs.members), ("control", inputs.controls))
+        )
         for position, label in enumerate(inputs.reconstructions.labels.tolist()):
             member, control = int(members.index[position, 0]), int(controls.index[position, 0])
             yield NeighbourRow(
@@ -332,15 +343,3 @@ def _neighbours(inputs: _Inputs, images: Tensor, work: Path) -> Iterator[Neighbo
                 member_file=inputs.members.file(member),
                 control_file=inputs.controls.file(control),
             )
-
-
-class _Batches:
-    """Images as floats, batch by batch, as often as they are asked for: all at once would take four times the room."""
-
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield the batches."""
-        for start in range(0, len(self.images), BATCH):
-            yield self.images.floats(slice(start, start + BATCH))

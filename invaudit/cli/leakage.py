@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from invaudit.cli.options import Common, FailOn, Model, exit_code, print_json
+from invaudit.cli.options import Common, FailOn, JobOptions, Model, exit_code, print_json
 from invaudit.cli.printing import print_table
 from invaudit.runtime.errors import ConfigError
 from invaudit.runtime.numbers import whole_number
@@ -97,6 +97,7 @@ def score(
     drop_duplicates: bool | None = None,
     download: bool | None = None,
     fail_on: FailOn | None = None,
+    jobs: JobOptions = JobOptions(),  # noqa: B008
     common: Common = Common(),  # noqa: B008
 ) -> int:
     """Say whether reconstructions, by whatever attack, show that a network leaks its training images.
@@ -126,6 +127,10 @@ def score(
     from invaudit.audit import ScoreSettings
     from invaudit.audit import score as run_score
     from invaudit.report import leakage_table
+    from invaudit.runtime.executor import ONE_AT_A_TIME
+
+    # Alone, a search takes all cores by itself; --workers is about picture files then.
+    executor = ONE_AT_A_TIME if jobs == JobOptions() else jobs.choice(common)
 
     settings = common.settings(
         ScoreSettings,
@@ -144,7 +149,7 @@ def score(
         seeds=common.seeds,
         device=common.device,
     )
-    result = run_score(settings, common.folder("score"), resume=common.resume)
+    result = run_score(settings, common.folder("score"), resume=common.resume, executor=executor)
     if common.json:
         print_json(_score_report(result))
     else:

@@ -63,5 +63,7 @@ class ExecutorChoice:
         return cls(known, address or None, workers, gpus_per_job, memory_per_job)
 
 
+ONE_AT_A_TIME = ExecutorChoice("serial")
+"""In this process, with all its threads."""
 THIS_MACHINE = ExecutorChoice()
 """As many jobs at a time as there are cores or accelerators here."""

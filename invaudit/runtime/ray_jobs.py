@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from invaudit.runtime.console import notice
 from invaudit.runtime.environment import package_versions
 from invaudit.runtime.errors import InputError, MissingExtraError, SettingError
 from invaudit.runtime.jobs import Job, Results, WorkerLost, as_they_end
@@ -19,6 +20,8 @@ from invaudit.runtime.runs import LOGGED
 GIB = 2**30
 ANSWERS_IN_S = 10
 """Seconds in which a cluster takes a connection; Ray alone would try for minutes."""
+LOOK_EVERY_S = 60
+"""Seconds after which it is looked whether there is a machine left to wait for."""
 NO_ANSWER = "no Ray cluster answers; check with: ray status"
 
 
@@ -136,7 +139,7 @@ def _connect(address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            _ray().init(num_cpus=workers or os.cpu_count() or 1, include_dashboard=False, **quiet)
+            _ray().init("local", num_cpus=workers or os.cpu_count() or 1, include_dashboard=False, **quiet)
         else:
             _ray().init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -220,8 +223,12 @@ class _Tasks:
         return handle
 
     def wait(self, begun: Collection[Any]) -> Collection[Any]:
-        ended, _ = self.ray.wait(list(begun), num_returns=1)
-        return ended
+        while True:
+            ended, _ = self.ray.wait(list(begun), num_returns=1, timeout=LOOK_EVERY_S)
+            if ended:
+                return ended
+            if not places_for(self.executor.needs):
+                notice("no machine of the Ray cluster has room for a job now; waiting for one")
 
     def result(self, handle: Any) -> Any:
         self.running.discard(handle)

@@ -106,15 +106,19 @@ def _window(side: int, device: torch.device) -> Tensor:
 def _windowed(maps: Tensor, side: int | None = None) -> Tensor:
     """Return weighted means (..., H - side + 1, W - side + 1) float64 of maps (..., H, W) over every window inside."""
     window = _window(side or window_side(*maps.shape[-2:]), maps.device)
-    height, width = maps.shape[-2:]
-    return _band(window, height) @ maps @ _band(window, width).T
+    return _weighted_sums(_weighted_sums(maps, window, -2), window, -1)
 
 
-def _band(window: Tensor, n: int) -> Tensor:
-    band = window.new_zeros(n - len(window) + 1, n)
-    for row in range(len(band)):
-        band[row, row : row + len(window)] = window
-    return band
+def _weighted_sums(maps: Tensor, weights: Tensor, dim: int) -> Tensor:
+    """Return the weighted sum of as many neighbours along a dimension as there are weights, at every place inside.
+
+    One product and one sum at a time: a matrix product rounds a map by its place in the batch.
+    """
+    places = maps.shape[dim] - len(weights) + 1
+    total = maps.narrow(dim, 0, places) * weights[0]
+    for offset, weight in enumerate(weights[1:], start=1):
+        total += maps.narrow(dim, offset, places) * weight
+    return total
 
 
 def _parts(embedded: Tensor) -> tuple[Tensor, Tensor, Tensor]:

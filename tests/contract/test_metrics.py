@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from invaudit.data import seeded_rng
 from invaudit.runtime.errors import DataError, InputError, SettingError, ShapeError
 from invaudit.similarity import METRICS, Metric, Neighbours, nearest, pairwise
 from tests.similarity.galleries import GALLERY, QUERIES, same
@@ -51,6 +52,18 @@ def test_an_image_is_most_similar_to_itself(metric):
         assert (values.diagonal() == 0).all()
     torch.testing.assert_close(values, values.T, atol=1e-12, rtol=0)
     assert ((values - best).abs() > 1e-3).sum() == 30
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 40)])
+def test_an_image_is_alike_at_every_place_of_every_batch(metric, make, shape):
+    drawn = torch.rand(30, *shape, generator=seeded_rng(0, "tests/places"))
+    sized = make(metric.name, reference=drawn[:20], resize=metric.resize)
+    embedded = sized.embed(drawn)
+    for n in (1, 3, 7, 27):
+        assert torch.equal(sized.embed(drawn[:n]), embedded[:n])
+        assert torch.equal(sized.embed(drawn[n:]), embedded[n:])
+    places = 1 + 2**16 // embedded[0].numel()
+    assert len(sized.exact(embedded[[3] * places], embedded[[8] * places]).unique()) == 1
 
 
 def test_screening_is_within_its_bound(metric):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from invaudit.cli.options import Common, Duration, Model, SeveralData, SeveralFiles, Whole, print_json
-from invaudit.records.explain import EXPLAIN, STAGES
 from invaudit.runtime.errors import ConfigError
 from invaudit.runtime.numbers import whole_number
 
@@ -99,6 +98,8 @@ def _classes(words: tuple[str, ...] | None) -> int | tuple[str, ...] | None:
 
 
 def _print(run: "ExplainRun", *, as_json: bool) -> None:
+    from invaudit.records.explain import EXPLAIN, STAGES
+
     found = run.found
     if as_json:
         print_json({"folder": str(run.folder), **found.model_dump(mode="json")})

@@ -40,7 +40,7 @@ from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import ATTACK_CONTROL, ATTACK_CONTROL_COMMAND, GIVEN
 from invaudit.report import audit_record, leakage_page
 from invaudit.runtime.console import notice
-from invaudit.runtime.errors import DataError, ShapeError
+from invaudit.runtime.errors import DataError, SettingError, ShapeError
 from invaudit.runtime.executor import ONE_AT_A_TIME, ExecutorChoice
 from invaudit.runtime.files import write_json
 from invaudit.runtime.jobs import Executor
@@ -166,12 +166,18 @@ def score(
     Raises:
         InputError: Data that is missing or does not fit; nothing is written then.
     """
+    alone = executor.kind == "serial"
+    if not alone and resolve_device(settings.device).type != "cpu":
+        raise SettingError(
+            "shards are searched side by side on processor cores: give --device cpu, or leave --executor out to search "
+            "on the accelerator"
+        )
     inputs = _load(settings)
     hashes = tuple(inputs.hashes.values())
     if inputs.control is not None:
         hashes += (inputs.control.pairs_hash,)
     with (
-        start_executor(executor, settings.device, PRELOAD, out) as workers,
+        start_executor(executor, settings.device if alone else "cpu", PRELOAD, out) as workers,
         RunFolder.open(out, settings, kind=LEAKAGE_RUN, resume=resume, inputs=hashes) as folder,
     ):
         if inputs.control is not None:

@@ -32,7 +32,7 @@ def start_executor(choice: ExecutorChoice, device: str, preload: Sequence[str], 
         MissingExtraError: Ray is not installed.
         SettingError: Unknown name, no such device, or no cluster that has room for a job.
     """
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     if choice.kind == "ray":
         with ray_jobs.connected(choice.address, choice.workers):
             needs = JobNeeds(_gpus_per_job(choice, device), choice.memory_per_job)

@@ -6,6 +6,8 @@ from typing import Literal, cast, get_args
 from invaudit.runtime.errors import ConfigError
 
 Kind = Literal["serial", "processes", "ray"]
+SMALLEST, LARGEST = 0.01, 1e6
+"""Accelerators, or GiB, that a job may ask for."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -33,6 +35,8 @@ class ExecutorChoice:
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
+        if self.kind not in (None, *KINDS):
+            raise ConfigError(f"executor {self.kind!r}: expected {', '.join(KINDS)}")
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: expected at least 1")
         if self.kind == "serial" and self.workers not in (None, 1):
@@ -40,8 +44,10 @@ class ExecutorChoice:
         for option, value in (("--gpus-per-job", self.gpus_per_job), ("--memory-per-job", self.memory_per_job)):
             if value is not None and self.kind != "ray":
                 raise ConfigError(f"{option} changes nothing without --executor ray; leave it out")
-            if value is not None and not value > 0:
-                raise ConfigError(f"{option} {value:g}: expected more than 0")
+            if value is not None and not SMALLEST <= value <= LARGEST:
+                raise ConfigError(f"{option} {value:g}: expected {SMALLEST} to {LARGEST}")
+        if self.gpus_per_job is not None and self.gpus_per_job > 1 and self.gpus_per_job % 1:
+            raise ConfigError(f"--gpus-per-job {self.gpus_per_job:g}: expected a share of one, or a whole number")
 
     @classmethod
     def parse(
@@ -56,8 +62,8 @@ class ExecutorChoice:
         Raises:
             ConfigError: Another text, or values that do not go together.
         """
-        kind, _, address = (text or "").partition(":")
-        if text is not None and (kind not in KINDS or (address and kind != "ray")):
+        kind, colon, address = (text or "").partition(":")
+        if text is not None and (kind not in KINDS or (colon and (kind != "ray" or not address))):
             raise ConfigError(f"--executor {text}: expected serial, processes, ray or ray:ADDRESS")
         known = cast(Kind, kind) if kind else None
         return cls(known, address or None, workers, gpus_per_job, memory_per_job)

@@ -101,7 +101,7 @@ class Workers(Protocol):
         ...
 
     def wait(self, begun: Collection[Any]) -> Collection[Any]:
-        """Wait until some of the jobs that were begun have ended, and return their handles."""
+        """Wait a while for jobs that were begun, and return the handles of those that have ended, perhaps none."""
         ...
 
     def result(self, handle: Any) -> Any:
@@ -136,15 +136,16 @@ def as_they_end(workers: Workers, at_once: Callable[[], int], jobs: Sequence[Job
             try:
                 result = workers.result(handle)
             except WorkerLost as lost:
-                if begun[job.key] == TRIES:
-                    raise InputError(
+                if begun[job.key] < TRIES:
+                    notice(f"a worker was lost while it did {job.key} ({lost})")
+                    waiting.appendleft(job)
+                elif failure is None:
+                    failure = InputError(
                         f"{TRIES} workers were lost while they did {job.key} ({lost}); what is finished is kept: give "
                         "--resume, with fewer --workers or a larger --memory-per-job if it was for want of memory"
-                    ) from lost
-                notice(f"a worker was lost while it did {job.key} ({lost}); the job is begun again")
-                waiting.appendleft(job)
-            except AllWorkersLost:
-                raise
+                    )
+            except AllWorkersLost as error:
+                failure = failure or error
             except Exception as error:  # noqa: BLE001 - of somebody's job; the first is raised in the end
                 if failure is None:
                     failure = error

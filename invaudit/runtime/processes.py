@@ -71,7 +71,11 @@ class _Pool:
         self.keys: dict[Future[Any], str] = {}
 
     def begin(self, job: Job) -> Future[Any]:
-        future = self.pool.submit(_do, job)
+        try:
+            future = self.pool.submit(_do, job)
+        except BrokenProcessPool as error:
+            future = Future()
+            future.set_exception(error)
         self.keys[future] = job.key
         return future
 
@@ -79,11 +83,12 @@ class _Pool:
         return wait(begun, return_when=FIRST_COMPLETED).done
 
     def result(self, handle: Future[Any]) -> Any:
+        key = self.keys.pop(handle)
         try:
             return handle.result()
         except BrokenProcessPool as error:
             raise AllWorkersLost(
-                f"a worker was killed while it did {self.keys[handle]}, perhaps for want of memory; what is finished "
+                f"a worker was killed while it did {key} or another job, perhaps for want of memory; what is finished "
                 "is kept: give --resume with fewer --workers"
             ) from error
 

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import pickle
+import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -20,8 +23,12 @@ from invaudit.runtime.runs import LOGGED
 GIB = 2**30
 ANSWERS_IN_S = 10
 """Seconds in which a cluster takes a connection; Ray alone would try for minutes."""
-LOOK_EVERY_S = 60
-"""Seconds after which it is looked whether there is a machine left to wait for."""
+LOOK_EVERY_S = 30
+"""Seconds after which it is looked whether there are more machines to use, or none to wait for."""
+VARIABLES = ("INVAUDIT_DATA", "INVAUDIT_WEIGHTS")
+"""Environment variables of the command that its jobs see."""
+LOST = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "LocalRayletDiedError")
+"""Names of Ray's exceptions after which a job may be begun again."""
 NO_ANSWER = "no Ray cluster answers; check with: ray status"
 
 
@@ -119,6 +126,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
     """
     ray = _ray()
     if ray.is_initialized():
+        notice("this process is connected with a Ray cluster already, which is used")
         yield
         return
     # Ray sends reports of its use to its makers, unless it is told not to.
@@ -128,7 +136,10 @@ def connected(address: str | None, workers: int | None) -> Iterator[None]:
         _check_answers(address)
     # Ray prints on stdout what happens to its workers, between what a command prints there for programs.
     with redirect_stdout(sys.stderr):
+        on_termination = signal.getsignal(signal.SIGTERM)
         _connect(address, workers)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_termination)  # Ray has put its own in place
         try:
             yield
         finally:
@@ -142,8 +153,9 @@ def _connect(address: str | None, workers: int | None) -> None:
             _ray().init("local", num_cpus=workers or os.cpu_count() or 1, include_dashboard=False, **quiet)
         else:
             _ray().init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise SettingError(f"--executor ray:{address}: {NO_ANSWER} ({error})") from error
+    except (ConnectionError, ValueError, RuntimeError, _ray().exceptions.RayError) as error:
+        where = f"ray:{address}" if address else "ray"
+        raise SettingError(f"--executor {where}: {NO_ANSWER} ({error})") from error
 
 
 def _check_answers(address: str) -> None:
@@ -154,7 +166,7 @@ def _check_answers(address: str) -> None:
         raise SettingError(f"--executor ray:{address}: expected ray:auto or ray:HOST:PORT, as ray start prints it")
     try:
         socket.create_connection((host, int(port)), ANSWERS_IN_S).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise SettingError(f"--executor ray:{address}: {NO_ANSWER} ({error})") from error
 
 
@@ -174,7 +186,11 @@ def start(describe: Callable[[str], dict[str, Any]], folder: Path, needs: JobNee
     if not places_for(needs):
         raise SettingError(f"no machine of the Ray cluster has room for a job that needs {needs.options()}")
     # Asked there: this machine may have no accelerator, or another kind of CPU.
-    place = ray.get(ray.remote(**needs.options())(_place).remote(describe, needs.device))
+    notice("asking the Ray cluster for its versions")
+    try:
+        place = ray.get(ray.remote(**needs.options())(_place).remote(describe, needs.device))
+    except ray.exceptions.RayError as error:
+        raise SettingError(f"the Ray cluster does no jobs of invaudit; install it on all machines: {error}") from error
     here = package_versions()
     if place.versions != here:
         raise SettingError(
@@ -199,8 +215,10 @@ def has_accelerators() -> bool:
 
 def _places_on(resources: dict[str, float], needs: JobNeeds) -> int:
     places = resources.get("CPU", 0)
-    if needs.gpus:
-        places = min(places, resources.get("GPU", 0) / needs.gpus)
+    if needs.gpus >= 1:
+        places = min(places, resources.get("GPU", 0) // needs.gpus)
+    elif needs.gpus:
+        places = min(places, resources.get("GPU", 0) * (1 // needs.gpus))  # a share is one of one accelerator
     if needs.memory_gib:
         places = min(places, resources.get("memory", 0) / (needs.memory_gib * GIB))
     return int(places)
@@ -218,17 +236,18 @@ class _Tasks:
 
     def begin(self, job: Job) -> Any:
         executor = self.executor
-        handle = self.task.remote(job, executor.needs.device, executor.describe, executor.place, str(executor.folder))
+        variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        handle = self.task.remote(
+            job, executor.needs.device, executor.describe, executor.place, str(executor.folder), variables
+        )
         self.running.add(handle)
         return handle
 
     def wait(self, begun: Collection[Any]) -> Collection[Any]:
-        while True:
-            ended, _ = self.ray.wait(list(begun), num_returns=1, timeout=LOOK_EVERY_S)
-            if ended:
-                return ended
-            if not places_for(self.executor.needs):
-                notice("no machine of the Ray cluster has room for a job now; waiting for one")
+        ended, _ = self.ray.wait(list(begun), num_returns=1, timeout=LOOK_EVERY_S)
+        if not ended and not places_for(self.executor.needs):
+            notice("no machine of the Ray cluster has room for a job now; waiting for one")
+        return ended
 
     def result(self, handle: Any) -> Any:
         self.running.discard(handle)
@@ -236,7 +255,7 @@ class _Tasks:
             answer = self.ray.get(handle)
         except self.ray.exceptions.RayTaskError as error:  # before the job began, or an error that cannot be sent
             raise error.cause if isinstance(error.cause, Exception) else error from None
-        except self.ray.exceptions.RayError as error:
+        except tuple(getattr(self.ray.exceptions, name) for name in LOST) as error:
             raise WorkerLost(type(error).__name__) from error
         for record in answer.log:
             logging.getLogger(record.name).handle(record)
@@ -268,22 +287,41 @@ def _place(describe: Callable[[str], dict[str, Any]], device: str) -> Place:
     return Place(package_versions(), describe(device))
 
 
-def _do(job: Job, device: str, describe: Callable[[str], dict[str, Any]], expected: Place, folder: str) -> Answer:
+def _do(
+    job: Job,
+    device: str,
+    describe: Callable[[str], dict[str, Any]],
+    expected: Place,
+    folder: str,
+    variables: dict[str, str],
+) -> Answer:
     """Do a job on some machine of the cluster, once it is known to give the same numbers there."""
     _check_place(_place(describe, device), expected, folder)
     kept, loggers = _Kept(), [logging.getLogger(name) for name in LOGGED]
     for logger in loggers:
         logger.addHandler(kept)
         logger.setLevel(logging.INFO)
+    os.environ.update(variables)
     try:
         return Answer(job(device), None, kept.records)
-    except Exception as error:  # noqa: BLE001 - of somebody's job; the parent raises it
-        if not isinstance(error, InputError):
-            error.add_note(traceback.format_exc())
-        return Answer(None, error, kept.records)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of somebody's job; the parent raises it
+        return Answer(None, _sendable(error), kept.records)
     finally:
         for logger in loggers:
             logger.removeHandler(kept)
+
+
+def _sendable(error: BaseException) -> Exception:
+    """Return an error, with its traceback, as the parent can raise it: in place of one that cannot be sent its text."""
+    try:
+        sent = pickle.loads(pickle.dumps(error))  # noqa: S301 - what was pickled just now
+    except Exception:  # noqa: BLE001 - its class is somebody's
+        sent = None
+    if not isinstance(sent, Exception):
+        sent = RuntimeError(f"{type(error).__name__}: {error}")
+    if not isinstance(sent, InputError):
+        sent.add_note("".join(traceback.format_exception(error)))
+    return sent
 
 
 def _check_place(place: Place, expected: Place, folder: str) -> None:
@@ -291,8 +329,8 @@ def _check_place(place: Place, expected: Place, folder: str) -> None:
     for found, wanted in ((place.versions, expected.versions), (place.environment, expected.environment)):
         if found != wanted:
             raise SettingError(
-                f"the machine {name} would give other numbers: {_differences(found, wanted)}; install the same "
-                "versions on all machines, and give --precision float32 where their kinds of CPU differ"
+                f"the machine {name} would give other numbers: {_differences(found, wanted)}; use machines with the "
+                "same versions and the same kind of processor"
             )
     if not Path(folder).is_dir():
         raise InputError(

@@ -48,7 +48,13 @@ class Shard:
 
 
 def shards_of(images: ImageSet, size: int = SHARD_IMAGES) -> list[Shard]:
-    """Return a gallery in shards of ``size`` images, the last one perhaps smaller; nothing is copied."""
+    """Return a gallery in shards of ``size`` images, the last one perhaps smaller; nothing is copied.
+
+    Raises:
+        SettingError: ``size`` is under 1.
+    """
+    if size < 1:
+        raise SettingError(f"size is {size}, expected at least 1")
     return [Shard(first, images.subset(slice(first, first + size))) for first in range(0, len(images), size)]
 
 
@@ -83,7 +89,7 @@ def nearest_in_shards(
     if not 1 <= k <= total:
         raise SettingError(f"k is {k}, expected 1 to the {total} images of the gallery")
     # Side by side, more threads would wait for each other; alone, a search takes all cores.
-    threads = 1 if executor.workers > 1 else torch.get_num_threads()
+    threads = 1 if min(executor.workers, len(shards)) > 1 else torch.get_num_threads()
     jobs = []
     for shard in shards:
         key = f"shard-{shard.first}"

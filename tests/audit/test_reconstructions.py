@@ -11,6 +11,7 @@ from invaudit.audit import ScoreSettings, score
 from invaudit.data import load, seeded_rng
 from invaudit.leakage import degraded_copies, unrelated
 from invaudit.runtime import InputError
+from invaudit.runtime.executor import ExecutorChoice
 from invaudit.similarity import make_metric, pairwise
 from tests.audit.image_files import save, save_digits
 
@@ -62,6 +63,13 @@ def test_neighbours_are_those_of_brute_force_over_all_images(made, leaking):
         values = pairwise(found, load(f"{made}/{name}s.npz").floats(), make_metric("ssim"))
         assert rows[name].tolist() == values.argmax(1).tolist()
         assert rows[f"similarity_{name}"].to_numpy() == pytest.approx(values.max(1).values.numpy(), abs=1e-12)
+
+
+@pytest.mark.slow
+def test_shards_that_are_searched_in_processes_give_the_same_bytes(made, leaking, tmp_path):
+    found = score(settings(made), tmp_path / "run", executor=ExecutorChoice("processes", workers=2)).folder
+    for name in ("neighbours.csv", "membership.csv"):
+        assert (found / name).read_bytes() == (leaking / name).read_bytes()
 
 
 def test_pairs_from_a_file(made, tmp_path):

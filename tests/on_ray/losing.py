@@ -59,6 +59,6 @@ def taken_away(cluster, machine, folder: Path) -> Thread:
         (folder / "there").open().close()  # until a job opens it, too
         cluster.remove_node(machine)
 
-    thread = Thread(target=take_away)
+    thread = Thread(target=take_away, daemon=True)
     thread.start()
     return thread

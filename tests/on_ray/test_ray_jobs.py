@@ -82,6 +82,29 @@ def test_an_error_of_a_job_is_raised_here_with_what_was_logged_before(executor, 
     assert "in fail" in caught.value.__notes__[0]
 
 
+class UnsendableError(Exception):
+    """Can be pickled, and not unpickled."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def end(**_):
+    sys.exit(3)
+
+
+def fail_unsendable(**_):
+    raise UnsendableError("this", "that")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"), [(fail_unsendable, "UnsendableError: this and that"), (end, "SystemExit: 3")]
+)
+def test_an_error_that_cannot_be_sent_is_raised_by_its_text(executor, function, message):
+    with pytest.raises(RuntimeError, match=message):
+        list(executor.run([Job("a", function, ())]))
+
+
 def test_a_job_whose_worker_is_killed_is_begun_again(executor, tmp_path):
     jobs = [Job("a", die, (tmp_path / "marker", 1)), Job("b", add, (1, 2))]
     assert dict(executor.run(jobs)) == {"a": "done", "b": (3, "cpu")}
@@ -130,7 +153,8 @@ def test_a_job_that_no_machine_has_room_for_is_refused(executor):
     [
         (JobNeeds(), 6),
         (JobNeeds(gpus=1), 2),
-        (JobNeeds(gpus=0.5), 4),
+        (JobNeeds(gpus=0.4), 4),
+        (JobNeeds(gpus=2), 1),
         (JobNeeds(memory_gib=6), 2),
         (JobNeeds(gpus=0.25, memory_gib=20), 0),
     ],
@@ -152,7 +176,7 @@ def test_places_are_counted_by_machine(needs, places, monkeypatch):
         ("127.0.0.1:9", "ray:127.0.0.1:9: no Ray cluster answers"),
         ("somewhere", "expected ray:auto or ray:HOST:PORT"),
         ("127.0.0.1:99999999", "no Ray cluster answers"),
-        ("auto", "ray:auto: no Ray cluster answers"),
+        ("a..b:6379", "no Ray cluster answers"),
     ],
 )
 def test_an_address_where_nobody_answers_is_refused(address, message, tmp_path):
@@ -171,7 +195,10 @@ def test_an_address_where_nobody_answers_is_refused(address, message, tmp_path):
         ("ray", {"workers": 0}, "expected at least 1"),
         ("processes", {"gpus_per_job": 1}, "changes nothing without --executor ray"),
         (None, {"memory_per_job": 2}, "changes nothing without --executor ray"),
-        ("ray", {"memory_per_job": -1}, "expected more than 0"),
+        ("ray", {"memory_per_job": -1}, "expected 0.01 to"),
+        ("ray", {"memory_per_job": float("inf")}, "expected 0.01 to"),
+        ("ray", {"gpus_per_job": 1.5}, "a share of one, or a whole number"),
+        ("ray:", {}, "expected serial, processes, ray or ray:ADDRESS"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(text, more, message):

@@ -48,7 +48,7 @@ from invaudit.runtime.paths import what_is
 from invaudit.runtime.runs import RunFolder
 from invaudit.runtime.seeds import child_seed
 from invaudit.runtime.settings import Name, OneSeed
-from invaudit.similarity import nearest_in_shards, shards_of
+from invaudit.similarity import Metric, Neighbours, nearest_in_shards, shards_of
 from invaudit.similarity.shards import PRELOAD
 from invaudit.stats import BlindBaseline, OverallVerdict, overall_of
 
@@ -330,11 +330,13 @@ def _neighbours(inputs: _Inputs, images: Tensor, work: Path, executor: Executor)
 
     The search may be long, so it keeps its state in ``work``, and goes on from there.
     """
+
+    def searched(gallery: ImageSet, metric: Metric, folder: str) -> Neighbours:
+        return nearest_in_shards(images, shards_of(gallery), metric, executor=executor, records=work / folder)
+
     for name, metric in inputs.metrics.ready.items():
-        members, controls = (
-            nearest_in_shards(images, shards_of(found), metric, executor=executor, records=work / f"{name}-{side}")
-            for side, found in (("member", inputs.members), ("control", inputs.controls))
-        )
+        members = searched(inputs.members, metric, f"{name}-member")
+        controls = searched(inputs.controls, metric, f"{name}-control")
         for position, label in enumerate(inputs.reconstructions.labels.tolist()):
             member, control = int(members.index[position, 0]), int(controls.index[position, 0])
             yield NeighbourRow(

@@ -89,7 +89,7 @@ class WorkerLost(Exception):  # noqa: N818 - what happened, as KeyboardInterrupt
     """A worker is gone, and the job that it did with it."""
 
 
-class AllWorkersLost(InputError):  # noqa: N818
+class AllWorkersLost(Exception):  # noqa: N818
     """All workers are gone with one of them, and no job can be begun again."""
 
 
@@ -144,8 +144,12 @@ def as_they_end(workers: Workers, at_once: Callable[[], int], jobs: Sequence[Job
                         f"{TRIES} workers were lost while they did {job.key} ({lost}); what is finished is kept: give "
                         "--resume, with fewer --workers or a larger --memory-per-job if it was for want of memory"
                     )
-            except AllWorkersLost as error:
-                failure = failure or error
+            except AllWorkersLost:
+                if failure is None:
+                    failure = InputError(
+                        f"a worker was killed while it did {job.key} or another job, perhaps for want of memory; what "
+                        "is finished is kept: give --resume with fewer --workers"
+                    )
             except Exception as error:  # noqa: BLE001 - of somebody's job; the first is raised in the end
                 if failure is None:
                     failure = error

@@ -68,29 +68,23 @@ class _Pool:
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self.pool = pool
-        self.keys: dict[Future[Any], str] = {}
 
     def begin(self, job: Job) -> Future[Any]:
         try:
-            future = self.pool.submit(_do, job)
+            return self.pool.submit(_do, job)
         except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
-        self.keys[future] = job.key
-        return future
+            lost: Future[Any] = Future()
+            lost.set_exception(error)
+            return lost
 
     def wait(self, begun: Collection[Future[Any]]) -> Collection[Future[Any]]:
         return wait(begun, return_when=FIRST_COMPLETED).done
 
     def result(self, handle: Future[Any]) -> Any:
-        key = self.keys.pop(handle)
         try:
             return handle.result()
         except BrokenProcessPool as error:
-            raise AllWorkersLost(
-                f"a worker was killed while it did {key} or another job, perhaps for want of memory; what is finished "
-                "is kept: give --resume with fewer --workers"
-            ) from error
+            raise AllWorkersLost from error
 
 
 def _start_server() -> None:

@@ -232,14 +232,11 @@ class _Tasks:
         self.ray = _ray()
         # Ray's own second try says nothing to whoever waits, and has no end where memory is wanting.
         self.task = self.ray.remote(max_retries=0, **executor.needs.options())(_do)
+        self.variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         self.running: set[Any] = set()
 
     def begin(self, job: Job) -> Any:
-        executor = self.executor
-        variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-        handle = self.task.remote(
-            job, executor.needs.device, executor.describe, executor.place, str(executor.folder), variables
-        )
+        handle = self.task.remote(job, self.executor, self.variables)
         self.running.add(handle)
         return handle
 
@@ -287,23 +284,16 @@ def _place(describe: Callable[[str], dict[str, Any]], device: str) -> Place:
     return Place(package_versions(), describe(device))
 
 
-def _do(
-    job: Job,
-    device: str,
-    describe: Callable[[str], dict[str, Any]],
-    expected: Place,
-    folder: str,
-    variables: dict[str, str],
-) -> Answer:
+def _do(job: Job, executor: Ray, variables: dict[str, str]) -> Answer:
     """Do a job on some machine of the cluster, once it is known to give the same numbers there."""
-    _check_place(_place(describe, device), expected, folder)
+    _check_this_machine(executor)
     kept, loggers = _Kept(), [logging.getLogger(name) for name in LOGGED]
     for logger in loggers:
         logger.addHandler(kept)
         logger.setLevel(logging.INFO)
     os.environ.update(variables)
     try:
-        return Answer(job(device), None, kept.records)
+        return Answer(job(executor.needs.device), None, kept.records)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - of somebody's job; the parent raises it
         return Answer(None, _sendable(error), kept.records)
     finally:
@@ -324,17 +314,18 @@ def _sendable(error: BaseException) -> Exception:
     return sent
 
 
-def _check_place(place: Place, expected: Place, folder: str) -> None:
+def _check_this_machine(executor: Ray) -> None:
     name = os.uname().nodename
-    for found, wanted in ((place.versions, expected.versions), (place.environment, expected.environment)):
+    here = _place(executor.describe, executor.needs.device)
+    for found, wanted in zip(here, executor.place, strict=True):
         if found != wanted:
             raise SettingError(
                 f"the machine {name} would give other numbers: {_differences(found, wanted)}; use machines with the "
                 "same versions and the same kind of processor"
             )
-    if not Path(folder).is_dir():
+    if not executor.folder.is_dir():
         raise InputError(
-            f"the machine {name} does not see {folder}; choose an --out that all machines of the cluster see"
+            f"the machine {name} does not see {executor.folder}; choose an --out that all machines of the cluster see"
         )
 
 

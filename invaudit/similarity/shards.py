@@ -41,11 +41,6 @@ class Shard:
         """Send these images alone: a slice of a tensor would take the whole of it along."""
         return Shard, (self.first, self.images.subset(torch.arange(len(self.images))))
 
-    def __iter__(self) -> Any:
-        """Yield the images as floats, batch by batch: all at once would take four times the room."""
-        for start in range(0, len(self.images), BATCH):
-            yield self.images.floats(slice(start, start + BATCH))
-
 
 def shards_of(images: ImageSet, size: int = SHARD_IMAGES) -> list[Shard]:
     """Return a gallery in shards of ``size`` images, the last one perhaps smaller; nothing is copied.
@@ -114,5 +109,5 @@ def search_shard(
 ) -> Neighbours:
     """Search one shard; the positions are those in the gallery."""
     with limit_threads(threads):
-        found = nearest(queries, shard, metric, k, records=records)
+        found = nearest(queries, shard.images.batches(BATCH), metric, k, records=records)
     return Neighbours(found.index + shard.first, found.value)

@@ -1,5 +1,6 @@
 """Devices, precision, seeds and threads."""
 
+import os
 from contextlib import nullcontext
 
 import pytest
@@ -7,8 +8,11 @@ import torch
 
 from invaudit.models import limit_threads, resolve_device
 from invaudit.models.devices import autocast, images_at_once, resolve_precision, seed_torch
-from invaudit.models.workers import worker_devices
+from invaudit.models.workers import computed_with, start_executor, worker_devices
 from invaudit.runtime.errors import SettingError
+from invaudit.runtime.executor import ExecutorChoice
+from invaudit.runtime.jobs import Job, Serial
+from invaudit.runtime.processes import Processes
 
 CPU = torch.device("cpu")
 
@@ -89,3 +93,21 @@ def test_fewer_large_images_go_through_a_network_together():
     assert images_at_once((3, 32, 32), 256) == 256
     assert images_at_once((3, 224, 224), 256) == 24
     assert images_at_once((1, 10_000, 10_000), 256) == 2
+
+
+def process(*, device):
+    return os.getpid(), device
+
+
+def test_one_device_is_done_in_this_process_and_more_in_others(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with start_executor(ExecutorChoice(), "cuda:1", [], tmp_path) as executor:
+        assert executor == Serial("cuda:1", computed_with("cuda:1"))
+        assert dict(executor.run([Job("a", process, ())])) == {"a": (os.getpid(), "cuda:1")}
+    with start_executor(ExecutorChoice("serial"), "cuda", [], tmp_path) as executor:
+        assert executor == Serial("cuda:0", computed_with("cuda"))
+    for choice, workers in ((ExecutorChoice(), 2), (ExecutorChoice("processes", workers=1), 1)):
+        with start_executor(choice, "cuda", [], tmp_path) as executor:
+            assert (type(executor), executor.workers) == (Processes, workers)

@@ -14,7 +14,8 @@ from invaudit.runtime.ray_jobs import Ray
 from tests.on_ray import losing
 from tests.verify.conftest import LEAKAGE
 
-pytestmark = [pytest.mark.xdist_group("benchmark"), pytest.mark.slow]
+# Longer than others may take: clusters start, and Ray has to miss a machine.
+pytestmark = [pytest.mark.xdist_group("benchmark"), pytest.mark.slow, pytest.mark.timeout(600)]
 ray.cloudpickle.register_pickle_by_value(losing)
 ON_RAY = ExecutorChoice("ray")
 

@@ -10,12 +10,11 @@ from invaudit.benchmarks.explain.jobs import InversionJob, inversion_jobs, run_i
 from invaudit.benchmarks.explain.networks import NetworkJob, network_jobs, run_network_job
 from invaudit.benchmarks.explain.settings import ExplainBenchmark
 from invaudit.benchmarks.explain.tables import write_tables
-from invaudit.models.workers import start_executor
+from invaudit.benchmarks.running import started
 from invaudit.records.folder import EXPLAIN_BENCHMARK_RUN
 from invaudit.runtime.console import notice
 from invaudit.runtime.executor import THIS_MACHINE, ExecutorChoice
 from invaudit.runtime.jobs import Job, run_jobs
-from invaudit.runtime.runs import RunFolder
 
 PRELOAD = ["torch._dynamo", "invaudit.benchmarks.explain.jobs"]
 MAY_CHANGE = ("only",)
@@ -41,18 +40,17 @@ def run(
         InputError: Bad settings, missing data, a folder that cannot be used.
     """
     inputs = check_benchmark(settings)
-    with (
-        start_executor(executor, settings.device, PRELOAD, out) as workers,
-        RunFolder.open(
-            out,
-            settings,
-            kind=EXPLAIN_BENCHMARK_RUN,
-            resume=resume,
-            inputs=inputs,
-            may_change=MAY_CHANGE,
-            **workers.environment,
-        ) as folder,
-    ):
+    with started(
+        settings,
+        settings.device,
+        out,
+        executor,
+        PRELOAD,
+        kind=EXPLAIN_BENCHMARK_RUN,
+        resume=resume,
+        inputs=inputs,
+        may_change=MAY_CHANGE,
+    ) as (folder, workers):
         networks = [_job(run_network_job, settings, job, folder.path) for job in network_jobs(settings)]
         run_jobs(networks, workers, folder, lambda key, row: folder.finish(key, row.model_dump(mode="json")))
         inversions = [_job(run_inversion_job, settings, job, folder.path) for job in inversion_jobs(settings)]

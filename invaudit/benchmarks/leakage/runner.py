@@ -16,11 +16,11 @@ from invaudit.benchmarks.leakage.jobs import (
 from invaudit.benchmarks.leakage.pools import draw_pool, load_data
 from invaudit.benchmarks.leakage.settings import LeakageBenchmark
 from invaudit.benchmarks.leakage.tables import StoredRun, make_tables
+from invaudit.benchmarks.running import started
 from invaudit.data import ImageSet, load, seeded_rng
 from invaudit.leakage.targets import untrained_target
 from invaudit.models import InputSpec
 from invaudit.models.loading import model_file
-from invaudit.models.workers import start_executor
 from invaudit.records import LEAKAGE_RUN, AuditRecord
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.report import audit_record, leakage_page
@@ -57,17 +57,16 @@ def run(
     """
     data = _checked_data(settings)
     inputs = {settings.data: data.hash} | _released_inputs(settings)
-    with (
-        start_executor(executor, settings.device, PRELOAD, out) as workers,
-        RunFolder.open(
-            out,
-            settings,
-            kind=LEAKAGE_RUN,
-            resume=resume,
-            inputs=tuple(inputs.values()),
-            **workers.environment,
-        ) as folder,
-    ):
+    with started(
+        settings,
+        settings.device,
+        out,
+        executor,
+        PRELOAD,
+        kind=LEAKAGE_RUN,
+        resume=resume,
+        inputs=tuple(inputs.values()),
+    ) as (folder, workers):
         for jobs in (target_jobs(settings), pool_jobs(settings)):
             todo = [_run_job(settings, job, folder) for job in jobs]
             run_jobs(todo, workers, folder, lambda _, result: result.store(folder))

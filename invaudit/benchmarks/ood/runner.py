@@ -13,7 +13,7 @@ from invaudit.benchmarks.ood.settings import OODBenchmark
 from invaudit.benchmarks.ood.side_tables import make_side_tables
 from invaudit.benchmarks.ood.stored import detectors_of, read_jobs
 from invaudit.benchmarks.ood.tables import make_summary, make_table
-from invaudit.models.workers import start_executor
+from invaudit.benchmarks.running import started
 from invaudit.records import OOD_RUN, DetectorInfo, OodJobRecord, OodRow, OodSummaryRow, write_rows
 from invaudit.records.folder import read_record, write_scores_record
 from invaudit.records.names import CONTROLS_RECORD, DETECTORS, PIXELS, SUMMARY, TABLE, job_name, whole_of
@@ -70,17 +70,9 @@ def run(
     checked = check_benchmark(settings)
     for name, reason in checked.sets.missing.items():
         notice(f"OOD set {name} is skipped: {reason}")
-    with (
-        start_executor(executor, settings.device, PRELOAD, out) as workers,
-        RunFolder.open(
-            out,
-            settings,
-            kind=OOD_RUN,
-            resume=resume,
-            inputs=checked.inputs,
-            **workers.environment,
-        ) as folder,
-    ):
+    with started(
+        settings, settings.device, out, executor, PRELOAD, kind=OOD_RUN, resume=resume, inputs=checked.inputs
+    ) as (folder, workers):
         _prepare_sets(settings, checked.sets, folder)
         run_jobs(_jobs(settings, folder), workers, folder, lambda _, scores: store_job(folder, scores))
         shutil.rmtree(folder.path / "work", ignore_errors=True)
